@@ -1,0 +1,65 @@
+//! Exact counters, in one array map of `u64`, only ever added to with atomic adds.
+
+/// Slots in the counter map; larger than needed so that a new counter does not change the map.
+pub const COUNTER_SLOTS: u32 = 64;
+
+/// A slot of the counter map. Numbers are never reused.
+///
+/// For each kind: generated = received by the reader + lost. The ring itself loses nothing that was submitted and is
+/// read in order, so a lasting difference means that somebody interferes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum Counter {
+    /// Successful execs seen.
+    ExecGenerated = 0,
+    /// Exec records that found no room in the ring.
+    ExecLost = 1,
+    /// Credential changes seen.
+    CredGenerated = 2,
+    /// Credential records that found no room in the ring.
+    CredLost = 3,
+    /// Module loads and frees seen.
+    ModuleGenerated = 4,
+    /// Module records that found no room in the ring.
+    ModuleLost = 5,
+    /// `bprm_check_security` calls whose result could not be kept (stash full): the record lacks the kernel's digest.
+    ExecStashFull = 6,
+    /// Files hashed in the kernel.
+    ExecHashed = 7,
+    /// Digests answered from the inode cache.
+    ExecHashCached = 8,
+    /// Credential witnesses that could not be kept (map full).
+    WitnessFull = 9,
+}
+
+impl Counter {
+    /// All counters, in slot order.
+    pub const ALL: [Self; 10] = [
+        Self::ExecGenerated,
+        Self::ExecLost,
+        Self::CredGenerated,
+        Self::CredLost,
+        Self::ModuleGenerated,
+        Self::ModuleLost,
+        Self::ExecStashFull,
+        Self::ExecHashed,
+        Self::ExecHashCached,
+        Self::WitnessFull,
+    ];
+
+    /// The counter's name in records and in `hardpan status`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ExecGenerated => "exec_generated",
+            Self::ExecLost => "exec_lost",
+            Self::CredGenerated => "cred_generated",
+            Self::CredLost => "cred_lost",
+            Self::ModuleGenerated => "module_generated",
+            Self::ModuleLost => "module_lost",
+            Self::ExecStashFull => "exec_stash_full",
+            Self::ExecHashed => "exec_hashed",
+            Self::ExecHashCached => "exec_hash_cached",
+            Self::WitnessFull => "witness_full",
+        }
+    }
+}

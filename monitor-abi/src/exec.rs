@@ -1,0 +1,164 @@
+//! Execution records.
+
+use crate::{CredIds, EventHeader};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Longest path the kernel side reports, terminating NUL included. Longer ones are cut and flagged.
+pub const EXEC_PATH_LEN: usize = 256;
+/// Argument bytes in a small record (most execs).
+pub const EXEC_ARGV_SMALL: usize = 256;
+/// Argument bytes in a large record; what exceeds it is cut, `argv_total_bytes` tells the real length.
+pub const EXEC_ARGV_LARGE: usize = 4096;
+
+/// Bits of [`ExecEvent::flags`].
+pub mod exec_flag {
+    /// The kernel was handed a script (or binfmt_misc file): `script` is filled.
+    pub const SCRIPT: u32 = 1 << 0;
+    /// The executable's inode has no link in any directory (memfd, `O_TMPFILE`, deleted).
+    pub const NO_LINK: u32 = 1 << 1;
+    /// The LSM hook saw this exec, so `digest` and `path` come from the very file object the kernel ran.
+    pub const SEEN_BY_LSM: u32 = 1 << 2;
+    /// `path` was cut.
+    pub const PATH_CUT: u32 = 1 << 3;
+    /// `argv` was cut.
+    pub const ARGV_CUT: u32 = 1 << 4;
+    /// `path` came from `bpf_d_path`: absolute, as seen from the task's root. Otherwise it is what the caller passed.
+    pub const PATH_FROM_KERNEL: u32 = 1 << 5;
+    /// The digest was taken from the inode cache (content unchanged since it was hashed).
+    pub const DIGEST_CACHED: u32 = 1 << 6;
+    /// The arguments could not be read.
+    pub const ARGV_UNREADABLE: u32 = 1 << 7;
+}
+
+/// What became of the kernel's attempt to hash the file. Numbers are never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DigestState {
+    /// The kernel did not try (helper missing, file class not hashed in the kernel).
+    NotTried = 0,
+    /// `digest` holds SHA-256 of the file's content.
+    Sha256 = 1,
+    /// The helper answered with another algorithm (a loaded IMA policy can cause that); `digest` is empty.
+    OtherAlgorithm = 2,
+    /// The helper failed; `digest_errno` has the reason.
+    Failed = 3,
+    /// The file had writers while it was hashed: the digest proves nothing and is left out.
+    Writers = 4,
+}
+
+impl DigestState {
+    /// The state with this number, if there is one.
+    pub const fn from_u8(raw: u8) -> Option<Self> {
+        match raw {
+            0 => Some(Self::NotTried),
+            1 => Some(Self::Sha256),
+            2 => Some(Self::OtherAlgorithm),
+            3 => Some(Self::Failed),
+            4 => Some(Self::Writers),
+            _ => None,
+        }
+    }
+}
+
+/// Identity of a file as its inode tells it. 64 bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FileInfo {
+    /// Inode number.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Magic number of the file system (`statfs.f_type`).
+    pub fs_magic: u64,
+    /// Change time, seconds since 1970.
+    pub ctime_s: i64,
+    /// Change time, nanoseconds part.
+    pub ctime_ns: u32,
+    /// Device in the kernel's own encoding: major << 20 | minor.
+    pub dev: u32,
+    /// Type and permission bits (`st_mode`).
+    pub mode: u32,
+    /// Number of links.
+    pub nlink: u32,
+    /// Owner, in the initial user namespace.
+    pub uid: u32,
+    /// Group, in the initial user namespace.
+    pub gid: u32,
+    /// Generation of the inode number; 0 if unknown.
+    pub generation: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// A successful exec: this head, then `argv_bytes` bytes of arguments, each ended by a NUL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ExecEvent {
+    /// The common head.
+    pub header: EventHeader,
+    /// Credentials after the exec.
+    pub creds: CredIds,
+    /// The file whose code runs (for a script: the interpreter).
+    pub file: FileInfo,
+    /// The script, when [`exec_flag::SCRIPT`] is set, else zero.
+    pub script: FileInfo,
+    /// SHA-256 of `file`, when `digest_state` says so.
+    pub digest: [u8; 32],
+    /// SHA-256 of `script`, when `script_digest_state` says so.
+    pub script_digest: [u8; 32],
+    /// [`exec_flag`] bits.
+    pub flags: u32,
+    /// Negative errno of the failed hash, or 0.
+    pub digest_errno: i32,
+    /// [`DigestState`] of `digest`.
+    pub digest_state: u8,
+    /// [`DigestState`] of `script_digest`.
+    pub script_digest_state: u8,
+    /// Bytes of `path` used, without NUL.
+    pub path_bytes: u16,
+    /// Argument bytes that follow this struct.
+    pub argv_bytes: u32,
+    /// Length of the whole argument area in the task, in bytes.
+    pub argv_total_bytes: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Path of `file` ([`exec_flag::PATH_FROM_KERNEL`]) or the file name the caller passed.
+    pub path: [u8; EXEC_PATH_LEN],
+}
+
+/// What `bprm_check_security` learned, kept for the record written once the exec succeeded. Keyed by thread id; kernel side only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ExecStash {
+    /// Address of the `linux_binprm`: tells a stale entry of a failed exec from this one.
+    pub bprm: u64,
+    /// The file of the last call.
+    pub file: FileInfo,
+    /// The file of the first call, if there was more than one.
+    pub script: FileInfo,
+    /// Digest of `file`.
+    pub digest: [u8; 32],
+    /// Digest of `script`.
+    pub script_digest: [u8; 32],
+    /// [`exec_flag`] bits collected so far.
+    pub flags: u32,
+    /// Negative errno of the failed hash, or 0.
+    pub digest_errno: i32,
+    /// [`DigestState`] of `digest`.
+    pub digest_state: u8,
+    /// [`DigestState`] of `script_digest`.
+    pub script_digest_state: u8,
+    /// Bytes of `path` used, without NUL.
+    pub path_bytes: u16,
+    /// Calls of the hook for this `linux_binprm`.
+    pub calls: u32,
+    /// Path of `file` by `bpf_d_path`.
+    pub path: [u8; EXEC_PATH_LEN],
+}
+
+const _: () = {
+    assert!(size_of::<FileInfo>() == 64);
+    assert!(size_of::<ExecEvent>() == 664);
+    assert!(core::mem::offset_of!(ExecEvent, path) == 408);
+    assert!(size_of::<ExecStash>() == 472);
+};

@@ -1,0 +1,118 @@
+//! The kernel struct fields that the programs read: one table for both sides. (tidy: table)
+//!
+//! rustc emits no CO-RE relocations. User space looks each field up by name in the running kernel's BTF and writes the
+//! byte offset into the `.rodata` global of the same name before the program is loaded. The verifier then sees
+//! constants. A field that the kernel does not have stays [`ABSENT`] and switches the code that reads it off.
+
+/// Offset of a field that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// How much hangs on a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldNeed {
+    /// Without it no record would be true: the programs are not loaded.
+    Required,
+    /// Without it the named thing is missing from records; `doctor` says so.
+    Optional(&'static str),
+}
+
+/// One kernel struct field and the names it has had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Name of the `.rodata` global in the eBPF object.
+    pub global: &'static str,
+    /// Struct name in BTF.
+    pub owner: &'static str,
+    /// Member paths to try in order; a dot steps into an embedded struct or union.
+    pub members: &'static [&'static str],
+    /// What its absence means.
+    pub need: FieldNeed,
+}
+
+/// Calls `$callback! { GLOBAL, "struct", ["member", …], need; … }` with the whole table.
+///
+/// `hardpan-ebpf` makes the globals of it, this crate [`FIELDS`].
+#[macro_export]
+macro_rules! kernel_fields {
+    ($callback:path) => {
+        $callback! {
+            // The task: who did it.
+            OFF_TASK_PID, "task_struct", ["pid"], Required;
+            OFF_TASK_TGID, "task_struct", ["tgid"], Required;
+            OFF_TASK_COMM, "task_struct", ["comm"], Required;
+            OFF_TASK_REAL_PARENT, "task_struct", ["real_parent"], Required;
+            OFF_TASK_GROUP_LEADER, "task_struct", ["group_leader"], Required;
+            OFF_TASK_CRED, "task_struct", ["cred"], Required;
+            OFF_TASK_REAL_CRED, "task_struct", ["real_cred"], Required;
+            OFF_TASK_MM, "task_struct", ["mm"], Required;
+            // 4.18 calls it real_start_time; both count suspend.
+            OFF_TASK_START_BOOTTIME, "task_struct", ["start_boottime", "real_start_time"], Optional("start time of processes");
+            OFF_TASK_NSPROXY, "task_struct", ["nsproxy"], Optional("namespaces of processes");
+            OFF_TASK_LOGINUID, "task_struct", ["loginuid"], Optional("audit login uid");
+            OFF_TASK_SESSIONID, "task_struct", ["sessionid"], Optional("audit session id");
+            OFF_NSPROXY_MNT_NS, "nsproxy", ["mnt_ns"], Optional("mount namespace of processes");
+            OFF_NSPROXY_PID_NS, "nsproxy", ["pid_ns_for_children"], Optional("PID namespace of processes");
+            OFF_MNT_NS_INUM, "mnt_namespace", ["ns.inum"], Optional("mount namespace of processes");
+            OFF_PID_NS_INUM, "pid_namespace", ["ns.inum"], Optional("PID namespace of processes");
+            // Credentials. From 6.12 `usage` is 64 bits wide and everything moves.
+            OFF_CRED_UID, "cred", ["uid"], Required;
+            OFF_CRED_GID, "cred", ["gid"], Required;
+            OFF_CRED_SUID, "cred", ["suid"], Required;
+            OFF_CRED_SGID, "cred", ["sgid"], Required;
+            OFF_CRED_EUID, "cred", ["euid"], Required;
+            OFF_CRED_EGID, "cred", ["egid"], Required;
+            OFF_CRED_FSUID, "cred", ["fsuid"], Required;
+            OFF_CRED_FSGID, "cred", ["fsgid"], Required;
+            OFF_CRED_SECUREBITS, "cred", ["securebits"], Required;
+            OFF_CRED_CAP_INHERITABLE, "cred", ["cap_inheritable"], Required;
+            OFF_CRED_CAP_PERMITTED, "cred", ["cap_permitted"], Required;
+            OFF_CRED_CAP_EFFECTIVE, "cred", ["cap_effective"], Required;
+            OFF_CRED_CAP_BSET, "cred", ["cap_bset"], Required;
+            OFF_CRED_CAP_AMBIENT, "cred", ["cap_ambient"], Required;
+            OFF_CRED_USER_NS, "cred", ["user_ns"], Optional("user namespace of credentials");
+            OFF_USER_NS_INUM, "user_namespace", ["ns.inum"], Optional("user namespace of credentials");
+            // Execution.
+            OFF_BPRM_FILE, "linux_binprm", ["file"], Required;
+            OFF_BPRM_FILENAME, "linux_binprm", ["filename"], Required;
+            OFF_MM_ARG_START, "mm_struct", ["arg_start"], Required;
+            OFF_MM_ARG_END, "mm_struct", ["arg_end"], Required;
+            // Files.
+            OFF_FILE_INODE, "file", ["f_inode"], Required;
+            OFF_FILE_PATH, "file", ["f_path"], Required;
+            OFF_INODE_MODE, "inode", ["i_mode"], Required;
+            OFF_INODE_UID, "inode", ["i_uid"], Required;
+            OFF_INODE_GID, "inode", ["i_gid"], Required;
+            OFF_INODE_SB, "inode", ["i_sb"], Required;
+            OFF_INODE_INO, "inode", ["i_ino"], Required;
+            OFF_INODE_NLINK, "inode", ["i_nlink"], Required;
+            OFF_INODE_SIZE, "inode", ["i_size"], Required;
+            // timespec64 until 6.10; then two members, seconds and nanoseconds apart.
+            OFF_INODE_CTIME_S, "inode", ["i_ctime_sec", "__i_ctime.tv_sec", "i_ctime.tv_sec"], Required;
+            OFF_INODE_CTIME_NS, "inode", ["i_ctime_nsec", "__i_ctime.tv_nsec", "i_ctime.tv_nsec"], Required;
+            OFF_INODE_GENERATION, "inode", ["i_generation"], Optional("inode generation of files");
+            OFF_INODE_WRITECOUNT, "inode", ["i_writecount"], Required;
+            OFF_SB_DEV, "super_block", ["s_dev"], Required;
+            OFF_SB_MAGIC, "super_block", ["s_magic"], Required;
+            // Modules.
+            OFF_MODULE_NAME, "module", ["name"], Required;
+            OFF_MODULE_TAINTS, "module", ["taints"], Required;
+            OFF_MODULE_SIG_OK, "module", ["sig_ok"], Optional("signature state of modules");
+        }
+    };
+}
+
+macro_rules! table {
+    ($($global:ident, $owner:literal, [$($member:literal),+], $need:ident $(($what:literal))?;)+) => {
+        /// Every field, in table order.
+        pub const FIELDS: &[Field] = &[
+            $(Field {
+                global: stringify!($global),
+                owner: $owner,
+                members: &[$($member),+],
+                need: FieldNeed::$need $(($what))?,
+            }),+
+        ];
+    };
+}
+
+kernel_fields!(table);

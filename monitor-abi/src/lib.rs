@@ -1,0 +1,27 @@
+//! What Hardpan's eBPF programs and its user space say to each other: event records, counters, ids, sizes,
+//! and the table of kernel struct fields whose offsets user space hands to the programs.
+//!
+//! Layout rules, each asserted at compile time:
+//! - every struct is `repr(C)` without implicit padding (`zerocopy::IntoBytes` refuses padding);
+//! - numbers are host-endian: both sides run on the same machine;
+//! - ids are never reused: a retired number stays in its enum's comment.
+//!
+//! No logic lives here: decoding is `hardpan-core`'s, filling is `hardpan-ebpf`'s.
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod counter;
+mod cred;
+mod event;
+mod exec;
+mod field;
+mod module;
+
+pub use counter::{COUNTER_SLOTS, Counter};
+pub use cred::{CredEvent, CredIds, CredWitness};
+pub use event::{ABI_VERSION, EventHeader, EventKind, RING_EVENTS_BYTES, RING_FINDINGS_BYTES, TASK_COMM_LEN, TaskInfo};
+pub use exec::{
+    DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, ExecEvent, ExecStash, FileInfo, exec_flag,
+};
+pub use field::{ABSENT, FIELDS, Field, FieldNeed};
+pub use module::{MODULE_NAME_LEN, ModuleEvent, ModuleOrigin};

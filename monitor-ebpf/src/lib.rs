@@ -1,0 +1,2 @@
+//! Nothing: the programs are the binary (`main.rs`).
+#![no_std]

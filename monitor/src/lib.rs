@@ -1,0 +1,1 @@
+//! Hardpan user space: everything that touches the running system.

@@ -1,1 +1,7 @@
-//! See the crate's section in docs/ARCHITECTURE.md.
+//! Hardpan's logic: bytes and facts in, values out.
+//!
+//! This crate never does IO, reads no clock, starts no thread and contains no unsafe code. Whatever comes from the
+//! kernel, from files or from packages is hostile: decoding is total, nothing panics, every size is bounded.
+#![forbid(unsafe_code)]
+
+pub mod platform;

@@ -39,6 +39,47 @@ pub struct CredIds {
     pub user_ns: u32,
 }
 
+impl CredIds {
+    /// All zero: a place to read into.
+    pub const EMPTY: Self = Self {
+        uid: 0,
+        gid: 0,
+        suid: 0,
+        sgid: 0,
+        euid: 0,
+        egid: 0,
+        fsuid: 0,
+        fsgid: 0,
+        cap_inheritable: 0,
+        cap_permitted: 0,
+        cap_effective: 0,
+        cap_bset: 0,
+        cap_ambient: 0,
+        securebits: 0,
+        user_ns: 0,
+    };
+
+    /// Field by field comparison (the derived one may become a `memcmp` call, which BPF has not).
+    #[inline(always)]
+    pub const fn same_as(&self, other: &Self) -> bool {
+        self.uid == other.uid
+            && self.gid == other.gid
+            && self.suid == other.suid
+            && self.sgid == other.sgid
+            && self.euid == other.euid
+            && self.egid == other.egid
+            && self.fsuid == other.fsuid
+            && self.fsgid == other.fsgid
+            && self.cap_inheritable == other.cap_inheritable
+            && self.cap_permitted == other.cap_permitted
+            && self.cap_effective == other.cap_effective
+            && self.cap_bset == other.cap_bset
+            && self.cap_ambient == other.cap_ambient
+            && self.securebits == other.securebits
+            && self.user_ns == other.user_ns
+    }
+}
+
 /// Which lawful way announced the change. Numbers are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -76,6 +117,18 @@ pub struct CredEvent {
     pub old: CredIds,
     /// After.
     pub new: CredIds,
+    /// A [`CredWitness`] number.
+    pub witness: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// A hook's note that the credentials at this address are about to be committed. One-shot. Kernel side only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct WitnessNote {
+    /// Address of the new `struct cred`.
+    pub cred: u64,
     /// A [`CredWitness`] number.
     pub witness: u32,
     /// Always 0.

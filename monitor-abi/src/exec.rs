@@ -156,6 +156,23 @@ pub struct ExecStash {
     pub path: [u8; EXEC_PATH_LEN],
 }
 
+/// What the kernel remembers of a file it hashed, in inode storage. Valid while size and ctime stay and nobody writes.
+/// Kernel side only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct InodeDigest {
+    /// Size when hashed.
+    pub size_bytes: u64,
+    /// Change time when hashed, seconds.
+    pub ctime_s: i64,
+    /// Change time when hashed, nanoseconds part.
+    pub ctime_ns: u32,
+    /// 1 if `digest` is filled.
+    pub filled: u32,
+    /// SHA-256.
+    pub digest: [u8; 32],
+}
+
 const _: () = {
     assert!(size_of::<FileInfo>() == 64);
     assert!(size_of::<ExecEvent>() == 664);

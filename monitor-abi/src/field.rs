@@ -73,6 +73,7 @@ macro_rules! kernel_fields {
             OFF_USER_NS_INUM, "user_namespace", ["ns.inum"], Optional("user namespace of credentials");
             // Execution.
             OFF_BPRM_FILE, "linux_binprm", ["file"], Required;
+            OFF_BPRM_CRED, "linux_binprm", ["cred"], Required;
             OFF_BPRM_FILENAME, "linux_binprm", ["filename"], Required;
             OFF_MM_ARG_START, "mm_struct", ["arg_start"], Required;
             OFF_MM_ARG_END, "mm_struct", ["arg_end"], Required;
@@ -116,3 +117,54 @@ macro_rules! table {
 }
 
 kernel_fields!(table);
+
+/// A constant of a kernel enum whose number differs between kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnumConstant {
+    /// Name of the `.rodata` global in the eBPF object.
+    pub global: &'static str,
+    /// Enum name in BTF.
+    pub owner: &'static str,
+    /// Enumerator name.
+    pub constant: &'static str,
+    /// What its absence means.
+    pub need: FieldNeed,
+}
+
+/// Enum constants the programs compare with; absent ones stay [`ABSENT`].
+///
+/// `READING_MODULE` was 3 in 4.18 and is 2 since 5.10 (include/linux/fs.h, include/linux/kernel_read_file.h).
+pub const ENUM_CONSTANTS: &[EnumConstant] = &[
+    EnumConstant {
+        global: "READING_MODULE",
+        owner: "kernel_read_file_id",
+        constant: "READING_MODULE",
+        need: FieldNeed::Optional("file behind a module load"),
+    },
+    EnumConstant {
+        global: "LOADING_MODULE",
+        owner: "kernel_load_data_id",
+        constant: "LOADING_MODULE",
+        need: FieldNeed::Optional("module loads from memory told from those from files"),
+    },
+];
+
+/// Globals that say which helpers the kernel lets each program use; user space sets each to 1 after a probe.
+/// 0 removes the call from the program before it runs (dead code is dropped by the verifier).
+pub mod switch {
+    /// `bpf_get_current_task_btf` (5.11, EL 8.5): the current task as a typed pointer.
+    pub const TASK_BTF: &str = "HAS_TASK_BTF";
+    /// `bpf_d_path` in LSM programs on sleepable hooks (5.11, EL 8.5).
+    pub const D_PATH: &str = "HAS_D_PATH";
+    /// `bpf_probe_read_kernel` (refused in tracing programs under lockdown=confidentiality).
+    pub const PROBE_READ: &str = "HAS_PROBE_READ";
+    /// `bpf_ima_file_hash` (5.18, EL 9.2).
+    pub const IMA_FILE_HASH: &str = "HAS_IMA_FILE_HASH";
+    /// Inode storage usable from the exec program.
+    pub const INODE_STORAGE: &str = "HAS_INODE_STORAGE";
+}
+
+/// Global that holds the generation written into each record's head.
+pub const GLOBAL_GENERATION: &str = "GENERATION";
+/// Global that caps the size of files hashed in the kernel, in bytes (`u64`).
+pub const GLOBAL_HASH_MAX_BYTES: &str = "HASH_MAX_BYTES";

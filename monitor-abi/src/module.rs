@@ -30,6 +30,18 @@ impl ModuleOrigin {
     }
 }
 
+/// What the LSM hooks learned of the module image this thread is loading. Kernel side only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ModuleNote {
+    /// The file read, for [`ModuleOrigin::File`].
+    pub file: FileInfo,
+    /// A [`ModuleOrigin`] number.
+    pub origin: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
 /// A module was loaded or is about to be freed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]

@@ -1,4 +1,140 @@
+//! Programs of tiers A and B: LSM, fentry, BTF tracepoints. User space loads the variants that its probes chose.
 #![no_std]
 #![no_main]
+
+use aya_ebpf::{
+    bindings::inode,
+    btf_maps::InodeStorage,
+    macros::{btf_map, btf_tracepoint, fentry, lsm},
+    programs::{BtfTracePointContext, FEntryContext, LsmContext},
+};
+use hardpan_abi::{CredWitness, EventKind, InodeDigest};
+use hardpan_ebpf::{
+    cred,
+    exec::{self, DigestCache},
+    mem::{Mem, Typed},
+    module, off,
+};
+
+/// Digests by inode; an entry dies with its inode.
+#[btf_map]
+static INODE_DIGESTS: InodeStorage<InodeDigest> = InodeStorage::new();
+
+struct Cache;
+
+impl DigestCache for Cache {
+    #[inline(always)]
+    unsafe fn entry(at: *const u8, create: bool) -> *mut InodeDigest {
+        let at: *mut inode = at.cast_mut().cast();
+        if create {
+            // SAFETY: a typed inode, by the caller's promise.
+            unsafe { INODE_DIGESTS.get_or_insert_ptr_mut(at, None) }
+        } else {
+            // SAFETY: as above.
+            unsafe { INODE_DIGESTS.get_ptr_mut(at) }
+        }
+    }
+}
+
+// match-proto: int bprm_check_security(struct linux_binprm *bprm)
+// Default on doubt: open. It observes only.
+#[lsm(hook = "bprm_check_security", sleepable)]
+fn exec_check_sleepable(ctx: LsmContext) -> i32 {
+    exec::check::<Cache, true>(ctx.arg(0));
+    0
+}
+
+// match-proto: int bprm_check_security(struct linux_binprm *bprm)
+// Default on doubt: open. It observes only.
+#[lsm(hook = "bprm_check_security")]
+fn exec_check(ctx: LsmContext) -> i32 {
+    exec::check::<Cache, false>(ctx.arg(0));
+    0
+}
+
+// match-proto: sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
+#[btf_tracepoint(function = "sched_process_exec")]
+fn exec_done(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's own arguments.
+    unsafe { exec::done::<Typed>(ctx.arg(0), ctx.arg(1), ctx.arg(2)) };
+    0
+}
+
+// match-proto: sched_process_exit(struct task_struct *p[, bool group_dead])
+#[btf_tracepoint(function = "sched_process_exit")]
+fn exec_exit(ctx: BtfTracePointContext) -> i32 {
+    exec::exit(&ctx);
+    0
+}
+
+// match-proto: int commit_creds(struct cred *new)
+#[fentry(function = "commit_creds")]
+fn cred_commit(ctx: FEntryContext) -> i32 {
+    // SAFETY: the function's own argument.
+    unsafe { cred::commit(ctx.arg(0)) };
+    0
+}
+
+// match-proto: int task_fix_setuid(struct cred *new, const struct cred *old, int flags)
+#[lsm(hook = "task_fix_setuid")]
+fn cred_setuid(ctx: LsmContext) -> i32 {
+    cred::witness(ctx.arg(0), CredWitness::SetUid);
+    0
+}
+
+// match-proto: int capset(struct cred *new, const struct cred *old, const kernel_cap_t *effective, …)
+#[lsm(hook = "capset")]
+fn cred_capset(ctx: LsmContext) -> i32 {
+    cred::witness(ctx.arg(0), CredWitness::CapSet);
+    0
+}
+
+// match-proto: void bprm_committing_creds(struct linux_binprm *bprm)
+#[lsm(hook = "bprm_committing_creds")]
+fn cred_exec(ctx: LsmContext) -> i32 {
+    let bprm: *const u8 = ctx.arg(0);
+    // SAFETY: typed; the hook runs right before `commit_creds(bprm->cred)`.
+    cred::witness(unsafe { Typed::pointer(bprm, &off::OFF_BPRM_CRED) }, CredWitness::Exec);
+    0
+}
+
+// match-proto: int kernel_read_file(struct file *file, enum kernel_read_file_id id[, bool contents])
+#[lsm(hook = "kernel_read_file")]
+fn module_read_file(ctx: LsmContext) -> i32 {
+    // SAFETY: the hook's own argument.
+    unsafe { module::read_file(ctx.arg(0), ctx.arg(1)) };
+    0
+}
+
+// match-proto: int kernel_load_data(enum kernel_load_data_id id[, bool contents])
+#[lsm(hook = "kernel_load_data")]
+fn module_load_data(ctx: LsmContext) -> i32 {
+    module::load_data(ctx.arg(0));
+    0
+}
+
+// match-proto: module_load(struct module *mod)
+#[btf_tracepoint(function = "module_load")]
+fn module_load(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's own argument.
+    unsafe { module::event::<Typed>(ctx.arg(0), EventKind::ModuleLoad) };
+    0
+}
+
+// match-proto: module_free(struct module *mod)
+#[btf_tracepoint(function = "module_free")]
+fn module_free(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's own argument.
+    unsafe { module::event::<Typed>(ctx.arg(0), EventKind::ModuleFree) };
+    0
+}
+
+#[cfg(not(test))]
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

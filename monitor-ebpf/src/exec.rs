@@ -1,0 +1,392 @@
+//! Executions.
+//!
+//! `bprm_check_security` runs for a script and again for its interpreter, before the exec succeeded; what it learns is
+//! kept per thread. The one record per successful exec is written at the tracepoint `sched_process_exec`, the first
+//! point where the exec can no longer fail and the argument area is final.
+
+use crate::{
+    file::{self, content_can_change_at_will, read_inode},
+    maps::{EVENTS, FINDINGS, count},
+    mem::{Mem, Typed},
+    off::{self, on},
+    task,
+};
+use aya_ebpf::{
+    EbpfContext,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes,
+        generated::{bpf_d_path, bpf_ima_file_hash, bpf_probe_read_user},
+    },
+    macros::map,
+    maps::HashMap,
+};
+use hardpan_abi::{
+    Counter, DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, EventKind, ExecEvent, ExecStash, FileInfo,
+    InodeDigest, exec_flag,
+};
+
+/// `HASH_ALGO_SHA256` (include/uapi/linux/hash_info.h).
+const HASH_ALGO_SHA256: i64 = 4;
+
+/// What the hook learned, by thread. Preallocated and not LRU: an attacker can't evict entries. An entry goes with the
+/// exec's success, is overwritten by the thread's next exec, and is dropped when the thread exits.
+#[map]
+pub static EXEC_STASH: HashMap<u64, ExecStash> = HashMap::with_max_entries(4096, 0);
+
+/// Template for new stash entries, in read-only data (it is larger than what is left of the stack).
+static EMPTY_STASH: ExecStash = ExecStash {
+    bprm: 0,
+    file: EMPTY_FILE,
+    script: EMPTY_FILE,
+    digest: [0; 32],
+    script_digest: [0; 32],
+    flags: 0,
+    digest_errno: 0,
+    digest_state: 0,
+    script_digest_state: 0,
+    path_bytes: 0,
+    calls: 0,
+    path: [0; EXEC_PATH_LEN],
+};
+
+const EMPTY_FILE: FileInfo = FileInfo {
+    ino: 0,
+    size_bytes: 0,
+    fs_magic: 0,
+    ctime_s: 0,
+    ctime_ns: 0,
+    dev: 0,
+    mode: 0,
+    nlink: 0,
+    uid: 0,
+    gid: 0,
+    generation: 0,
+    reserved: 0,
+};
+
+/// How a program gets at the inode cache: only the LSM object has that map.
+pub trait DigestCache {
+    /// The inode's cache entry, made if `create`; null if there is none.
+    ///
+    /// # Safety
+    /// `inode` is a typed pointer to a `struct inode`.
+    unsafe fn entry(inode: *const u8, create: bool) -> *mut InodeDigest;
+}
+
+/// `bprm_check_security(struct linux_binprm *bprm)`: the same argument on every kernel since 4.18.
+///
+/// `SLEEPABLE` programs may hash. Default on doubt: fail open (observe), the record says what was not seen.
+#[inline(always)]
+pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
+    let key = bpf_get_current_pid_tgid();
+    let Some(stash) = stash_for(key, bprm as u64) else {
+        count(Counter::ExecStashFull);
+        return;
+    };
+    // SAFETY: the map value is ours: its key is this thread, and a thread runs one exec at a time.
+    let stash = unsafe { &mut *stash };
+    if stash.calls == 1 {
+        stash.flags |= exec_flag::SCRIPT;
+        stash.script = stash.file;
+        copy32(&stash.digest, &mut stash.script_digest);
+        stash.script_digest_state = stash.digest_state;
+    }
+    stash.calls = stash.calls.wrapping_add(1);
+    stash.digest_state = DigestState::NotTried as u8;
+    stash.digest_errno = 0;
+    stash.flags &= !exec_flag::DIGEST_CACHED;
+
+    // SAFETY: bprm, its file and that file's inode are typed pointers; they live during the hook.
+    unsafe {
+        let file = Typed::pointer(bprm, &off::OFF_BPRM_FILE);
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        read_inode::<Typed>(&mut stash.file, inode);
+        if on(&off::HAS_D_PATH) {
+            let path = file.add(off::OFF_FILE_PATH.load() as usize);
+            let written = bpf_d_path(path.cast_mut().cast(), (&raw mut stash.path).cast(), EXEC_PATH_LEN as u32);
+            if written > 0 && written <= EXEC_PATH_LEN as i64 {
+                stash.path_bytes = (written - 1) as u16;
+                stash.flags |= exec_flag::PATH_FROM_KERNEL;
+            } else {
+                // Longer than our buffer (ENAMETOOLONG), or outside the task's root.
+                stash.path_bytes = 0;
+                stash.flags &= !exec_flag::PATH_FROM_KERNEL;
+            }
+        }
+        if SLEEPABLE && on(&off::HAS_IMA_FILE_HASH) {
+            hash::<C>(stash, file, inode);
+        }
+    }
+}
+
+#[inline(always)]
+fn stash_for(key: u64, bprm: u64) -> Option<*mut ExecStash> {
+    if let Some(stash) = EXEC_STASH.get_ptr_mut(&key) {
+        // SAFETY: see `check`.
+        let entry = unsafe { &mut *stash };
+        if entry.bprm != bprm {
+            // Left over from an exec that failed.
+            entry.bprm = bprm;
+            entry.calls = 0;
+            entry.flags = 0;
+            entry.path_bytes = 0;
+            entry.script_digest_state = DigestState::NotTried as u8;
+        }
+        entry.flags |= exec_flag::SEEN_BY_LSM;
+        return Some(stash);
+    }
+    EXEC_STASH.insert(&key, &EMPTY_STASH, 0).ok()?;
+    let stash = EXEC_STASH.get_ptr_mut(&key)?;
+    // SAFETY: see `check`.
+    let entry = unsafe { &mut *stash };
+    entry.bprm = bprm;
+    entry.flags = exec_flag::SEEN_BY_LSM;
+    Some(stash)
+}
+
+/// Hashes the file, or answers from the inode cache.
+#[inline(always)]
+unsafe fn hash<C: DigestCache>(stash: &mut ExecStash, file: *const u8, inode: *const u8) {
+    let info = stash.file;
+    if info.mode & file::MODE_TYPE != file::MODE_REGULAR
+        || content_can_change_at_will(info.fs_magic)
+        || info.size_bytes > off::HASH_MAX_BYTES.load()
+    {
+        return;
+    }
+    // A file that has writers can change after it was hashed; the record then says so instead of a digest.
+    // SAFETY (all reads below): typed pointers.
+    let writers: i32 = unsafe { Typed::read(inode, &off::OFF_INODE_WRITECOUNT) };
+    if writers > 0 {
+        stash.digest_state = DigestState::Writers as u8;
+        return;
+    }
+    let cached = on(&off::HAS_INODE_STORAGE);
+    if cached {
+        // SAFETY: typed inode.
+        let entry = unsafe { C::entry(inode, false) };
+        if !entry.is_null() {
+            // SAFETY: the helper returned a live value; fields may be torn by a concurrent exec of the same file, which
+            // writes the same bytes for the same size and ctime.
+            let entry = unsafe { &*entry };
+            if entry.filled == 1
+                && entry.size_bytes == info.size_bytes
+                && entry.ctime_s == info.ctime_s
+                && entry.ctime_ns == info.ctime_ns
+            {
+                copy32(&entry.digest, &mut stash.digest);
+                stash.digest_state = DigestState::Sha256 as u8;
+                stash.flags |= exec_flag::DIGEST_CACHED;
+                count(Counter::ExecHashCached);
+                return;
+            }
+        }
+    }
+    let mut digest = [0u64; 8]; // room for SHA-512, should an IMA policy answer with it
+    // SAFETY: typed file; the buffer is 64 bytes long.
+    let algorithm = unsafe { bpf_ima_file_hash(file.cast_mut().cast(), (&raw mut digest).cast(), 64) };
+    count(Counter::ExecHashed);
+    if algorithm < 0 {
+        stash.digest_errno = algorithm as i32;
+        stash.digest_state = DigestState::Failed as u8;
+        return;
+    }
+    if algorithm != HASH_ALGO_SHA256 {
+        stash.digest_state = DigestState::OtherAlgorithm as u8;
+        return;
+    }
+    // Hashing took a while: recheck that nobody began to write, and that the inode is what it was.
+    let writers: i32 = unsafe { Typed::read(inode, &off::OFF_INODE_WRITECOUNT) };
+    let mut after = EMPTY_FILE;
+    // SAFETY: typed inode.
+    unsafe { read_inode::<Typed>(&mut after, inode) };
+    if writers > 0
+        || after.size_bytes != info.size_bytes
+        || after.ctime_s != info.ctime_s
+        || after.ctime_ns != info.ctime_ns
+    {
+        stash.digest_state = DigestState::Writers as u8;
+        return;
+    }
+    store32(&digest, &mut stash.digest);
+    stash.digest_state = DigestState::Sha256 as u8;
+    if cached {
+        // SAFETY: typed inode.
+        let entry = unsafe { C::entry(inode, true) };
+        if !entry.is_null() {
+            // SAFETY: see above.
+            let entry = unsafe { &mut *entry };
+            entry.filled = 0;
+            entry.size_bytes = info.size_bytes;
+            entry.ctime_s = info.ctime_s;
+            entry.ctime_ns = info.ctime_ns;
+            store32(&digest, &mut entry.digest);
+            entry.filled = 1;
+        }
+    }
+}
+
+/// Room for a record and its arguments.
+#[repr(C)]
+struct WithArgv<const N: usize> {
+    event: ExecEvent,
+    argv: [u8; N],
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`.
+///
+/// # Safety
+/// `task` and `bprm` are what the tracepoint passed (typed for [`Typed`]).
+#[inline(always)]
+pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
+    count(Counter::ExecGenerated);
+    // The thread that called execve had `old_pid`; if it was not the leader it has taken the leader's id by now.
+    let key = bpf_get_current_pid_tgid() & 0xffff_ffff_0000_0000 | u64::from(old_pid);
+    // SAFETY: a task that just executed has an mm.
+    let (start, end): (u64, u64) = unsafe {
+        let mm = M::pointer(task, &off::OFF_TASK_MM);
+        (M::read(mm, &off::OFF_MM_ARG_START), M::read(mm, &off::OFF_MM_ARG_END))
+    };
+    let total = end.wrapping_sub(start);
+    let total = if end < start || total > u64::from(u32::MAX) { 0 } else { total as u32 };
+    // SAFETY: the caller's promise is handed on.
+    let written = unsafe {
+        if total as usize <= EXEC_ARGV_SMALL {
+            emit::<M, EXEC_ARGV_SMALL>(key, bprm, start, total)
+        } else {
+            emit::<M, EXEC_ARGV_LARGE>(key, bprm, start, total)
+        }
+    };
+    if !written {
+        count(Counter::ExecLost);
+    }
+    let _gone = EXEC_STASH.remove(&key);
+}
+
+#[inline(always)]
+unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64, arg_total: u32) -> bool {
+    let stash = EXEC_STASH.get_ptr(&key);
+    let mut info = EMPTY_FILE;
+    let mut flags = 0;
+    // SAFETY: see `done`.
+    unsafe {
+        let file = M::pointer(bprm, &off::OFF_BPRM_FILE);
+        read_inode::<M>(&mut info, M::pointer(file, &off::OFF_FILE_INODE));
+    }
+    if info.nlink == 0 {
+        flags |= exec_flag::NO_LINK;
+    }
+    let ring = if info.nlink == 0 { &FINDINGS } else { &EVENTS };
+    let Some(mut entry) = ring.reserve::<WithArgv<N>>(0) else { return false };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reservation is `WithArgv<N>` long; everything below stays inside it, and nothing below sleeps.
+    unsafe {
+        let event = &mut (*record).event;
+        event.file = info;
+        task::current_creds(&mut event.creds);
+
+        let mut from_kernel = false;
+        match stash {
+            Some(stash) if (*stash).bprm == bprm as u64 => {
+                let stash = &*stash;
+                flags |= stash.flags;
+                event.script = stash.script;
+                copy32(&stash.digest, &mut event.digest);
+                copy32(&stash.script_digest, &mut event.script_digest);
+                event.digest_state = stash.digest_state;
+                event.script_digest_state = stash.script_digest_state;
+                event.digest_errno = stash.digest_errno;
+                event.path_bytes = stash.path_bytes;
+                from_kernel = flags & exec_flag::PATH_FROM_KERNEL != 0;
+                if from_kernel {
+                    copy_words::<{ EXEC_PATH_LEN / 8 }>(
+                        (&raw const stash.path).cast(),
+                        (&raw mut event.path).cast(),
+                    );
+                }
+            }
+            _ => {
+                event.script = EMPTY_FILE;
+                zero32(&mut event.digest);
+                zero32(&mut event.script_digest);
+                event.digest_state = DigestState::NotTried as u8;
+                event.script_digest_state = DigestState::NotTried as u8;
+                event.digest_errno = 0;
+                event.path_bytes = 0;
+            }
+        }
+        if !from_kernel && on(&off::HAS_PROBE_READ) {
+            let name = M::pointer(bprm, &off::OFF_BPRM_FILENAME);
+            match bpf_probe_read_kernel_str_bytes(name, &mut event.path) {
+                Ok(read) => {
+                    event.path_bytes = read.len() as u16;
+                    if read.len() + 1 >= EXEC_PATH_LEN {
+                        flags |= exec_flag::PATH_CUT;
+                    }
+                }
+                Err(_) => event.path_bytes = 0,
+            }
+        }
+
+        let mut argv_bytes = arg_total;
+        if argv_bytes > N as u32 {
+            argv_bytes = N as u32;
+            flags |= exec_flag::ARGV_CUT;
+        }
+        // A page of the argument area may have been swapped out already: then the record says "unreadable".
+        if bpf_probe_read_user((&raw mut (*record).argv).cast(), argv_bytes, arg_start as *const _) != 0 {
+            argv_bytes = 0;
+            flags |= exec_flag::ARGV_UNREADABLE;
+        }
+        event.argv_bytes = argv_bytes;
+        event.argv_total_bytes = arg_total;
+        event.flags = flags;
+        event.reserved = 0;
+        task::fill_header(
+            &raw mut event.header,
+            EventKind::Exec,
+            size_of::<ExecEvent>() as u32 + argv_bytes,
+        );
+    }
+    entry.submit(0);
+    true
+}
+
+/// `sched_process_exit(struct task_struct *p)`: drops what a failed exec left behind.
+#[inline(always)]
+pub fn exit<C: EbpfContext>(_ctx: &C) {
+    let _gone = EXEC_STASH.remove(&bpf_get_current_pid_tgid());
+}
+
+#[inline(always)]
+fn copy32(from: &[u8; 32], to: &mut [u8; 32]) {
+    // SAFETY: both are 32 bytes and 8-aligned inside their structs.
+    unsafe { copy_words::<4>((&raw const *from).cast(), (&raw mut *to).cast()) }
+}
+
+#[inline(always)]
+fn store32(from: &[u64; 8], to: &mut [u8; 32]) {
+    // SAFETY: 32 of the 64 bytes.
+    unsafe { copy_words::<4>((&raw const *from).cast(), (&raw mut *to).cast()) }
+}
+
+#[inline(always)]
+fn zero32(to: &mut [u8; 32]) {
+    let zero = [0u64; 4];
+    // SAFETY: 32 bytes, 8-aligned.
+    unsafe { copy_words::<4>((&raw const zero).cast(), (&raw mut *to).cast()) }
+}
+
+/// Copies `N` words without a call to `memcpy`, which would be a byte loop here.
+///
+/// # Safety
+/// Both sides are valid for `N` words and 8-aligned.
+#[inline(always)]
+unsafe fn copy_words<const N: usize>(from: *const u64, to: *mut u64) {
+    let mut i = 0;
+    while i < N {
+        // SAFETY: `i < N`. Volatile keeps LLVM from making a memcpy call of the loop.
+        unsafe { core::ptr::write_volatile(to.add(i), core::ptr::read_volatile(from.add(i))) };
+        i += 1;
+    }
+}

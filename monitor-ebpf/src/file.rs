@@ -1,0 +1,46 @@
+//! File identity.
+
+use crate::{
+    mem::Mem,
+    off::{self, has},
+};
+use hardpan_abi::FileInfo;
+
+/// `S_IFMT`.
+pub const MODE_TYPE: u32 = 0o170_000;
+/// `S_IFREG`.
+pub const MODE_REGULAR: u32 = 0o100_000;
+
+/// Reads an inode's identity.
+///
+/// # Safety
+/// `inode` is a `struct inode` (typed for [`crate::mem::Typed`]).
+#[inline(always)]
+pub unsafe fn read_inode<M: Mem>(out: &mut FileInfo, inode: *const u8) {
+    // SAFETY: by the caller's promise each field belongs to `inode` or its super block.
+    unsafe {
+        out.ino = M::read(inode, &off::OFF_INODE_INO);
+        out.size_bytes = M::read(inode, &off::OFF_INODE_SIZE);
+        out.ctime_s = M::read(inode, &off::OFF_INODE_CTIME_S);
+        out.ctime_ns = M::read(inode, &off::OFF_INODE_CTIME_NS);
+        let mode: u16 = M::read(inode, &off::OFF_INODE_MODE);
+        out.mode = u32::from(mode);
+        out.nlink = M::read(inode, &off::OFF_INODE_NLINK);
+        out.uid = M::read(inode, &off::OFF_INODE_UID);
+        out.gid = M::read(inode, &off::OFF_INODE_GID);
+        out.generation =
+            if has(&off::OFF_INODE_GENERATION) { M::read(inode, &off::OFF_INODE_GENERATION) } else { 0 };
+        out.reserved = 0;
+        let sb = M::pointer(inode, &off::OFF_INODE_SB);
+        out.dev = M::read(sb, &off::OFF_SB_DEV);
+        out.fs_magic = M::read(sb, &off::OFF_SB_MAGIC);
+    }
+}
+
+/// True for file systems whose content another host or an unprivileged process can change between two reads:
+/// a digest taken in the kernel would prove nothing.
+#[inline(always)]
+pub fn content_can_change_at_will(fs_magic: u64) -> bool {
+    // include/uapi/linux/magic.h: FUSE, NFS, CIFS, SMB2, 9p, AFS, Ceph.
+    matches!(fs_magic, 0x6573_5546 | 0x6969 | 0xff53_4d42 | 0xfe53_4d42 | 0x0102_1997 | 0x5346_414f | 0x00c3_6400)
+}

@@ -1,0 +1,34 @@
+//! Maps that every object has, and the counters.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, RingBuf},
+};
+use hardpan_abi::{COUNTER_SLOTS, Counter, RING_EVENTS_BYTES, RING_FINDINGS_BYTES};
+
+/// Ordinary events.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(RING_EVENTS_BYTES, 0);
+
+/// Events too rare and too important to compete with ordinary execs: modules, fileless execs, findings, denials.
+#[map]
+pub static FINDINGS: RingBuf = RingBuf::with_byte_size(RING_FINDINGS_BYTES, 0);
+
+/// One `u64` per [`Counter`].
+#[map]
+pub static COUNTERS: Array<u64> = Array::with_max_entries(COUNTER_SLOTS, 0);
+
+/// Adds one to a counter.
+#[inline(always)]
+pub fn count(counter: Counter) {
+    if let Some(slot) = COUNTERS.get_ptr_mut(counter as u32) {
+        // SAFETY: the map returned a valid, aligned slot; all users add atomically. Written out because the BPF target
+        // has no `fetch_add` in core; this form (no fetch) exists since before 5.10.
+        #[cfg(target_arch = "bpf")]
+        unsafe {
+            core::arch::asm!("lock *(u64 *)({slot} + 0) += {one}", slot = in(reg) slot, one = in(reg) 1u64);
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        let _unused = slot;
+    }
+}

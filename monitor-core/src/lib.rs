@@ -4,4 +4,5 @@
 //! kernel, from files or from packages is hostile: decoding is total, nothing panics, every size is bounded.
 #![forbid(unsafe_code)]
 
+pub mod event;
 pub mod platform;

@@ -107,10 +107,11 @@ impl Exec {
                 available: wire.path.len(),
             })?;
         let claimed = usize::try_from(wire.argv_bytes).unwrap_or(usize::MAX);
-        let argv = rest.get(..claimed).ok_or_else(|| DecodeError::Length {
+        let available = rest.len();
+        let argv = rest.get(..claimed).ok_or(DecodeError::Length {
             field: "argv",
             claimed,
-            available: rest.len(),
+            available,
         })?;
         let script = if flag(exec_flag::SCRIPT) {
             let digest = digest(wire.script_digest_state, &wire.script_digest, wire.digest_errno)?;

@@ -8,4 +8,5 @@ pub mod aggregate;
 pub mod btf;
 pub mod event;
 pub mod platform;
+pub mod process;
 pub mod verdict;

@@ -9,4 +9,5 @@ pub mod btf;
 pub mod event;
 pub mod platform;
 pub mod process;
+pub mod record;
 pub mod verdict;

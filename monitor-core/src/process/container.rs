@@ -49,7 +49,7 @@ pub fn container_from_path(path: &str) -> Option<Container> {
                 }
             }
             // nspawn: /machine.slice/machine-NAME.scope
-            if component.ends_with(".scope")
+            if name != *component
                 && let Some(id) = name.strip_prefix("machine-")
             {
                 return Some(Container {
@@ -91,43 +91,38 @@ mod tests {
     const ID: &str = "4c9a1f2b7d5e4a0b8c3d6e7f8a9b0c1d4c9a1f2b7d5e4a0b8c3d6e7f8a9b0c1d";
 
     #[track_caller]
-    fn check(path: &str, expected: Option<Option<&str>>) {
+    fn check(path: &str, expected: &str) {
         let found = container_from_path(&path.replace("ID", ID));
-        assert_eq!(found.as_ref().map(|c| c.runtime), expected, "{path}");
+        let runtime = found.as_ref().map_or("host", |c| c.runtime.unwrap_or("unknown"));
+        assert_eq!(runtime, expected, "{path}");
         assert!(found.is_none_or(|c| c.id == ID || c.id == "web"));
     }
 
     #[test]
     fn paths_of_runtimes() {
-        check("/system.slice/docker-ID.scope", Some(Some("docker")));
-        check("/docker/ID", Some(Some("docker")));
-        check("/machine.slice/libpod-ID.scope/container", Some(Some("podman")));
+        check("/system.slice/docker-ID.scope", "docker");
+        check("/docker/ID", "docker");
+        check("/machine.slice/libpod-ID.scope/container", "podman");
         check(
             "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope",
-            Some(Some("podman")),
+            "podman",
         );
-        check(
-            "/kubepods.slice/kubepods-pod1.slice/crio-ID.scope",
-            Some(Some("cri-o")),
-        );
+        check("/kubepods.slice/kubepods-pod1.slice/crio-ID.scope", "cri-o");
         check(
             "/kubepods.slice/kubepods-pod1.slice/cri-containerd-ID.scope",
-            Some(Some("containerd")),
+            "containerd",
         );
-        check("/kubepods/burstable/pod2f1/ID", Some(None));
-        check(
-            "/machine.slice/machine-web.scope/init.scope",
-            Some(Some("nspawn")),
-        );
+        check("/kubepods/burstable/pod2f1/ID", "unknown");
+        check("/machine.slice/machine-web.scope/init.scope", "nspawn");
     }
 
     #[test]
     fn paths_of_the_host() {
-        check("/", None);
-        check("", None);
-        check("/system.slice/sshd.service", None);
-        check("/system.slice/docker-notanid.scope", None);
-        check("/user.slice/user-1000.slice/session-3.scope", None);
+        check("/", "host");
+        check("", "host");
+        check("/system.slice/sshd.service", "host");
+        check("/system.slice/docker-notanid.scope", "host");
+        check("/user.slice/user-1000.slice/session-3.scope", "host");
     }
 
     #[test]

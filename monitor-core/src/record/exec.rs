@@ -71,6 +71,10 @@ pub struct FileFacts {
     pub path: Option<(RawText, PathSource)>,
     /// Digest, or why there is none.
     pub digest: Result<FileDigest, NoDigest>,
+    /// What became of the kernel's own attempt to hash it.
+    pub kernel: KernelDigest,
+    /// Inode, where somebody saw it.
+    pub info: Option<FileInfo>,
 }
 
 /// The files of an exec.
@@ -97,14 +101,7 @@ pub fn exec(event: &Exec, facts: &ExecFacts, verdict: &ExecVerdict, scene: &Scen
         process.command_line = Some(command_line);
     }
 
-    let own_file = own_file(
-        &mut own,
-        "process.executable",
-        &facts.file,
-        &event.digest,
-        &event.file,
-        &verdict.file,
-    );
+    let own_file = own_file(&mut own, "process.executable", &facts.file, &verdict.file);
     process.executable.clone_from(&own_file.path);
     if let Some((path, _)) = &facts.file.path {
         process.name = Some(path.file_name().text().into_owned());
@@ -112,17 +109,17 @@ pub fn exec(event: &Exec, facts: &ExecFacts, verdict: &ExecVerdict, scene: &Scen
     process.hash = own_file.sha256.clone().map(|sha256| Hash { sha256 });
     process.code_signature = Some(code_signature(&verdict.file));
     own.file = Some(own_file);
-    if let (Some(script), Some(facts), Some(verdict)) = (&event.script, &facts.script, &verdict.script) {
-        own.script = Some(own_file_of_script(&mut own, facts, script, verdict));
+    if let (Some(facts), Some(verdict)) = (&facts.script, &verdict.script) {
+        own.script = Some(self::own_file(&mut own, "script.path", facts, verdict));
     }
 
-    let subject = Subject::of(event, verdict, &own, &process);
+    let subject = Subject::of(facts, verdict, &own, &process);
     let message = format!(
         "exec of {}: {}",
         subject.name,
         explain(verdict.overall(), subject.own)
     );
-    let mut draft = Draft::new(scene.at_us, 1, event_fields(verdict, scene), message);
+    let mut draft = Draft::new(scene.at_us, 1, event_fields(verdict), message);
     draft.file = Some(File {
         path: subject.own.path.clone(),
         name: subject
@@ -131,7 +128,7 @@ pub fn exec(event: &Exec, facts: &ExecFacts, verdict: &ExecVerdict, scene: &Scen
             .map(|path| path.file_name().text().into_owned()),
         hash: subject.own.sha256.clone().map(|sha256| Hash { sha256 }),
         code_signature: Some(code_signature(subject.verdict)),
-        ..file_fields(subject.info)
+        ..subject.info.map(file_fields).unwrap_or_default()
     });
     draft.package = verdict
         .overall()
@@ -150,13 +147,13 @@ pub fn exec(event: &Exec, facts: &ExecFacts, verdict: &ExecVerdict, scene: &Scen
 struct Subject<'a> {
     name: String,
     path: Option<RawText>,
-    info: &'a FileInfo,
+    info: Option<&'a FileInfo>,
     own: &'a OwnFile,
     verdict: &'a Verdict,
 }
 
 impl<'a> Subject<'a> {
-    fn of(event: &'a Exec, verdict: &'a ExecVerdict, own: &'a Own, process: &Process) -> Self {
+    fn of(facts: &'a ExecFacts, verdict: &'a ExecVerdict, own: &'a Own, process: &Process) -> Self {
         const NOTHING: &OwnFile = &OwnFile {
             verdict: None,
             why: None,
@@ -172,9 +169,13 @@ impl<'a> Subject<'a> {
             changed_config_of: None,
             fs_magic: None,
         };
-        let (info, own, verdict) = match (&event.script, &own.script, &verdict.script) {
-            (Some(script), Some(own), Some(verdict)) => (&script.file, own, verdict),
-            _ => (&event.file, own.file.as_ref().unwrap_or(NOTHING), &verdict.file),
+        let (info, own, verdict) = match (&facts.script, &own.script, &verdict.script) {
+            (Some(script), Some(own), Some(verdict)) => (script.info.as_ref(), own, verdict),
+            _ => (
+                facts.file.info.as_ref(),
+                own.file.as_ref().unwrap_or(NOTHING),
+                &verdict.file,
+            ),
         };
         let name = own
             .path
@@ -191,23 +192,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-fn own_file_of_script(
-    own: &mut Own,
-    facts: &FileFacts,
-    script: &crate::event::ScriptFile,
-    verdict: &Verdict,
-) -> OwnFile {
-    own_file(own, "script.path", facts, &script.digest, &script.file, verdict)
-}
-
-fn own_file(
-    own: &mut Own,
-    field: &'static str,
-    facts: &FileFacts,
-    kernel: &KernelDigest,
-    info: &FileInfo,
-    verdict: &Verdict,
-) -> OwnFile {
+fn own_file(own: &mut Own, field: &'static str, facts: &FileFacts, verdict: &Verdict) -> OwnFile {
     let path = facts.path.as_ref();
     let owner = verdict.owner();
     OwnFile {
@@ -224,7 +209,7 @@ fn own_file(
             .ok()
             .map(|digest| hex::encode(digest.sha256)),
         digest_source: facts.digest.as_ref().ok().map(|digest| digest.source.word()),
-        kernel_digest: kernel.sha256().is_none().then(|| kernel.word()),
+        kernel_digest: facts.kernel.sha256().is_none().then(|| facts.kernel.word()),
         expected_sha256: match verdict {
             Verdict::DigestMismatch { expected, .. } => Some(hex::encode(expected)),
             _ => None,
@@ -236,7 +221,7 @@ fn own_file(
             Verdict::Untrusted { changed_config_of } => changed_config_of.as_ref().map(ToString::to_string),
             _ => None,
         },
-        fs_magic: Some(format!("{:#x}", info.fs_magic)),
+        fs_magic: facts.info.as_ref().map(|info| format!("{:#x}", info.fs_magic)),
     }
 }
 
@@ -299,7 +284,7 @@ fn unverified(why: &Unverified) -> String {
     }
 }
 
-fn event_fields(verdict: &ExecVerdict, _: &Scene<'_>) -> Event {
+fn event_fields(verdict: &ExecVerdict) -> Event {
     let overall = verdict.overall();
     let alert = technique(overall).is_some();
     Event {

@@ -14,8 +14,6 @@ pub struct Ledger {
     pub received: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
-    /// Records that the sensor's self-test used up.
-    pub self_test: u64,
     /// Events that became a line of their own.
     pub recorded: u64,
     /// Events that are counted in an aggregate line.
@@ -59,10 +57,9 @@ impl Ledger {
         done.iter().fold(self.received, |left, n| left.saturating_sub(*n))
     }
 
-    /// Generated, and neither lost in the ring nor received nor used by the self-test. Positive while records wait in
-    /// the ring; a lasting difference means that somebody interferes with it.
+    /// Generated, and neither lost in the ring nor received. Positive while records wait in the ring; a lasting difference means that somebody interferes with it.
     pub fn unaccounted(&self) -> i64 {
-        let seen = i128::from(self.lost_in_ring) + i128::from(self.received) + i128::from(self.self_test);
+        let seen = i128::from(self.lost_in_ring) + i128::from(self.received);
         let difference = i128::from(self.generated) - seen;
         i64::try_from(difference).unwrap_or(if difference > 0 { i64::MAX } else { i64::MIN })
     }
@@ -79,7 +76,6 @@ impl Ledger {
             recorded: self.recorded,
             aggregated: self.aggregated,
             lost: self.lost(),
-            self_test: self.self_test,
             pending: self.pending(),
             unaccounted: self.unaccounted(),
             complete,
@@ -104,21 +100,20 @@ mod tests {
             (ledger.generated, ledger.lost_in_ring, ledger.unaccounted()),
             (110, 5, 105)
         );
-        ledger.self_test = 3;
-        ledger.received = 102;
+        ledger.received = 105;
         ledger.recorded = 40;
         ledger.aggregated = 50;
         ledger.undecodable = 2;
         assert_eq!(
             (ledger.unaccounted(), ledger.pending(), ledger.lost()),
-            (0, 10, 7)
+            (0, 13, 7)
         );
         assert!(!ledger.balances());
-        ledger.lost_in_daemon = 10;
+        ledger.lost_in_daemon = 13;
         assert!(ledger.balances());
         assert_eq!(
             ledger.generated,
-            ledger.recorded + ledger.aggregated + ledger.lost() + ledger.self_test
+            ledger.recorded + ledger.aggregated + ledger.lost()
         );
     }
 

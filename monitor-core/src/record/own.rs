@@ -225,7 +225,7 @@ pub(super) struct OwnTrust {
     pub(super) digests: u64,
 }
 
-/// generated = recorded + aggregated + lost + self_test + pending + unaccounted; the last two are 0 at a clean stop.
+/// generated = recorded + aggregated + lost + pending + unaccounted; the last two are 0 at a clean stop.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct OwnLedger {
     pub(super) generated: u64,
@@ -234,8 +234,6 @@ pub(super) struct OwnLedger {
     pub(super) aggregated: u64,
     /// All losses: in the ring, undecodable, at a full queue.
     pub(super) lost: u64,
-    /// Events that the sensors' self-test caused and used up.
-    pub(super) self_test: u64,
     /// Received, and not yet recorded or aggregated.
     pub(super) pending: u64,
     pub(super) unaccounted: i64,

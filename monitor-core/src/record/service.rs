@@ -123,17 +123,10 @@ impl Service<'_> {
             ServiceEvent::Start => format!("hardpand started: mode {}, tier {tier}", self.mode),
             ServiceEvent::Stop => {
                 let books = self.ledger.map(|l| {
+                    let (recorded, aggregated, lost) = (l.recorded, l.aggregated, l.lost());
                     format!(
-                        ": {} events = {} recorded + {} aggregated + {} lost{}",
-                        l.generated,
-                        l.recorded,
-                        l.aggregated,
-                        l.lost(),
-                        if l.self_test > 0 {
-                            format!(" + {} of the self-test", l.self_test)
-                        } else {
-                            String::new()
-                        },
+                        ": {} events = {recorded} recorded + {aggregated} aggregated + {lost} lost",
+                        l.generated
                     )
                 });
                 format!("hardpand stopped{}", books.unwrap_or_default())

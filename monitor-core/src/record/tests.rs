@@ -72,6 +72,8 @@ fn facts(path: &str) -> ExecFacts {
                 sha256: [0xab; 32],
                 source: DigestSource::Kernel,
             }),
+            kernel: event::KernelDigest::Sha256([0xab; 32]),
+            info: Some(sample::file()),
         },
         script: None,
     }
@@ -379,6 +381,8 @@ fn an_untrusted_script() {
             sha256: [0xee; 32],
             source: DigestSource::UserSpace,
         }),
+        kernel: event::KernelDigest::NotTried,
+        info: Some(sample::file()),
     });
     let judged = ExecVerdict {
         file: Verdict::Trusted(coreutils("/usr/bin/bash")),
@@ -837,33 +841,32 @@ fn start_stop_and_heartbeat() {
     check(
         &stop.draft(AT_US),
         &expect![[r#"
-        Hardpan.counters.sink_file_written: 3
-        Hardpan.ledger.aggregated: 5
-        Hardpan.ledger.complete: true
-        Hardpan.ledger.generated: 10
-        Hardpan.ledger.lost: 2
-        Hardpan.ledger.pending: 0
-        Hardpan.ledger.received: 9
-        Hardpan.ledger.recorded: 3
-        Hardpan.ledger.self_test: 0
-        Hardpan.ledger.unaccounted: 0
-        Hardpan.policy.epoch: 0
-        Hardpan.service.mode: "observe"
-        Hardpan.service.uptime_s: 60
-        Hardpan.service.version: "0.1.0"
-        event.action: "hardpand-stopped"
-        event.category: ["host"]
-        event.dataset: "hardpan.service"
-        event.id: "6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11-184467"
-        event.kind: "event"
-        event.module: "hardpan"
-        event.outcome: "success"
-        event.provider: "hardpand"
-        event.sequence: 184467
-        event.severity: 1
-        event.type: ["end"]
-        message: "hardpand stopped: 10 events = 3 recorded + 5 aggregated + 2 lost"
-    "#]],
+            Hardpan.counters.sink_file_written: 3
+            Hardpan.ledger.aggregated: 5
+            Hardpan.ledger.complete: true
+            Hardpan.ledger.generated: 10
+            Hardpan.ledger.lost: 2
+            Hardpan.ledger.pending: 0
+            Hardpan.ledger.received: 9
+            Hardpan.ledger.recorded: 3
+            Hardpan.ledger.unaccounted: 0
+            Hardpan.policy.epoch: 0
+            Hardpan.service.mode: "observe"
+            Hardpan.service.uptime_s: 60
+            Hardpan.service.version: "0.1.0"
+            event.action: "hardpand-stopped"
+            event.category: ["host"]
+            event.dataset: "hardpan.service"
+            event.id: "6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11-184467"
+            event.kind: "event"
+            event.module: "hardpan"
+            event.outcome: "success"
+            event.provider: "hardpand"
+            event.sequence: 184467
+            event.severity: 1
+            event.type: ["end"]
+            message: "hardpand stopped: 10 events = 3 recorded + 5 aggregated + 2 lost"
+        "#]],
     );
     parsed(&Service::new(ServiceEvent::Heartbeat, "observe").draft(AT_US));
     parsed(

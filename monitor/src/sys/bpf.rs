@@ -53,8 +53,8 @@ impl Insn {
             code as u64
                 | (dst as u64) << 8
                 | (src as u64) << 12
-                | (off as u16 as u64) << 16
-                | (imm as u32 as u64) << 32,
+                | (off.cast_unsigned() as u64) << 16
+                | (imm.cast_unsigned() as u64) << 32,
         )
     }
 
@@ -100,7 +100,10 @@ impl Insn {
 
     /// `dst = &map[0]` (`BPF_PSEUDO_MAP_VALUE`), two instructions.
     pub fn map_value(dst: u8, map: BorrowedFd<'_>) -> [Self; 2] {
-        [Self::new(0x18, dst, 2, 0, map.as_raw_fd()), Self::new(0, 0, 0, 0, 0)]
+        [
+            Self::new(0x18, dst, 2, 0, map.as_raw_fd()),
+            Self::new(0, 0, 0, 0, 0),
+        ]
     }
 }
 
@@ -179,8 +182,7 @@ struct RawTracepoint {
 fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_int> {
     // SAFETY: `attr` is a live struct whose size is passed with it; every pointer inside refers to memory that its
     // owner (the caller in this module) keeps alive for the call; the kernel writes only where those pointers allow.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -212,8 +214,13 @@ pub fn load(prog: &Prog<'_>) -> io::Result<OwnedFd> {
 /// Makes an array map with one `u64`.
 pub fn one_counter() -> io::Result<OwnedFd> {
     const ARRAY: u32 = 2;
-    let mut attr =
-        MapCreate { map_type: ARRAY, key_size: 4, value_size: 8, max_entries: 1, ..MapCreate::default() };
+    let mut attr = MapCreate {
+        map_type: ARRAY,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        ..MapCreate::default()
+    };
     bpf(BPF_MAP_CREATE, &mut attr).map(owned)
 }
 

@@ -1,5 +1,6 @@
 //! Hardpan user space: everything that touches the running system.
 
+pub mod config;
 pub mod probe;
 pub mod sensor;
 pub mod sys;

@@ -77,8 +77,16 @@ pub(super) fn typed(types: &KernelTypes, probes: &mut Probes) {
     }
     probes.lsm_fires = with(function("bpf_lsm_file_open"), "bpf_lsm_file_open", lsm_fires);
     probes.lsm_sleepable = with(hook, HOOK, |id| load_and_attach(&lsm(id, true, &NOTHING), None));
-    probes.sleepable_not_skipped = Outcome::NotTried {
-        why: "the probe comes with the exec gate".to_owned(),
+    probes.sleepable_not_skipped = if probes.lsm_sleepable.works() && probes.lsm_fires.works() {
+        with(
+            function("bpf_lsm_file_open"),
+            "bpf_lsm_file_open",
+            super::skip::probe,
+        )
+    } else {
+        Outcome::NotTried {
+            why: "sleepable LSM programs do not run".to_owned(),
+        }
     };
     let offset = |global| {
         types
@@ -101,7 +109,7 @@ pub(super) fn typed(types: &KernelTypes, probes: &mut Probes) {
     }
 }
 
-const fn lsm(btf_id: u32, sleepable: bool, insns: &[Insn]) -> Prog<'_> {
+pub(super) const fn lsm(btf_id: u32, sleepable: bool, insns: &[Insn]) -> Prog<'_> {
     Prog {
         kind: ProgType::Lsm,
         attach: AttachType::LsmMac,
@@ -133,7 +141,7 @@ fn on_file(file: i16, add: i16, helper: i32) -> Vec<Insn> {
 /// error and never run where `bpf` is not among the active LSMs.
 fn lsm_fires(btf_id: u32) -> Outcome {
     let attempt = || -> io::Result<bool> {
-        let counter = bpf::one_counter()?;
+        let counter = bpf::words()?;
         let mut insns = Vec::from(Insn::map_value(1, counter.as_fd()));
         insns.extend([
             Insn::mov_imm(2, 1),
@@ -144,7 +152,7 @@ fn lsm_fires(btf_id: u32) -> Outcome {
         let prog = bpf::load(&lsm(btf_id, false, &insns))?;
         let _link: OwnedFd = bpf::attach(prog.as_fd(), None)?;
         drop(File::open("/proc/self/status")?);
-        Ok(bpf::read_counter(counter.as_fd())? > 0)
+        Ok(bpf::read_words(counter.as_fd())?.iter().sum::<u64>() > 0)
     };
     match attempt() {
         Ok(true) => Outcome::Works,

@@ -4,6 +4,7 @@
 //! changes nothing; `hardpan-core` judges the answers.
 
 mod features;
+mod skip;
 
 use crate::sys::bpf::{self, AttachType, Insn, Prog, ProgType};
 use hardpan_core::{
@@ -92,7 +93,9 @@ pub fn probe() -> Probes {
         &mut probes.ima_file_hash,
         &mut probes.d_path,
     ] {
-        *outcome = Outcome::NotTried { why: "no kernel BTF".to_owned() };
+        *outcome = Outcome::NotTried {
+            why: "no kernel BTF".to_owned(),
+        };
     }
     probes
 }

@@ -1,6 +1,7 @@
 //! Hardpan user space: everything that touches the running system.
 
 pub mod config;
+pub mod enrich;
 pub mod probe;
 pub mod sensor;
 pub mod sys;

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod enrich;
+pub mod export;
 pub mod probe;
 pub mod sensor;
 pub mod sys;

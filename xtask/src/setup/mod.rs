@@ -101,7 +101,7 @@ fn missing(places: &Places, extent: Extent) -> Done<Vec<Step>> {
     let manager = Manager::find();
     if bpf::ready(places).is_none() {
         if matches!(manager, Ok(Manager::Apt)) {
-            packages::refresh_lists();
+            packages::refresh_lists(bpf::PREBUILT_PACKAGES);
         }
         let plan = bpf::plan(places, manager.as_ref().ok())?;
         names.extend(plan.packages);

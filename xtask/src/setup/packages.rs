@@ -111,25 +111,20 @@ fn root() -> Root {
     }
 }
 
-/// Fetches apt's lists when they are missing or old: what can be installed is decided by them.
-pub(super) fn refresh_lists() {
+/// Fetches apt's lists when they are old or do not know these packages: what can be installed is decided by them.
+pub(super) fn refresh_lists(names: &[&str]) {
     // apt keeps the servers' times on the lists themselves; these change when it fetched.
-    let newest = [
-        "/var/lib/apt/lists",
-        "/var/lib/apt/lists/partial",
-        "/var/cache/apt/pkgcache.bin",
-    ]
-    .iter()
-    .filter_map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
-    .max();
-    let is_empty = fs::read_dir("/var/lib/apt/lists").map_or(0, Iterator::count) < 3;
+    let newest = ["/var/lib/apt/lists", "/var/lib/apt/lists/partial"]
+        .iter()
+        .filter_map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
+        .max();
     let is_old = newest.is_none_or(|time| {
         SystemTime::now()
             .duration_since(time)
             .is_ok_and(|age| age > LISTS_FRESH)
     });
     let root = root();
-    if (is_empty || is_old) && root != Root::No {
+    if root != Root::No && (is_old || !names.iter().all(|name| apt_knows(name))) {
         update_lists(root);
     }
 }

@@ -79,12 +79,13 @@ pub trait DigestCache {
 /// `bprm_check_security(struct linux_binprm *bprm)`: the same argument on every kernel since 4.18.
 ///
 /// `SLEEPABLE` programs may hash. Default on doubt: fail open (observe), the record says what was not seen.
+/// Returns the digest state for diagnostics, or `None` if there was no room to keep anything.
 #[inline(always)]
-pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
+pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Option<u8> {
     let key = bpf_get_current_pid_tgid();
     let Some(stash) = stash_for(key, bprm as u64) else {
         count(Counter::ExecStashFull);
-        return;
+        return None;
     };
     // SAFETY: the map value is ours: its key is this thread, and a thread runs one exec at a time.
     let stash = unsafe { &mut *stash };
@@ -135,6 +136,7 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
             hash::<C>(stash, file, inode);
         }
     }
+    Some(stash.digest_state)
 }
 
 #[inline(always)]

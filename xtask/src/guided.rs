@@ -67,7 +67,10 @@ fn tier(programs: &Path) -> Done<String> {
         source,
     })?;
     let said: Value = serde_json::from_slice(&out.stdout).unwrap_or(Value::Null);
-    let tier = said.get("tier").and_then(Value::as_str).unwrap_or("none");
+    let tier = said
+        .pointer("/tier/tier")
+        .and_then(Value::as_str)
+        .unwrap_or("none");
     Ok(tier.to_owned())
 }
 

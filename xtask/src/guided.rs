@@ -188,7 +188,7 @@ impl Shown {
     fn frame(&mut self, head: &Head, payload: &[u8]) {
         let text = String::from_utf8_lossy(payload);
         match head {
-            Head::Hello { release, lsm, .. } => ui::data(&format!("Linux {release}, LSMs {lsm}")),
+            Head::Hello { release, lsm } => ui::data(&format!("Linux {release}, LSMs {lsm}")),
             Head::Say {
                 kind: SayKind::Caption,
             } => ui::data(&format!("\n--- {text}")),

@@ -138,7 +138,7 @@ impl Boot {
 
     fn take(&mut self, head: Head, payload: &[u8]) -> Done {
         match head {
-            Head::Hello { release, lsm, .. } => (self.release, self.lsm) = (release, lsm),
+            Head::Hello { release, lsm } => (self.release, self.lsm) = (release, lsm),
             Head::Doctor { code, stderr } => {
                 place::write(&self.results.join("doctor.json"), payload)?;
                 place::write(&self.results.join("doctor.err"), &stderr)?;

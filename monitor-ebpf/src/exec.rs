@@ -83,7 +83,13 @@ pub trait DigestCache {
 #[inline(always)]
 pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Option<u8> {
     let key = bpf_get_current_pid_tgid();
-    let Some(stash) = stash_for(key, bprm as u64) else {
+    // An interpreter's turn comes with another `interp`. Comparing the address of bprm alone would take the next exec of
+    // a thread for the interpreter of one that failed: the allocator likes to hand out the same memory again.
+    // SAFETY: bprm is a typed pointer; only the two addresses are compared.
+    let first = unsafe {
+        Typed::pointer(bprm, &off::OFF_BPRM_INTERP) == Typed::pointer(bprm, &off::OFF_BPRM_FILENAME)
+    };
+    let Some(stash) = stash_for(key, bprm as u64, first) else {
         count(Counter::ExecStashFull);
         return None;
     };
@@ -140,11 +146,11 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Option<u
 }
 
 #[inline(always)]
-fn stash_for(key: u64, bprm: u64) -> Option<*mut ExecStash> {
+fn stash_for(key: u64, bprm: u64, first: bool) -> Option<*mut ExecStash> {
     if let Some(stash) = EXEC_STASH.get_ptr_mut(&key) {
         // SAFETY: see `check`.
         let entry = unsafe { &mut *stash };
-        if entry.bprm != bprm {
+        if first || entry.bprm != bprm {
             // Left over from an exec that failed.
             entry.bprm = bprm;
             entry.calls = 0;

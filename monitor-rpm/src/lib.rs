@@ -35,6 +35,8 @@ pub mod pins;
 pub mod root;
 pub mod scan;
 pub mod signature;
+#[cfg(test)]
+mod testing;
 
 pub use db::{DbError, RpmDb};
 pub use finding::Finding;

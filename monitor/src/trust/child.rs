@@ -12,7 +12,7 @@ use hardpan_rpm::scan::{self, ScanOptions, ScanOutcome};
 use hardpan_rpm::{DigestIndex, index::DecodeError};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use thiserror::Error;
@@ -83,6 +83,16 @@ pub enum TrustError {
 /// Reads the database in a child. `previous` is the index of the last reading: what has gone from it since may still
 /// be running.
 pub async fn read(config: &Trust, previous: Option<&DigestIndex>) -> Result<Reading, TrustError> {
+    // This very program, even if its file has been replaced meanwhile.
+    read_with(Path::new("/proc/self/exe"), config, previous).await
+}
+
+/// The same with a certain `hardpand` as the child.
+pub async fn read_with(
+    program: &Path,
+    config: &Trust,
+    previous: Option<&DigestIndex>,
+) -> Result<Reading, TrustError> {
     let request = Request {
         root: config.root.clone(),
         dbpath: config.dbpath.clone(),
@@ -92,15 +102,18 @@ pub async fn read(config: &Trust, previous: Option<&DigestIndex>) -> Result<Read
         database_keys: config.database_keys,
     };
     let limit = config.timeout;
-    match tokio::time::timeout(limit, run(&request, previous)).await {
+    match tokio::time::timeout(limit, run(program, &request, previous)).await {
         Ok(answer) => answer.map(|outcome| reading(config, outcome)),
         Err(_elapsed) => Err(TrustError::Timeout { limit }),
     }
 }
 
-async fn run(request: &Request, previous: Option<&DigestIndex>) -> Result<ScanOutcome, TrustError> {
-    // This very program, even if its file has been replaced meanwhile.
-    let mut child = Command::new("/proc/self/exe")
+async fn run(
+    program: &Path,
+    request: &Request,
+    previous: Option<&DigestIndex>,
+) -> Result<ScanOutcome, TrustError> {
+    let mut child = Command::new(program)
         .arg(CHILD_FLAG)
         .env_clear()
         .current_dir("/")

@@ -7,7 +7,7 @@ mod keeper;
 mod keys;
 mod watch;
 
-pub use child::{CHILD_FLAG, ChildError, Reading, TrustError, child, read};
+pub use child::{CHILD_FLAG, ChildError, Reading, TrustError, child, read, read_with};
 pub use index::LoadedTrust;
 pub use keeper::{TrustUpdate, keep};
 pub use watch::DatabaseStamp;

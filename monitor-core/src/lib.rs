@@ -11,4 +11,5 @@ pub mod event;
 pub mod platform;
 pub mod process;
 pub mod record;
+pub mod trust;
 pub mod verdict;

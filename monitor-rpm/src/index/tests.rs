@@ -18,13 +18,6 @@ fn real_index() -> Option<&'static DigestIndex> {
     index.as_ref()
 }
 
-/// Sets the checksum as a well-meaning writer would, so that the checks behind it are reached.
-fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    let checksum = crate::crypto::sha256(&bytes[44..]);
-    bytes[12..44].copy_from_slice(&checksum);
-    bytes
-}
-
 #[test]
 fn an_empty_index_knows_nothing() {
     let mut builder = IndexBuilder::new();
@@ -96,7 +89,7 @@ fn damaged_indexes_are_refused() {
         check(
             &|bytes| {
                 change(bytes);
-                *bytes = resealed(std::mem::take(bytes));
+                *bytes = reseal(std::mem::take(bytes));
             },
             &format!("inconsistent index: {expected}"),
         );
@@ -246,7 +239,7 @@ proptest::proptest! {
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         proptest::prop_assert!(bytes.len() >= HEADER_BYTES);
-        if let Ok(index) = DigestIndex::decode(resealed(bytes)) {
+        if let Ok(index) = DigestIndex::decode(reseal(bytes)) {
             for owner in index.files() {
                 index.expected(&owner.path());
                 owner.package().nevra();

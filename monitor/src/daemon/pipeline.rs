@@ -105,7 +105,7 @@ impl Pipeline {
         let task = &event.head.task;
         let parent_executable = self.parent_executable(task);
         // Without the kernel's path the link in /proc is the only good one, and it is there only now.
-        let proc_executable = if event.path_from_kernel {
+        let proc_executable = if event.path_from_kernel && !event.path_cut {
             None
         } else {
             self.proc.executable(task.process)

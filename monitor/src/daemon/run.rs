@@ -225,7 +225,7 @@ impl Daemon<'_> {
     fn take_trust(&mut self, update: Option<TrustUpdate>) {
         let at_us = self.at_us();
         let Some(update) = update else { return };
-        for finding in &update.findings {
+        for finding in self.health.news(&update.findings) {
             warn!(code = finding.code.word(), "{}", finding.message);
             self.pipeline.recorder.emit(&finding.draft(at_us));
         }
@@ -243,8 +243,9 @@ impl Daemon<'_> {
                 ..self.service(ServiceEvent::TrustLoaded)
             };
             self.pipeline.recorder.emit(&service.draft(at_us));
-            // A database that vouches for nothing still says which files nobody vouches for.
-            self.pipeline.set_trust(Some(trust));
+            // A database in which nothing could be verified is none: nobody has looked at any file.
+            self.pipeline
+                .set_trust(Some(trust).filter(|trust| trust.state.loaded));
             self.health.trust = Some(state);
         }
     }

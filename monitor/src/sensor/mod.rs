@@ -89,8 +89,8 @@ pub enum SensorError {
 
 /// Loaded, attached programs. Dropping it detaches them.
 pub struct Sensor {
-    /// Holds the programs and their links.
-    _ebpf: Ebpf,
+    /// Holds the programs and their links; `None` once detached.
+    ebpf: Option<Ebpf>,
     events: AsyncFd<RingBuf<MapData>>,
     findings: AsyncFd<RingBuf<MapData>>,
     counters: Array<MapData, u64>,
@@ -140,7 +140,7 @@ impl Sensor {
             .take_map("MODULE_NOTES")
             .and_then(|map| HashMap::try_from(map).ok());
         Ok(Self {
-            _ebpf: loaded.ebpf,
+            ebpf: Some(loaded.ebpf),
             events,
             findings,
             counters,
@@ -149,6 +149,16 @@ impl Sensor {
             pending: VecDeque::new(),
             pending_bytes: 0,
         })
+    }
+
+    /// Detaches all programs. Rings and counters can still be read: from here on they only run dry, so the books can
+    /// be closed exactly.
+    pub fn detach(&mut self) {
+        if let Some(ebpf) = self.ebpf.take() {
+            drop(ebpf);
+            // The kernel lets programs that are running now finish after their link is gone.
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Every hook, how it was attached, how far it got.

@@ -6,6 +6,8 @@ mod findings;
 mod index;
 mod keeper;
 mod keys;
+pub mod manifest;
+pub mod store;
 mod watch;
 
 pub use child::{CHILD_FLAG, ChildError, Reading, TrustError, child, read, read_with};

@@ -120,7 +120,7 @@ impl Health {
                 FindingCode::EventsUnaccounted,
                 format!("{difference} events were generated and neither received nor counted as lost"),
             )
-            .hint("a few are on their way when hardpand stops; many mean that somebody else reads the ring")
+            .hint("somebody else reads the ring or writes the counters")
         })
     }
 }

@@ -351,8 +351,9 @@ impl Daemon<'_> {
     ) -> Result<(), DaemonError> {
         info!(reason, "stopping");
         Notify::stopping();
-        // Other processes go on running: the books can only be closed at a moment when ring and counters agree.
-        for _ in 0..100 {
+        source.detach();
+        // A program that ran on another CPU at that moment may still be writing its last record.
+        for _ in 0..50 {
             let counters = source.counters().map_err(DaemonError::Read)?;
             self.pipeline.ledger.set_kernel(&counters);
             while source.drain(|record| self.pipeline.take(record)) > 0 {}

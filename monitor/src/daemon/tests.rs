@@ -57,6 +57,8 @@ impl EventSource for Replay {
         n
     }
 
+    fn detach(&mut self) {}
+
     fn counters(&self) -> io::Result<Vec<u64>> {
         let mut counters = vec![0; 64];
         counters[Counter::ExecGenerated as usize] = self.generated + self.lost;

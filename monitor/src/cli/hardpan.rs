@@ -2,6 +2,7 @@
 
 use super::doctor::{self, DoctorArgs};
 use super::exit::Exit;
+use super::trust::{self, TrustArgs};
 use clap::{Parser, Subcommand};
 
 /// Hardening and RPM integrity for Enterprise Linux.
@@ -9,7 +10,7 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "hardpan",
     version,
-    after_help = "Examples:\n  hardpan doctor\n  hardpan doctor --json\n\n\
+    after_help = "Examples:\n  hardpan doctor\n  hardpan doctor --json\n  hardpan trust whence /usr/bin/ls\n\n\
         Exit codes: 0 fine, 1 findings, 2 wrong usage, 3 it could not do it or could not look."
 )]
 struct Args {
@@ -20,6 +21,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(DoctorArgs),
+    Trust(Box<TrustArgs>),
 }
 
 /// Parses the command line and runs the command.
@@ -35,6 +37,7 @@ pub fn main() -> Exit {
             2 => Exit::Usage,
             _ => Exit::Failed,
         },
+        Command::Trust(args) => trust::run(&args),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod doctor;
 mod exit;
 pub mod hardpan;
 pub mod hardpand;
+pub mod trust;
 
 pub use exit::{Exit, complain};
 

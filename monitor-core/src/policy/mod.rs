@@ -5,11 +5,13 @@
 //! line of every value. [`schema`] is the one table of keys. Nothing here does IO: texts go in, values come out.
 
 pub mod document;
+pub mod effective;
 pub mod requirement;
 pub mod resolve;
 pub mod rule;
 pub mod schema;
 pub mod shipped;
+pub mod show;
 pub mod source;
 pub mod strength;
 

@@ -1,5 +1,6 @@
 //! Tests of the policy as a whole.
 
+mod golden;
 mod merge;
 mod product;
 mod rules;

@@ -28,6 +28,11 @@ pub mod exec_flag {
     pub const DIGEST_CACHED: u32 = 1 << 6;
     /// The arguments could not be read.
     pub const ARGV_UNREADABLE: u32 = 1 << 7;
+    /// The kernel ran an interpreter for the file it was handed (`bprm->interp` is not `bprm->filename`). Set by every
+    /// tier; [`SCRIPT`] says in addition that the LSM hook saw the script's inode.
+    pub const INTERPRETED: u32 = 1 << 8;
+    /// `script_path` is absolute, by `bpf_d_path`; otherwise it is what the caller passed.
+    pub const SCRIPT_PATH_FROM_KERNEL: u32 = 1 << 9;
 }
 
 /// What became of the kernel's attempt to hash the file. Numbers are never reused.
@@ -120,10 +125,14 @@ pub struct ExecEvent {
     pub argv_bytes: u32,
     /// Length of the whole argument area in the task, in bytes.
     pub argv_total_bytes: u32,
+    /// Bytes of `script_path` used, without NUL.
+    pub script_path_bytes: u16,
     /// Always 0.
-    pub reserved: u32,
+    pub reserved: u16,
     /// Path of `file` ([`exec_flag::PATH_FROM_KERNEL`]) or the file name the caller passed.
     pub path: [u8; EXEC_PATH_LEN],
+    /// Path of the script when [`exec_flag::SCRIPT`] or [`exec_flag::INTERPRETED`] is set.
+    pub script_path: [u8; EXEC_PATH_LEN],
 }
 
 /// What `bprm_check_security` learned, kept for the record written once the exec succeeded. Keyed by thread id; kernel side only.
@@ -154,6 +163,12 @@ pub struct ExecStash {
     pub calls: u32,
     /// Path of `file` by `bpf_d_path`.
     pub path: [u8; EXEC_PATH_LEN],
+    /// Path of `script` by `bpf_d_path`.
+    pub script_path: [u8; EXEC_PATH_LEN],
+    /// Bytes of `script_path` used, without NUL.
+    pub script_path_bytes: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// What the kernel remembers of a file it hashed, in inode storage. Valid while size and ctime stay and nobody writes.
@@ -175,7 +190,7 @@ pub struct InodeDigest {
 
 const _: () = {
     assert!(size_of::<FileInfo>() == 64);
-    assert!(size_of::<ExecEvent>() == 664);
+    assert!(size_of::<ExecEvent>() == 920);
     assert!(core::mem::offset_of!(ExecEvent, path) == 408);
-    assert!(size_of::<ExecStash>() == 472);
+    assert!(size_of::<ExecStash>() == 736);
 };

@@ -75,6 +75,7 @@ macro_rules! kernel_fields {
             OFF_BPRM_FILE, "linux_binprm", ["file"], Required;
             OFF_BPRM_CRED, "linux_binprm", ["cred"], Required;
             OFF_BPRM_FILENAME, "linux_binprm", ["filename"], Required;
+            OFF_BPRM_INTERP, "linux_binprm", ["interp"], Required;
             OFF_MM_ARG_START, "mm_struct", ["arg_start"], Required;
             OFF_MM_ARG_END, "mm_struct", ["arg_end"], Required;
             // Files.

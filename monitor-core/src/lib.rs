@@ -4,6 +4,11 @@
 //! kernel, from files or from packages is hostile: decoding is total, nothing panics, every size is bounded.
 #![forbid(unsafe_code)]
 
+pub mod aggregate;
+pub mod btf;
 pub mod event;
 pub mod platform;
 pub mod policy;
+pub mod process;
+pub mod record;
+pub mod verdict;

@@ -47,6 +47,9 @@ static EMPTY_STASH: ExecStash = ExecStash {
     path_bytes: 0,
     calls: 0,
     path: [0; EXEC_PATH_LEN],
+    script_path: [0; EXEC_PATH_LEN],
+    script_path_bytes: 0,
+    reserved: 0,
 };
 
 const EMPTY_FILE: FileInfo = FileInfo {
@@ -90,6 +93,12 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
         stash.script = stash.file;
         copy32(&stash.digest, &mut stash.script_digest);
         stash.script_digest_state = stash.digest_state;
+        if stash.flags & exec_flag::PATH_FROM_KERNEL != 0 {
+            stash.flags |= exec_flag::SCRIPT_PATH_FROM_KERNEL;
+            stash.script_path_bytes = u32::from(stash.path_bytes);
+            // SAFETY: both are EXEC_PATH_LEN bytes, 8-aligned inside the map value.
+            unsafe { copy_words::<{ EXEC_PATH_LEN / 8 }>((&raw const stash.path).cast(), (&raw mut stash.script_path).cast()) };
+        }
     }
     stash.calls = stash.calls.wrapping_add(1);
     stash.digest_state = DigestState::NotTried as u8;
@@ -130,6 +139,7 @@ fn stash_for(key: u64, bprm: u64) -> Option<*mut ExecStash> {
             entry.calls = 0;
             entry.flags = 0;
             entry.path_bytes = 0;
+            entry.script_path_bytes = 0;
             entry.script_digest_state = DigestState::NotTried as u8;
         }
         entry.flags |= exec_flag::SEEN_BY_LSM;
@@ -286,6 +296,7 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
         task::current_creds(&mut event.creds);
 
         let mut from_kernel = false;
+        event.script_path_bytes = 0;
         match stash {
             Some(stash) if (*stash).bprm == bprm as u64 => {
                 let stash = &*stash;
@@ -297,6 +308,13 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
                 event.script_digest_state = stash.script_digest_state;
                 event.digest_errno = stash.digest_errno;
                 event.path_bytes = stash.path_bytes;
+                if flags & exec_flag::SCRIPT_PATH_FROM_KERNEL != 0 {
+                    event.script_path_bytes = stash.script_path_bytes as u16;
+                    copy_words::<{ EXEC_PATH_LEN / 8 }>(
+                        (&raw const stash.script_path).cast(),
+                        (&raw mut event.script_path).cast(),
+                    );
+                }
                 from_kernel = flags & exec_flag::PATH_FROM_KERNEL != 0;
                 if from_kernel {
                     copy_words::<{ EXEC_PATH_LEN / 8 }>(
@@ -315,22 +333,26 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
                 event.path_bytes = 0;
             }
         }
-        if !from_kernel && on(&off::HAS_PROBE_READ) {
-            let name = M::pointer(bprm, &off::OFF_BPRM_FILENAME);
-            match bpf_probe_read_kernel_str_bytes(name, &mut event.path) {
-                Ok(read) => {
-                    event.path_bytes = read.len() as u16;
-                    if read.len() + 1 >= EXEC_PATH_LEN {
-                        flags |= exec_flag::PATH_CUT;
-                    }
+        // The kernel points both at one string unless an interpreter took over.
+        let name = M::pointer(bprm, &off::OFF_BPRM_FILENAME);
+        let interp = M::pointer(bprm, &off::OFF_BPRM_INTERP);
+        if name != interp {
+            flags |= exec_flag::INTERPRETED;
+        }
+        if on(&off::HAS_PROBE_READ) {
+            if !from_kernel {
+                event.path_bytes = read_name(interp, &mut event.path);
+                if event.path_bytes as usize + 1 >= EXEC_PATH_LEN {
+                    flags |= exec_flag::PATH_CUT;
                 }
-                Err(_) => event.path_bytes = 0,
+            }
+            if name != interp && flags & exec_flag::SCRIPT_PATH_FROM_KERNEL == 0 {
+                event.script_path_bytes = read_name(name, &mut event.script_path);
             }
         }
 
-        let mut argv_bytes = arg_total;
-        if argv_bytes > N as u32 {
-            argv_bytes = N as u32;
+        let mut argv_bytes = at_most::<N>(arg_total);
+        if argv_bytes < arg_total {
             flags |= exec_flag::ARGV_CUT;
         }
         // A page of the argument area may have been swapped out already: then the record says "unreadable".
@@ -356,6 +378,33 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
 #[inline(always)]
 pub fn exit<C: EbpfContext>(_ctx: &C) {
     let _gone = EXEC_STASH.remove(&bpf_get_current_pid_tgid());
+}
+
+/// Reads a kernel string; its length without NUL, 0 if it can't be read.
+#[inline(always)]
+unsafe fn read_name(at: *const u8, into: &mut [u8; EXEC_PATH_LEN]) -> u16 {
+    // SAFETY: the helper checks the address and reports a fault.
+    match unsafe { bpf_probe_read_kernel_str_bytes(at, into) } {
+        Ok(read) => read.len() as u16,
+        Err(_) => 0,
+    }
+}
+
+/// `min(value, N)` in a form whose bound the verifier sees: LLVM is free to compute the minimum in one register and to
+/// hand the unbounded one to the helper.
+#[inline(always)]
+fn at_most<const N: usize>(value: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut bounded = u64::from(value);
+        // SAFETY: registers only.
+        unsafe {
+            core::arch::asm!("if {n} <= {max} goto +1", "{n} = {max}", n = inout(reg) bounded, max = const N);
+        }
+        bounded as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    value.min(N as u32)
 }
 
 #[inline(always)]

@@ -22,7 +22,8 @@ pub unsafe fn read_inode<M: Mem>(out: &mut FileInfo, inode: *const u8) {
         out.ino = M::read(inode, &off::OFF_INODE_INO);
         out.size_bytes = M::read(inode, &off::OFF_INODE_SIZE);
         out.ctime_s = M::read(inode, &off::OFF_INODE_CTIME_S);
-        out.ctime_ns = M::read(inode, &off::OFF_INODE_CTIME_NS);
+        // Since 6.13 bit 31 tells the kernel that somebody has looked at the time (I_CTIME_QUERIED).
+        out.ctime_ns = M::read::<u32>(inode, &off::OFF_INODE_CTIME_NS) & 0x3fff_ffff;
         let mode: u16 = M::read(inode, &off::OFF_INODE_MODE);
         out.mode = u32::from(mode);
         out.nlink = M::read(inode, &off::OFF_INODE_NLINK);

@@ -1,1 +1,5 @@
 //! Hardpan user space: everything that touches the running system.
+
+pub mod probe;
+pub mod sensor;
+pub mod sys;

@@ -1,3 +1,29 @@
-//! Development tasks.
+//! Development tasks: `cargo xtask --help`.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod bench;
+mod check;
+mod cli;
+mod ebpf;
+mod error;
+mod guided;
+mod place;
+mod setup;
+mod sh;
+mod tidy;
+mod ui;
+mod vm;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli::run(cli.task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::report(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

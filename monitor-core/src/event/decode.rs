@@ -203,8 +203,8 @@ mod tests {
         check_error(
             &good[..good.len() - 1],
             &DecodeError::Size {
-                claimed: 671,
-                got: 670,
+                claimed: 927,
+                got: 926,
             },
         );
         let mut bytes = good;
@@ -212,7 +212,7 @@ mod tests {
         check_error(
             &bytes,
             &DecodeError::Short {
-                needed: 664,
+                needed: 920,
                 got: 200,
             },
         );

@@ -25,6 +25,11 @@ pub struct Exec {
     pub path_from_kernel: bool,
     /// `path` was longer than a record holds.
     pub path_cut: bool,
+    /// Path of the file that an interpreter was run for, absolute if `script_path_from_kernel`, else as the caller
+    /// passed it. Known on every tier, also where `script` is not.
+    pub script_path: Option<RawText>,
+    /// `script_path` is of the file the kernel opened.
+    pub script_path_from_kernel: bool,
     /// `file` has no name in any directory: memfd, `O_TMPFILE` or deleted.
     pub no_link: bool,
     /// The LSM hook saw this exec: `file` and the digest belong to the very file object that the kernel ran.
@@ -98,19 +103,14 @@ impl Exec {
     pub(super) fn decode(record: &[u8]) -> Result<Self, DecodeError> {
         let (wire, rest) = part::<ExecEvent>(record)?;
         let flag = |bit: u32| wire.flags & bit != 0;
-        let path = wire
-            .path
-            .get(..usize::from(wire.path_bytes))
-            .ok_or_else(|| DecodeError::Length {
-                field: "path",
-                claimed: usize::from(wire.path_bytes),
-                available: wire.path.len(),
-            })?;
+        let path = text("path", &wire.path, wire.path_bytes)?;
+        let script_path = text("script_path", &wire.script_path, wire.script_path_bytes)?;
         let claimed = usize::try_from(wire.argv_bytes).unwrap_or(usize::MAX);
-        let argv = rest.get(..claimed).ok_or_else(|| DecodeError::Length {
+        let available = rest.len();
+        let argv = rest.get(..claimed).ok_or(DecodeError::Length {
             field: "argv",
             claimed,
-            available: rest.len(),
+            available,
         })?;
         let script = if flag(exec_flag::SCRIPT) {
             let digest = digest(wire.script_digest_state, &wire.script_digest, wire.digest_errno)?;
@@ -131,6 +131,9 @@ impl Exec {
             path: RawText::from_padded(path),
             path_from_kernel: flag(exec_flag::PATH_FROM_KERNEL),
             path_cut: flag(exec_flag::PATH_CUT),
+            script_path: ((flag(exec_flag::SCRIPT) || flag(exec_flag::INTERPRETED)) && !script_path.is_empty())
+                .then(|| RawText::from_padded(script_path)),
+            script_path_from_kernel: flag(exec_flag::SCRIPT_PATH_FROM_KERNEL),
             no_link: flag(exec_flag::NO_LINK),
             seen_by_lsm: flag(exec_flag::SEEN_BY_LSM),
             argv: Argv {
@@ -141,6 +144,14 @@ impl Exec {
             },
         })
     }
+}
+
+fn text<'a>(field: &'static str, bytes: &'a [u8], used: u16) -> Result<&'a [u8], DecodeError> {
+    bytes.get(..usize::from(used)).ok_or_else(|| DecodeError::Length {
+        field,
+        claimed: usize::from(used),
+        available: bytes.len(),
+    })
 }
 
 fn digest(state: u8, bytes: &[u8; 32], errno: i32) -> Result<KernelDigest, DecodeError> {

@@ -85,8 +85,10 @@ pub(crate) fn exec_wire() -> ExecEvent {
         path_bytes: 11,
         argv_bytes: 0,
         argv_total_bytes: 0,
+        script_path_bytes: 0,
         reserved: 0,
         path: padded("/usr/bin/ls"),
+        script_path: [0; 256],
     }
 }
 

@@ -1,0 +1,9 @@
+//! Facts about processes: containers, capabilities, what runs where. Pure.
+
+mod capability;
+mod container;
+mod table;
+
+pub use capability::capability_names;
+pub use container::{Container, container_from_cgroup, container_from_path};
+pub use table::ProcessTable;

@@ -1,0 +1,129 @@
+//! The books: what was generated must be recorded, aggregated or counted as lost.
+
+use super::own::OwnLedger;
+use hardpan_abi::Counter;
+
+/// Where every event went, since the daemon started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Events the kernel programs generated, all families.
+    pub generated: u64,
+    /// Events that found no room in a ring.
+    pub lost_in_ring: u64,
+    /// Records read from the rings, undecodable ones included.
+    pub received: u64,
+    /// Records that could not be decoded.
+    pub undecodable: u64,
+    /// Events that became a line of their own.
+    pub recorded: u64,
+    /// Events that are counted in an aggregate line.
+    pub aggregated: u64,
+    /// Events dropped because a queue of the daemon was full.
+    pub lost_in_daemon: u64,
+}
+
+impl Ledger {
+    /// Takes the kernel's side from the counter map, in the order of [`Counter`].
+    pub fn set_kernel(&mut self, counters: &[u64]) {
+        let sum = |which: &[Counter]| {
+            which
+                .iter()
+                .filter_map(|c| counters.get(*c as usize))
+                .fold(0u64, |sum, n| sum.saturating_add(*n))
+        };
+        self.generated = sum(&[
+            Counter::ExecGenerated,
+            Counter::CredGenerated,
+            Counter::ModuleGenerated,
+        ]);
+        self.lost_in_ring = sum(&[Counter::ExecLost, Counter::CredLost, Counter::ModuleLost]);
+    }
+
+    /// All counted losses.
+    pub fn lost(&self) -> u64 {
+        self.lost_in_ring
+            .saturating_add(self.undecodable)
+            .saturating_add(self.lost_in_daemon)
+    }
+
+    /// Received and still on its way through the daemon.
+    pub fn pending(&self) -> u64 {
+        let done = [
+            self.undecodable,
+            self.recorded,
+            self.aggregated,
+            self.lost_in_daemon,
+        ];
+        done.iter().fold(self.received, |left, n| left.saturating_sub(*n))
+    }
+
+    /// Generated, and neither lost in the ring nor received. Positive while records wait in the ring; a lasting difference means that somebody interferes with it.
+    pub fn unaccounted(&self) -> i64 {
+        let seen = i128::from(self.lost_in_ring) + i128::from(self.received);
+        let difference = i128::from(self.generated) - seen;
+        i64::try_from(difference).unwrap_or(if difference > 0 { i64::MAX } else { i64::MIN })
+    }
+
+    /// Everything has its place: nothing pending, nothing unaccounted for.
+    pub fn balances(&self) -> bool {
+        self.pending() == 0 && self.unaccounted() == 0
+    }
+
+    pub(super) fn fields(&self, complete: bool) -> OwnLedger {
+        OwnLedger {
+            generated: self.generated,
+            received: self.received,
+            recorded: self.recorded,
+            aggregated: self.aggregated,
+            lost: self.lost(),
+            pending: self.pending(),
+            unaccounted: self.unaccounted(),
+            complete,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn books() {
+        let mut counters = [0u64; 64];
+        counters[Counter::ExecGenerated as usize] = 100;
+        counters[Counter::CredGenerated as usize] = 10;
+        counters[Counter::ExecLost as usize] = 5;
+        counters[Counter::ExecHashed as usize] = 1000;
+        let mut ledger = Ledger::default();
+        ledger.set_kernel(&counters);
+        assert_eq!(
+            (ledger.generated, ledger.lost_in_ring, ledger.unaccounted()),
+            (110, 5, 105)
+        );
+        ledger.received = 105;
+        ledger.recorded = 40;
+        ledger.aggregated = 50;
+        ledger.undecodable = 2;
+        assert_eq!(
+            (ledger.unaccounted(), ledger.pending(), ledger.lost()),
+            (0, 13, 7)
+        );
+        assert!(!ledger.balances());
+        ledger.lost_in_daemon = 13;
+        assert!(ledger.balances());
+        assert_eq!(
+            ledger.generated,
+            ledger.recorded + ledger.aggregated + ledger.lost()
+        );
+    }
+
+    #[test]
+    fn short_and_absurd_counters() {
+        let mut ledger = Ledger::default();
+        ledger.set_kernel(&[1]);
+        assert_eq!(ledger.generated, 1);
+        ledger.set_kernel(&[u64::MAX; 64]);
+        ledger.received = u64::MAX;
+        assert!(ledger.unaccounted() < 0);
+    }
+}

@@ -1,0 +1,241 @@
+//! What the common schema has no field for: the top-level object `Hardpan`. (tidy: table)
+//!
+//! A key has the same JSON type in every record, so that an index built from some records takes the others.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Own {
+    /// The worst verdict of what ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verdict: Option<&'static str>,
+    /// The file whose code runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<OwnFile>,
+    /// The script it was started for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) script: Option<OwnFile>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) args: Option<OwnArgs>,
+    /// Exact bytes (base64) of texts that had to be escaped, by field name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) raw: BTreeMap<&'static str, String>,
+    /// Who logged in, whatever user the process runs as now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) login: Option<OwnLogin>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) namespaces: Option<OwnNamespaces>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) aggregate: Option<OwnAggregate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credentials: Option<OwnCredentials>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) module: Option<OwnModule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) finding: Option<OwnFinding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) service: Option<OwnService>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ledger: Option<OwnLedger>,
+    /// Counters by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) counters: BTreeMap<String, u64>,
+    pub(super) policy: OwnPolicy,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct OwnPolicy {
+    /// Epoch of the policy in force; 0 while there is none (observe mode).
+    pub(super) epoch: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct OwnFile {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) verdict: Option<&'static str>,
+    /// Why it is unverified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path: Option<String>,
+    /// `kernel`, `caller` or `proc`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path_source: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sha256: Option<String>,
+    /// `kernel`, `kernel-cache` or `user-space`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) digest_source: Option<&'static str>,
+    /// What became of the kernel's own attempt, where it gave no digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kernel_digest: Option<&'static str>,
+    /// For a digest mismatch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expected_sha256: Option<String>,
+    /// Name, version, release, architecture of the owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) package: Option<String>,
+    /// Where the package puts the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) package_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signer: Option<OwnSigner>,
+    /// A package that owns this path as a configuration file, which may differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) changed_config_of: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fs_magic: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnSigner {
+    pub(super) fingerprint: String,
+    pub(super) name: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnArgs {
+    /// Length of all arguments, each with its NUL.
+    pub(super) total_bytes: u32,
+    /// The kernel side or the record holds only the beginning.
+    pub(super) cut: bool,
+    pub(super) unreadable: bool,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnLogin {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) uid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) session: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnNamespaces {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mnt: Option<u32>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnAggregate {
+    /// Executions this line stands for.
+    pub(super) count: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnCredentials {
+    pub(super) before: OwnCreds,
+    pub(super) after: OwnCreds,
+    /// Lawful way that announced the change: `setuid`, `capset`, `exec`, `none`.
+    pub(super) witness: &'static str,
+    /// Names of capabilities, permitted or effective, that were not there before.
+    pub(super) gained: Vec<String>,
+    pub(super) lost: Vec<String>,
+}
+
+/// Ids are strings as in the common schema; capability sets are 16 hex digits as in `/proc/PID/status`.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnCreds {
+    pub(super) uid: String,
+    pub(super) euid: String,
+    pub(super) suid: String,
+    pub(super) fsuid: String,
+    pub(super) gid: String,
+    pub(super) egid: String,
+    pub(super) sgid: String,
+    pub(super) fsgid: String,
+    pub(super) cap_inheritable: String,
+    pub(super) cap_permitted: String,
+    pub(super) cap_effective: String,
+    pub(super) cap_bounding: String,
+    pub(super) cap_ambient: String,
+    pub(super) securebits: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user_ns: Option<u32>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnModule {
+    pub(super) name: String,
+    /// `file`, `memory` or `unknown`.
+    pub(super) origin: &'static str,
+    /// `good`, `not-good` or `unknown`.
+    pub(super) signature: &'static str,
+    /// `TAINT_*` bits in hex.
+    pub(super) taints: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) build_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnFinding {
+    pub(super) code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hint: Option<String>,
+    /// Key it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fingerprint: Option<String>,
+    /// Packages it is about, the first ones if there are many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) packages: Vec<String>,
+    /// How many packages, events or bytes it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) count: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct OwnService {
+    pub(super) version: String,
+    pub(super) mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tier: Option<&'static str>,
+    /// Reasons for the tier, one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tier_why: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) hooks: Vec<OwnHook>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trust: Option<OwnTrust>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) uptime_s: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnHook {
+    pub(super) family: &'static str,
+    pub(super) hook: String,
+    pub(super) variant: String,
+    pub(super) state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) consequence: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnTrust {
+    /// `loaded` or `none`.
+    pub(super) state: &'static str,
+    pub(super) database: String,
+    pub(super) packages_total: u64,
+    pub(super) packages_verified: u64,
+    pub(super) digests: u64,
+}
+
+/// generated = recorded + aggregated + lost + pending + unaccounted; the last two are 0 at a clean stop.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnLedger {
+    pub(super) generated: u64,
+    pub(super) received: u64,
+    pub(super) recorded: u64,
+    pub(super) aggregated: u64,
+    /// All losses: in the ring, undecodable, at a full queue.
+    pub(super) lost: u64,
+    /// Received, and not yet recorded or aggregated.
+    pub(super) pending: u64,
+    pub(super) unaccounted: i64,
+    pub(super) complete: bool,
+}

@@ -1,0 +1,210 @@
+//! Loads the eBPF programs, proves that they run, and hands their records on.
+
+mod load;
+mod object;
+mod plan;
+mod selftest;
+
+pub use object::{ObjectError, Objects};
+
+use crate::{probe, sys};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, RingBuf},
+};
+use hardpan_abi::{COUNTER_SLOTS, ModuleNote};
+use hardpan_core::platform::{HookReport, Outcome, Probes};
+use std::{collections::VecDeque, io, time::Duration};
+use tokio::io::unix::AsyncFd;
+
+/// Records taken from one ring before the other gets a turn, and before the caller does.
+const BATCH: usize = 256;
+/// Bytes of records kept from the self-test for the first [`Sensor::next`].
+const PENDING_MAX: usize = 1 << 20;
+
+/// Which ring a record came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ring {
+    /// Ordinary events.
+    Events,
+    /// Modules, fileless execs, findings, denials.
+    Findings,
+}
+
+/// What to load with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SensorOptions {
+    /// Written into every record's head.
+    pub generation: u32,
+    /// Largest file hashed in the kernel, in bytes.
+    pub hash_max_bytes: u64,
+}
+
+impl Default for SensorOptions {
+    fn default() -> Self {
+        Self { generation: 1, hash_max_bytes: 256 << 20 }
+    }
+}
+
+/// Why the sensor could not start at all. A single hook that fails is no error: see [`Sensor::hooks`].
+#[derive(Debug, thiserror::Error)]
+pub enum SensorError {
+    /// The kernel's BTF is missing or lacks a field we need.
+    #[error("the offsets of kernel fields are unknown: {0}")]
+    Types(Outcome),
+    /// The object that this kernel needs is not there.
+    #[error("no eBPF object to load")]
+    Object(#[source] ObjectError),
+    /// aya could not load the object (maps, relocations).
+    #[error("loading the eBPF object ({what})")]
+    Load {
+        /// Which object.
+        what: &'static str,
+        /// aya's reason.
+        #[source]
+        source: Box<aya::EbpfError>,
+    },
+    /// A map the object should have is missing or of another type.
+    #[error("the eBPF object's map {name}")]
+    Map {
+        /// Map name.
+        name: &'static str,
+        /// aya's reason.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+    /// The object has no map of this name: it belongs to another build.
+    #[error("the eBPF object has no map {0}: it belongs to another build")]
+    NoMap(&'static str),
+    /// The ring could not be registered with the runtime.
+    #[error("watching the ring buffer")]
+    Poll(#[source] io::Error),
+    /// Not one program could be attached.
+    #[error("no program could be attached; first reason: {0}")]
+    NothingAttached(String),
+}
+
+/// Loaded, attached programs. Dropping it detaches them.
+pub struct Sensor {
+    /// Holds the programs and their links.
+    _ebpf: Ebpf,
+    events: AsyncFd<RingBuf<MapData>>,
+    findings: AsyncFd<RingBuf<MapData>>,
+    counters: Array<MapData, u64>,
+    /// Kernel-side notes of module loads; only for the self-test.
+    module_notes: Option<HashMap<MapData, u64, [u8; size_of::<ModuleNote>()]>>,
+    hooks: Vec<HookReport>,
+    pending: VecDeque<(Ring, Vec<u8>)>,
+    pending_bytes: usize,
+}
+
+impl std::fmt::Debug for Sensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sensor").field("hooks", &self.hooks).finish_non_exhaustive()
+    }
+}
+
+impl Sensor {
+    /// Loads what the probes allow. Needs a tokio runtime with IO enabled.
+    pub fn start(objects: &Objects, probes: &Probes, options: &SensorOptions) -> Result<Self, SensorError> {
+        probe::raise_memlock();
+        let types = probe::kernel_types().map_err(SensorError::Types)?;
+        let plan = plan::plan(probes);
+        let mut loaded = load::load(objects, &plan, probes, &types, options)?;
+        let ring = |ebpf: &mut Ebpf, name: &'static str| {
+            let map = ebpf.take_map(name).ok_or(SensorError::NoMap(name))?;
+            let ring =
+                RingBuf::try_from(map).map_err(|source| SensorError::Map { name, source: Box::new(source) })?;
+            sys::watch::ring(ring).map_err(SensorError::Poll)
+        };
+        let events = ring(&mut loaded.ebpf, "EVENTS")?;
+        let findings = ring(&mut loaded.ebpf, "FINDINGS")?;
+        let counters = loaded.ebpf.take_map("COUNTERS").ok_or(SensorError::NoMap("COUNTERS"))?;
+        let counters = Array::try_from(counters)
+            .map_err(|source| SensorError::Map { name: "COUNTERS", source: Box::new(source) })?;
+        let module_notes = loaded.ebpf.take_map("MODULE_NOTES").and_then(|map| HashMap::try_from(map).ok());
+        Ok(Self {
+            _ebpf: loaded.ebpf,
+            events,
+            findings,
+            counters,
+            module_notes,
+            hooks: loaded.hooks,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+        })
+    }
+
+    /// Every hook, how it was attached, how far it got.
+    pub fn hooks(&self) -> Vec<HookReport> {
+        self.hooks.clone()
+    }
+
+    /// The kernel side's counters, indexed by [`hardpan_abi::Counter`].
+    pub fn counters(&self) -> io::Result<[u64; COUNTER_SLOTS as usize]> {
+        let mut values = [0; COUNTER_SLOTS as usize];
+        for (slot, value) in (0..COUNTER_SLOTS).zip(&mut values) {
+            *value = self.counters.get(&slot, 0).map_err(io::Error::other)?;
+        }
+        Ok(values)
+    }
+
+    /// Causes real events and waits for them; [`Sensor::hooks`] then tells which hooks were seen to work. Blocks for
+    /// some milliseconds, at most for `limit`. Records that arrive meanwhile are kept for [`Sensor::next`].
+    pub fn self_test(&mut self, limit: Duration) {
+        selftest::run(self, limit);
+    }
+
+    /// Waits for records and hands a batch to `take`, findings first. Returns how many; 0 after a second without any.
+    pub async fn next(&mut self, mut take: impl FnMut(Ring, &[u8])) -> io::Result<usize> {
+        let mut count = 0;
+        while let Some((ring, record)) = self.pending.pop_front() {
+            take(ring, &record);
+            count += 1;
+        }
+        self.pending_bytes = 0;
+        count += self.drain(&mut take);
+        if count > 0 {
+            return Ok(count);
+        }
+        {
+            let (events, findings) = (&self.events, &self.findings);
+            let ready = async {
+                tokio::select! {
+                    ready = events.readable() => ready.map(|mut guard| guard.clear_ready()),
+                    ready = findings.readable() => ready.map(|mut guard| guard.clear_ready()),
+                }
+            };
+            // Looking again after a second costs nothing and makes a missed wake-up harmless.
+            match tokio::time::timeout(Duration::from_secs(1), ready).await {
+                Ok(result) => result?,
+                Err(_elapsed) => {}
+            }
+        }
+        Ok(self.drain(&mut take))
+    }
+
+    /// Takes what is there without waiting.
+    pub fn drain(&mut self, take: &mut impl FnMut(Ring, &[u8])) -> usize {
+        let mut count = 0;
+        for (ring, source) in [(Ring::Findings, &mut self.findings), (Ring::Events, &mut self.events)] {
+            let source = source.get_mut();
+            for _ in 0..BATCH {
+                let Some(record) = source.next() else { break };
+                take(ring, &record);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    fn keep(&mut self, ring: Ring, record: Vec<u8>) {
+        self.pending_bytes += record.len();
+        self.pending.push_back((ring, record));
+    }
+
+    /// True if nothing more may be kept: what stays in the ring is not lost.
+    fn is_full(&self) -> bool {
+        self.pending_bytes > PENDING_MAX
+    }
+}

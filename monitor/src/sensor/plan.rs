@@ -1,0 +1,242 @@
+//! Which programs to load on this kernel: the probes' answers turned into a list.
+
+use hardpan_core::platform::{HookFamily, Probes};
+
+/// How a program is loaded and attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    LsmSleepable,
+    Lsm,
+    TpBtf,
+    Fentry,
+    RawTp,
+}
+
+impl Kind {
+    /// The section prefix everybody knows it by.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::LsmSleepable => "lsm.s",
+            Self::Lsm => "lsm",
+            Self::TpBtf => "tp_btf",
+            Self::Fentry => "fentry",
+            Self::RawTp => "raw_tp",
+        }
+    }
+}
+
+/// One program of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spec {
+    pub(super) family: HookFamily,
+    /// Name of the program in the object.
+    pub(super) program: &'static str,
+    /// Hook as the kernel names it.
+    pub(super) hook: &'static str,
+    pub(super) kind: Kind,
+    /// What is not seen without it.
+    pub(super) consequence: &'static str,
+}
+
+const fn spec(
+    family: HookFamily,
+    program: &'static str,
+    hook: &'static str,
+    kind: Kind,
+    consequence: &'static str,
+) -> Spec {
+    Spec { family, program, hook, kind, consequence }
+}
+
+/// The program that hashes; first choice for `bprm_check_security`.
+pub(super) const EXEC_CHECK_SLEEPABLE: Spec = spec(
+    HookFamily::Exec,
+    "exec_check_sleepable",
+    "bprm_check_security",
+    Kind::LsmSleepable,
+    "files are hashed in user space after they started; scripts are not told from their interpreters",
+);
+
+/// Second choice: sees the file, does not hash.
+pub(super) const EXEC_CHECK: Spec = spec(
+    HookFamily::Exec,
+    "exec_check",
+    "bprm_check_security",
+    Kind::Lsm,
+    "scripts are not told from their interpreters",
+);
+
+const TYPED: &[Spec] = &[
+    spec(HookFamily::Exec, "exec_done", "sched_process_exec", Kind::TpBtf, "executions are not seen"),
+    spec(
+        HookFamily::Exec,
+        "exec_exit",
+        "sched_process_exit",
+        Kind::TpBtf,
+        "notes of failed execs stay until their thread id is used again",
+    ),
+    spec(HookFamily::Cred, "cred_commit", "commit_creds", Kind::Fentry, "credential changes are not seen"),
+    spec(
+        HookFamily::Cred,
+        "cred_setuid",
+        "task_fix_setuid",
+        Kind::Lsm,
+        "records of credential changes do not tell set*id calls from others",
+    ),
+    spec(
+        HookFamily::Cred,
+        "cred_capset",
+        "capset",
+        Kind::Lsm,
+        "records of credential changes do not tell capset from others",
+    ),
+    spec(
+        HookFamily::Cred,
+        "cred_exec",
+        "bprm_committing_creds",
+        Kind::Lsm,
+        "records of credential changes do not tell execs from others",
+    ),
+    spec(
+        HookFamily::Module,
+        "module_read_file",
+        "kernel_read_file",
+        Kind::Lsm,
+        "module records lack the file the module came from",
+    ),
+    spec(
+        HookFamily::Module,
+        "module_load_data",
+        "kernel_load_data",
+        Kind::Lsm,
+        "module records do not tell modules loaded from memory",
+    ),
+    spec(HookFamily::Module, "module_load", "module_load", Kind::TpBtf, "module loads are not seen"),
+    spec(HookFamily::Module, "module_free", "module_free", Kind::TpBtf, "module unloads are not seen"),
+];
+
+const RAW: &[Spec] = &[
+    spec(HookFamily::Exec, "exec_done_raw", "sched_process_exec", Kind::RawTp, "executions are not seen"),
+    spec(HookFamily::Module, "module_load_raw", "module_load", Kind::RawTp, "module loads are not seen"),
+    spec(HookFamily::Module, "module_free_raw", "module_free", Kind::RawTp, "module unloads are not seen"),
+];
+
+/// What to load, and what is left out with the reason.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The typed object, or the one with raw tracepoints only.
+    pub(super) typed: bool,
+    /// To be loaded, in this order.
+    pub(super) load: Vec<Spec>,
+    /// Left out: the kernel refused that kind of program when probed.
+    pub(super) skipped: Vec<(Spec, String)>,
+}
+
+/// Chooses programs by what the kernel answered.
+pub(super) fn plan(probes: &Probes) -> Plan {
+    let typed = probes.tp_btf.works();
+    let lsm_runs = probes.lsm.works() && !probes.lsm_fires.failed();
+    let why_not_lsm =
+        || if probes.lsm.works() { format!("LSM programs: {}", probes.lsm_fires) } else { format!("LSM programs: {}", probes.lsm) };
+    if !typed {
+        let skipped = [EXEC_CHECK_SLEEPABLE]
+            .iter()
+            .chain(TYPED.iter().filter(|spec| !RAW.iter().any(|raw| raw.hook == spec.hook)))
+            .filter(|spec| spec.program != "exec_exit")
+            .map(|&spec| {
+                let why = match spec.kind {
+                    Kind::Lsm | Kind::LsmSleepable => why_not_lsm(),
+                    _ => format!("tracing programs: {}", probes.fentry),
+                };
+                (spec, why)
+            })
+            .collect();
+        return Plan { typed, load: RAW.to_vec(), skipped };
+    }
+    let (mut load, mut skipped) = (Vec::new(), Vec::new());
+    if !lsm_runs {
+        skipped.push((EXEC_CHECK_SLEEPABLE, why_not_lsm()));
+    } else if probes.lsm_sleepable.works() && probes.ima_file_hash.works() {
+        load.push(EXEC_CHECK_SLEEPABLE);
+    } else {
+        load.push(EXEC_CHECK);
+        let why = if probes.lsm_sleepable.works() { &probes.ima_file_hash } else { &probes.lsm_sleepable };
+        skipped.push((EXEC_CHECK_SLEEPABLE, format!("hashing in the kernel: {why}")));
+    }
+    for &spec in TYPED {
+        match spec.kind {
+            Kind::Lsm | Kind::LsmSleepable if !lsm_runs => skipped.push((spec, why_not_lsm())),
+            Kind::Fentry if !probes.fentry.works() => {
+                skipped.push((spec, format!("fentry programs: {}", probes.fentry)));
+            }
+            _ => load.push(spec),
+        }
+    }
+    Plan { typed, load, skipped }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hardpan_core::platform::Outcome;
+
+    fn programs(plan: &Plan) -> Vec<&'static str> {
+        plan.load.iter().map(|spec| spec.program).collect()
+    }
+
+    fn probes(change: impl FnOnce(&mut Probes)) -> Probes {
+        let mut probes = Probes::untried("test", "x86_64", "a test");
+        for outcome in [
+            &mut probes.btf,
+            &mut probes.tp_btf,
+            &mut probes.fentry,
+            &mut probes.lsm,
+            &mut probes.lsm_fires,
+            &mut probes.lsm_sleepable,
+            &mut probes.ima_file_hash,
+        ] {
+            *outcome = Outcome::Works;
+        }
+        change(&mut probes);
+        probes
+    }
+
+    #[test]
+    fn everything_works() {
+        let plan = plan(&probes(|_| ()));
+        assert!(plan.typed && plan.skipped.is_empty());
+        assert_eq!(plan.load.len(), TYPED.len() + 1);
+        assert!(programs(&plan).contains(&"exec_check_sleepable"));
+    }
+
+    #[test]
+    fn no_hash_helper_takes_the_plain_program() {
+        let plan = plan(&probes(|p| p.ima_file_hash = Outcome::Missing { why: "unknown helper".into() }));
+        assert!(programs(&plan).contains(&"exec_check") && !programs(&plan).contains(&"exec_check_sleepable"));
+        assert_eq!(plan.skipped.len(), 1);
+        assert!(plan.skipped[0].1.contains("unknown helper"));
+    }
+
+    #[test]
+    fn bpf_not_among_the_lsms_leaves_tracing() {
+        let plan = plan(&probes(|p| p.lsm_fires = Outcome::Missing { why: "did not run".into() }));
+        assert!(programs(&plan).contains(&"exec_done") && programs(&plan).contains(&"cred_commit"));
+        assert!(plan.load.iter().all(|spec| !matches!(spec.kind, Kind::Lsm | Kind::LsmSleepable)));
+        assert!(plan.skipped.iter().all(|(_, why)| why.contains("did not run")));
+    }
+
+    #[test]
+    fn nothing_but_raw_tracepoints() {
+        let refused = || Outcome::Refused { errno: 1, what: "bpf(BPF_PROG_LOAD)".into() };
+        let plan = plan(&probes(|p| {
+            p.tp_btf = refused();
+            p.fentry = refused();
+            p.lsm = refused();
+        }));
+        assert!(!plan.typed);
+        assert_eq!(programs(&plan), ["exec_done_raw", "module_load_raw", "module_free_raw"]);
+        let left_out: Vec<_> = plan.skipped.iter().map(|(spec, _)| spec.hook).collect();
+        assert!(left_out.contains(&"commit_creds") && left_out.contains(&"bprm_check_security"));
+        assert!(plan.skipped.iter().all(|(_, why)| why.contains("EPERM")));
+    }
+}

@@ -1,0 +1,243 @@
+//! `bpf(2)` for probes: tiny programs, written as instructions, that the kernel accepts or refuses.
+//!
+//! aya loads the real programs; this answers "would the kernel let me?" without the object, one feature at a time.
+
+use nix::libc;
+use std::{
+    ffi::CStr,
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+const BPF_MAP_CREATE: libc::c_long = 0;
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+
+/// Program types (`enum bpf_prog_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ProgType {
+    /// `BPF_PROG_TYPE_RAW_TRACEPOINT`
+    RawTracepoint = 17,
+    /// `BPF_PROG_TYPE_TRACING`
+    Tracing = 26,
+    /// `BPF_PROG_TYPE_LSM`
+    Lsm = 29,
+}
+
+/// Attach types (`enum bpf_attach_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum AttachType {
+    /// None; for raw tracepoints.
+    None = 0,
+    /// `BPF_TRACE_RAW_TP`
+    TraceRawTp = 23,
+    /// `BPF_TRACE_FENTRY`
+    Fentry = 24,
+    /// `BPF_MODIFY_RETURN`
+    ModifyReturn = 26,
+    /// `BPF_LSM_MAC`
+    LsmMac = 27,
+}
+
+/// One instruction, as the kernel stores it.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub struct Insn(u64);
+
+impl Insn {
+    const fn new(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Self {
+        Self(
+            code as u64
+                | (dst as u64) << 8
+                | (src as u64) << 12
+                | (off as u16 as u64) << 16
+                | (imm as u32 as u64) << 32,
+        )
+    }
+
+    /// `dst = imm`
+    pub const fn mov_imm(dst: u8, imm: i32) -> Self {
+        Self::new(0xb7, dst, 0, 0, imm)
+    }
+
+    /// `dst = src`
+    pub const fn mov(dst: u8, src: u8) -> Self {
+        Self::new(0xbf, dst, src, 0, 0)
+    }
+
+    /// `dst += imm`
+    pub const fn add_imm(dst: u8, imm: i32) -> Self {
+        Self::new(0x07, dst, 0, 0, imm)
+    }
+
+    /// `dst = *(u64 *)(src + off)`
+    pub const fn load(dst: u8, src: u8, off: i16) -> Self {
+        Self::new(0x79, dst, src, off, 0)
+    }
+
+    /// `*(u64 *)(dst + off) = imm`
+    pub const fn store_imm(dst: u8, off: i16, imm: i32) -> Self {
+        Self::new(0x7a, dst, 0, off, imm)
+    }
+
+    /// `lock *(u64 *)(dst + off) += src`
+    pub const fn atomic_add(dst: u8, src: u8, off: i16) -> Self {
+        Self::new(0xdb, dst, src, off, 0)
+    }
+
+    /// `call helper`
+    pub const fn call(helper: i32) -> Self {
+        Self::new(0x85, 0, 0, 0, helper)
+    }
+
+    /// `exit`
+    pub const fn exit() -> Self {
+        Self::new(0x95, 0, 0, 0, 0)
+    }
+
+    /// `dst = &map[0]` (`BPF_PSEUDO_MAP_VALUE`), two instructions.
+    pub fn map_value(dst: u8, map: BorrowedFd<'_>) -> [Self; 2] {
+        [Self::new(0x18, dst, 2, 0, map.as_raw_fd()), Self::new(0, 0, 0, 0, 0)]
+    }
+}
+
+/// A program to try.
+#[derive(Debug)]
+pub struct Prog<'a> {
+    /// Type.
+    pub kind: ProgType,
+    /// Attach type.
+    pub attach: AttachType,
+    /// BTF id of the function or tracepoint typedef it attaches to; 0 for raw tracepoints.
+    pub btf_id: u32,
+    /// `BPF_F_SLEEPABLE`.
+    pub sleepable: bool,
+    /// Code.
+    pub insns: &'a [Insn],
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
+    attach_prog_fd: u32,
+    reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct MapCreate {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+    numa_node: u32,
+    map_name: [u8; 16],
+    reserved: u32,
+}
+
+#[repr(C)]
+struct MapElem {
+    map_fd: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+struct RawTracepoint {
+    name: u64,
+    prog_fd: u32,
+    pad: u32,
+}
+
+fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_int> {
+    // SAFETY: `attr` is a live struct whose size is passed with it; every pointer inside refers to memory that its
+    // owner (the caller in this module) keeps alive for the call; the kernel writes only where those pointers allow.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    libc::c_int::try_from(result).map_err(io::Error::other)
+}
+
+fn owned(fd: libc::c_int) -> OwnedFd {
+    // SAFETY: the command just returned this descriptor, nobody else has it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Loads a program; closing the descriptor unloads it. The verifier's log is not asked for: the errno tells enough.
+pub fn load(prog: &Prog<'_>) -> io::Result<OwnedFd> {
+    const SLEEPABLE: u32 = 1 << 4;
+    const LICENSE: &CStr = c"Dual MIT/GPL";
+    let mut attr = ProgLoad {
+        prog_type: prog.kind as u32,
+        insn_cnt: u32::try_from(prog.insns.len()).map_err(io::Error::other)?,
+        insns: prog.insns.as_ptr() as u64,
+        license: LICENSE.as_ptr() as u64,
+        prog_flags: if prog.sleepable { SLEEPABLE } else { 0 },
+        expected_attach_type: prog.attach as u32,
+        attach_btf_id: prog.btf_id,
+        ..ProgLoad::default()
+    };
+    bpf(BPF_PROG_LOAD, &mut attr).map(owned)
+}
+
+/// Makes an array map with one `u64`.
+pub fn one_counter() -> io::Result<OwnedFd> {
+    const ARRAY: u32 = 2;
+    let mut attr =
+        MapCreate { map_type: ARRAY, key_size: 4, value_size: 8, max_entries: 1, ..MapCreate::default() };
+    bpf(BPF_MAP_CREATE, &mut attr).map(owned)
+}
+
+/// Reads the `u64` of [`one_counter`].
+pub fn read_counter(map: BorrowedFd<'_>) -> io::Result<u64> {
+    let (key, mut value) = (0u32, 0u64);
+    let mut attr = MapElem {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        pad: 0,
+        key: std::ptr::from_ref(&key) as u64,
+        value: std::ptr::from_mut(&mut value) as u64,
+        flags: 0,
+    };
+    bpf(BPF_MAP_LOOKUP_ELEM, &mut attr)?;
+    Ok(value)
+}
+
+/// Attaches a program by `BPF_RAW_TRACEPOINT_OPEN`: raw tracepoints by name; LSM, fentry and BTF tracepoints without
+/// (EL 8 answers EINVAL to `BPF_LINK_CREATE` for those). Closing the descriptor detaches.
+pub fn attach(prog: BorrowedFd<'_>, tracepoint: Option<&CStr>) -> io::Result<OwnedFd> {
+    let mut attr = RawTracepoint {
+        name: tracepoint.map_or(0, |name| name.as_ptr() as u64),
+        prog_fd: prog.as_raw_fd().cast_unsigned(),
+        pad: 0,
+    };
+    bpf(BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(owned)
+}

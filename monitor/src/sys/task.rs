@@ -1,0 +1,80 @@
+//! Calls that change only the calling thread, for self-tests. libc's own wrappers change the whole process.
+
+use nix::libc;
+use std::io;
+
+/// Sets the calling thread's file-system user id (per thread by definition) and returns the former one.
+pub fn set_fsuid(uid: u32) -> u32 {
+    // SAFETY: no memory is involved; the call can't fail, it returns the former id.
+    let former = unsafe { libc::syscall(libc::SYS_setfsuid, uid) };
+    u32::try_from(former).unwrap_or(u32::MAX)
+}
+
+/// Sets the calling thread's file-system group id and returns the former one. Unlike the user id it takes no
+/// capabilities along.
+pub fn set_fsgid(gid: u32) -> u32 {
+    // SAFETY: no memory is involved; the call can't fail, it returns the former id.
+    let former = unsafe { libc::syscall(libc::SYS_setfsgid, gid) };
+    u32::try_from(former).unwrap_or(u32::MAX)
+}
+
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`
+const CAP_VERSION_3: u32 = 0x2008_0522;
+
+/// Adds or removes a permitted capability in the calling thread's inheritable set, which changes nothing that the
+/// thread may do. `capability` must be below 32.
+pub fn flip_inheritable(capability: u32) -> io::Result<()> {
+    let mut header = CapHeader { version: CAP_VERSION_3, pid: 0 };
+    let mut data = [CapData::default(); 2];
+    // SAFETY: version 3 wants one header and two data structs, which live here.
+    let got = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
+    if got != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let [low, _high] = &mut data;
+    low.inheritable ^= 1 << (capability % 32);
+    // SAFETY: as above; the kernel only reads.
+    let set = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) };
+    if set != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Hands an image that is no module to `init_module`. The kernel asks its LSMs, then refuses it as no ELF file.
+pub fn init_module_garbage() -> io::Error {
+    let image = [0u8; 128];
+    // SAFETY: the image and the empty argument string live here; a zeroed image is refused before anything is built.
+    let result = unsafe { libc::syscall(libc::SYS_init_module, image.as_ptr(), image.len(), c"".as_ptr()) };
+    if result == 0 { io::Error::other("the kernel took zeroes for a module") } else { io::Error::last_os_error() }
+}
+
+/// Hands a file that is no module to `finit_module`, as [`init_module_garbage`] does with memory.
+pub fn finit_module_garbage() -> io::Result<()> {
+    use std::{io::Write, os::fd::AsRawFd};
+    // SAFETY: the name is a C string; the call returns a new descriptor.
+    let raw = unsafe { libc::memfd_create(c"hardpan-selftest".as_ptr(), libc::MFD_CLOEXEC) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    let mut file = unsafe { <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(raw) };
+    file.write_all(&[0u8; 128])?;
+    // SAFETY: an open descriptor and an empty argument string; a zeroed image is refused before anything is built.
+    let result = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

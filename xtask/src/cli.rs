@@ -1,0 +1,117 @@
+//! The command line as typed.
+
+use crate::error::Done;
+use crate::{bench, check, ebpf, guided, setup, tidy, vm};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Hardpan's development tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Install what is missing: a BPF toolchain, QEMU, rpm and friends. Lists it and asks first
+    Setup {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Build the eBPF objects and print where they are
+    Ebpf {
+        /// Without the programs' own diagnostics
+        #[arg(long)]
+        release: bool,
+    },
+    /// Show Hardpan at work: on this host where its kernel lets it, else in a virtual machine
+    Run(RunArgs),
+    /// Everything CI runs, in the same order; or a part of it
+    Test {
+        #[command(subcommand)]
+        part: Option<TestPart>,
+    },
+    /// Compare with what users run today
+    Bench {
+        /// What to measure
+        name: bench::Bench,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the tree's own rules: file lengths, thin binaries, no private keys, no unsafe outside its rooms
+    Tidy,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TestPart {
+    /// Unit tests only; needs no BPF toolchain
+    Unit,
+    /// Scenarios in virtual machines only
+    Vm(VmArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// In a virtual machine, whatever this host can do
+    #[arg(long, conflicts_with = "native")]
+    pub(crate) vm: bool,
+    /// On this host, whatever its kernel can do
+    #[arg(long)]
+    pub(crate) native: bool,
+    /// Do not ask before installing what is missing
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct VmArgs {
+    /// Only this kernel (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) kernel: Vec<String>,
+    /// Only this scenario (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scenario: Vec<String>,
+    /// List kernels and scenarios
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// A kernel brought from outside (a bzImage), instead of the downloaded ones
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    pub(crate) kernel_image: Option<PathBuf>,
+    /// More kernel command line; later options win
+    #[arg(long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
+    pub(crate) append: String,
+    /// Do not ask before installing what is missing
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+impl bench::Bench {
+    /// The name as typed.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// Does a task.
+pub(crate) fn run(task: Task) -> Done {
+    match task {
+        Task::Setup { yes } => setup::run(yes),
+        Task::Ebpf { release } => ebpf::run(release),
+        Task::Run(args) => guided::run(&args),
+        Task::Test { part: None } => check::everything(),
+        Task::Test {
+            part: Some(TestPart::Unit),
+        } => check::unit(),
+        Task::Test {
+            part: Some(TestPart::Vm(args)),
+        } => vm::run(&args),
+        Task::Bench { name, json } => bench::run(name, json),
+        Task::Tidy => tidy::run(),
+    }
+}

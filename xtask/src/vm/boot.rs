@@ -1,0 +1,240 @@
+//! What one boot left behind, gathered from its frames.
+
+use super::kernels::Kernel;
+use super::qemu::{Ending, Machine, trouble};
+use crate::error::{Done, TaskError};
+use crate::place;
+use crate::{sh, ui};
+use hardpan_tests::frame::{DaemonState, Head};
+use hardpan_tests::plan::{MARKER_PATH, Plan, Role};
+use hardpan_tests::predicate::{Facts, values};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How much longer than the longest part the guest may be silent: boot, doctor, start and stop of a daemon.
+const SILENCE: Duration = Duration::from_secs(240);
+
+/// What one boot left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Boot {
+    pub(super) release: String,
+    pub(super) lsm: String,
+    pub(super) doctor: Option<Doctor>,
+    /// States of each group's daemon, in order.
+    pub(super) daemons: BTreeMap<String, Vec<(DaemonState, Duration)>>,
+    pub(super) parts: BTreeMap<(String, Role), Part>,
+    /// Records of each group, in order of writing.
+    pub(super) records: BTreeMap<String, Vec<Kept>>,
+    /// What went wrong with the machine itself.
+    pub(super) troubles: Vec<String>,
+    pub(super) took: Duration,
+    results: PathBuf,
+}
+
+/// What `hardpan doctor --json` said.
+#[derive(Debug)]
+pub(super) struct Doctor {
+    pub(super) code: Option<i32>,
+    pub(super) said: Value,
+    pub(super) stderr: String,
+}
+
+/// A record, and the part during which it was written (`None`: while the daemon started or stopped).
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) owner: Option<(String, Role)>,
+    pub(super) record: Value,
+}
+
+/// How a part went.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) code: Option<i32>,
+    pub(super) has_marker: bool,
+    pub(super) facts: Facts,
+    pub(super) output: String,
+}
+
+impl Boot {
+    /// Boots and gathers. `results`: a folder for records, console and logs, emptied first.
+    pub(super) fn run(
+        kernel: &Kernel,
+        plan: &Plan,
+        initramfs: &Path,
+        append: &str,
+        results: &Path,
+    ) -> Done<Self> {
+        drop(fs::remove_dir_all(results));
+        place::make_dir(results)?;
+        let console = results.join("console.log");
+        let longest = plan
+            .groups
+            .iter()
+            .flat_map(|group| &group.parts)
+            .map(|part| part.limit_s)
+            .max()
+            .unwrap_or(0);
+        // A part may run up to its limit, and its marker's record may be waited for as long again.
+        let patience = SILENCE + Duration::from_secs(2 * longest);
+        let mut boot = Self {
+            results: results.to_owned(),
+            ..Self::default()
+        };
+        let started = Instant::now();
+        let ending =
+            Machine::start(kernel, initramfs, append, &console)?.drive(patience, |head, payload| {
+                if let Err(error) = boot.take(head, &payload) {
+                    boot.troubles.push(ui::chain(&error));
+                }
+            })?;
+        boot.took = started.elapsed();
+        boot.end(
+            &ending,
+            &String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()),
+        )?;
+        Ok(boot)
+    }
+
+    fn end(&mut self, ending: &Ending, console: &str) -> Done {
+        match ending {
+            Ending::Orderly => {}
+            Ending::Abrupt => self.troubles.push(format!(
+                "the machine ended before its work; console:\n{}",
+                tail(console)
+            )),
+            Ending::Hang(patience) => self.troubles.push(format!(
+                "the machine was silent for {} s and was killed; console:\n{}",
+                patience.as_secs(),
+                tail(console)
+            )),
+            Ending::Garbled(what) => self
+                .troubles
+                .push(format!("frames from the machine make no sense: {what}")),
+            Ending::Interrupted => return Err(TaskError::Interrupted),
+        }
+        let seen = trouble(console);
+        if !seen.is_empty() {
+            self.troubles
+                .push(format!("the kernel complained:\n{}", seen.join("\n")));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, head: Head, payload: &[u8]) -> Done {
+        match head {
+            Head::Hello { release, lsm, .. } => (self.release, self.lsm) = (release, lsm),
+            Head::Doctor { code, stderr } => {
+                place::write(&self.results.join("doctor.json"), payload)?;
+                place::write(&self.results.join("doctor.err"), &stderr)?;
+                let said = serde_json::from_slice(payload).unwrap_or(Value::Null);
+                self.doctor = Some(Doctor { code, said, stderr });
+            }
+            Head::Daemon {
+                group,
+                state,
+                took_ms,
+            } => {
+                self.append(&format!("{group}.err"), payload)?;
+                self.daemons
+                    .entry(group)
+                    .or_default()
+                    .push((state, Duration::from_millis(took_ms)));
+            }
+            Head::Part {
+                scenario,
+                role,
+                code,
+                marker,
+                facts,
+            } => {
+                let output = String::from_utf8_lossy(payload).into_owned();
+                self.append(&format!("{scenario}-{}.out", role.name()), payload)?;
+                let part = Part {
+                    code,
+                    has_marker: marker,
+                    facts: facts.into_iter().collect(),
+                    output,
+                };
+                self.parts.insert((scenario, role), part);
+            }
+            Head::Records {
+                group,
+                part,
+                plain_bytes,
+            } => self.take_records(&group, part.as_ref(), plain_bytes, payload)?,
+            Head::Trouble { what } => self.troubles.push(format!("the guest: {what}")),
+            Head::Say { .. } | Head::End => {}
+        }
+        Ok(())
+    }
+
+    fn take_records(
+        &mut self,
+        group: &str,
+        part: Option<&(String, Role)>,
+        plain_bytes: u64,
+        packed: &[u8],
+    ) -> Done {
+        let piece = self.results.join("piece.gz");
+        place::write(&piece, packed)?;
+        let plain = sh::output_bytes(Command::new("gzip").arg("-dc").arg(&piece))?;
+        drop(fs::remove_file(&piece));
+        self.append(&format!("{group}.json"), &plain)?;
+        if plain.len() as u64 != plain_bytes {
+            self.troubles
+                .push(format!("{} bytes of records came of {plain_bytes}", plain.len()));
+        }
+        for line in plain.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice::<Value>(line) {
+                Ok(record)
+                    if values(&record, "process.executable")
+                        .iter()
+                        .any(|value| *value == MARKER_PATH) => {}
+                Ok(record) => self.records.entry(group.to_owned()).or_default().push(Kept {
+                    owner: part.cloned(),
+                    record,
+                }),
+                Err(error) => self.troubles.push(format!(
+                    "group {group}: a line of the records is no JSON ({error}): {}",
+                    String::from_utf8_lossy(line)
+                        .chars()
+                        .take(200)
+                        .collect::<String>()
+                )),
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&self, name: &str, bytes: &[u8]) -> Done {
+        use std::io::Write;
+        let path = self.results.join(name);
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(bytes))
+            .map_err(TaskError::file("appending to", &path))
+    }
+
+    /// The tier that doctor named, or `?`.
+    pub(super) fn tier(&self) -> String {
+        let said = self.doctor.as_ref().map(|doctor| &doctor.said);
+        said.and_then(|said| said.get("tier")?.as_str())
+            .unwrap_or("?")
+            .to_owned()
+    }
+}
+
+/// The last lines of a console.
+fn tail(console: &str) -> String {
+    let lines: Vec<_> = console.lines().collect();
+    lines
+        .get(lines.len().saturating_sub(15)..)
+        .unwrap_or_default()
+        .join("\n")
+}

@@ -1,0 +1,176 @@
+//! One boot: QEMU without KVM, frames from its second serial port, the console in a file.
+
+use super::kernels::Kernel;
+use crate::error::{Done, TaskError};
+use crate::place::{self, program};
+use crate::setup::QEMU;
+use hardpan_tests::frame::{self, FrameError, Head};
+use std::io::BufReader;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Kernel command line. `lsm=`: 5.10 does not have `bpf` in its default list.
+const APPEND: &str = "console=ttyS0 quiet panic=-1 lsm=lockdown,capability,landlock,yama,bpf";
+/// How often the console is looked at.
+const POLL: Duration = Duration::from_millis(250);
+/// What the console says when the kernel is in trouble.
+const TROUBLE: [&str; 9] = [
+    "Kernel panic",
+    "Oops",
+    "BUG:",
+    "general protection fault",
+    "soft lockup",
+    "hard LOCKUP",
+    "hung_task",
+    "rcu_sched self-detected stall",
+    "Unable to mount root",
+];
+
+/// A running machine.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    child: Child,
+    frames: Receiver<Result<(Head, Vec<u8>), FrameError>>,
+    interrupted: Arc<AtomicBool>,
+}
+
+/// How a boot ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The guest said so and switched off.
+    Orderly,
+    /// The machine ended without a last frame.
+    Abrupt,
+    /// Nothing came for so long.
+    Hang(Duration),
+    /// The frames made no sense.
+    Garbled(String),
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+}
+
+impl Machine {
+    /// Starts a machine. It dies with this process.
+    pub(crate) fn start(kernel: &Kernel, initramfs: &Path, append: &str, console: &Path) -> Done<Self> {
+        place::write(console, "")?;
+        let qemu = QEMU
+            .iter()
+            .find_map(|name| program(name))
+            .ok_or_else(|| TaskError::cannot("there is no QEMU for x86-64", "run `cargo xtask setup`"))?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupted))
+                .map_err(TaskError::file("watching for a signal in", "this process"))?;
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(qemu);
+        command
+            .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"])
+            .args(["-nodefaults", "-display", "none", "-no-reboot"])
+            .arg("-kernel")
+            .arg(&kernel.image)
+            .arg("-initrd")
+            .arg(initramfs)
+            .args(["-append", format!("{APPEND} {append}").trim_end()])
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()))
+            .args(["-serial", "stdio"]);
+        let start = |source| TaskError::Start {
+            command: "qemu".into(),
+            source,
+        };
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(start)?;
+        let (sender, frames) = channel();
+        if let Some(out) = child.stdout.take() {
+            thread::spawn(move || {
+                let mut input = BufReader::with_capacity(1 << 16, out);
+                while let Some(frame) = frame::read(&mut input).transpose() {
+                    let is_last = frame.is_err();
+                    if sender.send(frame).is_err() || is_last {
+                        break;
+                    }
+                }
+            });
+        }
+        Ok(Self {
+            child,
+            frames,
+            interrupted,
+        })
+    }
+
+    /// Hands every frame to `take` until the end. `patience`: how long the guest may be silent.
+    pub(crate) fn drive(mut self, patience: Duration, mut take: impl FnMut(Head, Vec<u8>)) -> Done<Ending> {
+        let mut heard = Instant::now();
+        let ending = loop {
+            if self.interrupted.load(Ordering::Relaxed) {
+                break Ending::Interrupted;
+            }
+            match self.frames.recv_timeout(POLL) {
+                Ok(Ok((Head::End, _))) => break Ending::Orderly,
+                Ok(Ok((frame, payload))) => {
+                    heard = Instant::now();
+                    take(frame, payload);
+                }
+                Ok(Err(error)) => break Ending::Garbled(crate::ui::chain(&error)),
+                Err(RecvTimeoutError::Disconnected) => break Ending::Abrupt,
+                Err(RecvTimeoutError::Timeout) if heard.elapsed() > patience => break Ending::Hang(patience),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        };
+        // Ctrl-C reaches QEMU as well, which may end before it is noticed here.
+        let ending = if self.interrupted.load(Ordering::Relaxed) {
+            Ending::Interrupted
+        } else {
+            ending
+        };
+        if ending == Ending::Orderly {
+            let asked = Instant::now();
+            while asked.elapsed() < Duration::from_secs(20) && matches!(self.child.try_wait(), Ok(None)) {
+                thread::sleep(POLL);
+            }
+        }
+        // Already gone in the ordinary case.
+        drop(self.child.kill());
+        self.child
+            .wait()
+            .map_err(TaskError::file("waiting for", "qemu"))?;
+        Ok(ending)
+    }
+}
+
+/// Lines of a console that tell of trouble in the kernel, with a few lines after the first.
+pub(crate) fn trouble(console: &str) -> Vec<String> {
+    let lines: Vec<_> = console.lines().map(|line| line.trim_end_matches('\r')).collect();
+    let first = lines
+        .iter()
+        .position(|line| TROUBLE.iter().any(|mark| line.contains(mark)));
+    first
+        .and_then(|first| lines.get(first..))
+        .map(|rest| rest.iter().take(12).map(|line| (*line).to_owned()).collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_on_the_console_is_seen() {
+        assert_eq!(trouble("[    0.1] all is well\r\n"), Vec::<String>::new());
+        let found = trouble("fine\r\n[    9.1] BUG: unable to handle page fault\r\n[    9.2] RIP: x\r\n");
+        assert_eq!(
+            found,
+            ["[    9.1] BUG: unable to handle page fault", "[    9.2] RIP: x"]
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! Judging boots and telling the result: a line per scenario and kernel, and a table at the end.
+
+use super::boot::{Boot, Part};
+use super::kernels::Kernel;
+use crate::check::Tally;
+use crate::ui;
+use hardpan_tests::frame::DaemonState;
+use hardpan_tests::judge::{Problem, judge};
+use hardpan_tests::plan::Role;
+use hardpan_tests::scenario::{Half, Scenario};
+use std::collections::BTreeMap;
+
+/// Name of the row for the machine itself: it booted, ran to its end, and its kernel had no complaint.
+const MACHINE: &str = "(machine)";
+
+/// Results so far.
+#[derive(Debug)]
+pub(super) struct Report {
+    rows: Vec<String>,
+    kernels: Vec<Column>,
+}
+
+#[derive(Debug)]
+struct Column {
+    name: String,
+    release: String,
+    tier: String,
+    took_s: u64,
+    verdicts: BTreeMap<String, Verdict>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    Pass,
+    Fail(Vec<Problem>),
+    /// Not run, and why.
+    NotRun(String),
+}
+
+impl Report {
+    pub(super) fn new(scenarios: &[Scenario]) -> Self {
+        let rows =
+            std::iter::once(MACHINE.to_owned()).chain(scenarios.iter().map(|scenario| scenario.name.clone()));
+        Self {
+            rows: rows.collect(),
+            kernels: Vec::new(),
+        }
+    }
+
+    /// Judges a boot and prints its lines. `run`: the scenarios that the boot was to run.
+    pub(super) fn add(&mut self, kernel: &Kernel, all: &[Scenario], run: &[&Scenario], boot: &Boot) {
+        let tier = boot.tier();
+        let mut verdicts = BTreeMap::from([(MACHINE.to_owned(), machine(boot))]);
+        for scenario in all {
+            let verdict = if !run.iter().any(|other| other.name == scenario.name) {
+                Verdict::NotRun("the kernel brings no modules".into())
+            } else if !scenario.tiers.is_empty() && !scenario.tiers.contains(&tier) {
+                Verdict::NotRun(format!("not at tier {tier}"))
+            } else {
+                of(scenario_problems(scenario, boot, &tier))
+            };
+            verdicts.insert(scenario.name.clone(), verdict);
+        }
+        ui::data(&format!(
+            "{}: Linux {}, tier {tier}, LSMs {}",
+            kernel.name, boot.release, boot.lsm
+        ));
+        for row in &self.rows {
+            if let Some(verdict) = verdicts.get(row) {
+                line(&kernel.name, row, verdict);
+            }
+        }
+        let column = Column {
+            name: kernel.name.clone(),
+            release: boot.release.clone(),
+            tier,
+            took_s: boot.took.as_secs(),
+            verdicts,
+        };
+        self.kernels.push(column);
+    }
+
+    /// The table at the end.
+    pub(super) fn table(&self) {
+        let width = self.rows.iter().map(String::len).max().unwrap_or(0).max(8);
+        let row = |name: &str, cell: &dyn Fn(&Column) -> String| {
+            let cells = self.kernels.iter().map(|column| format!("{:>10}", cell(column)));
+            ui::data(format!("{name:width$} {}", cells.collect::<Vec<_>>().join(" ")).trim_end());
+        };
+        ui::data("");
+        row("scenario", &|column| column.name.clone());
+        row("tier", &|column| column.tier.clone());
+        row("seconds", &|column| column.took_s.to_string());
+        for name in &self.rows {
+            row(name, &|column| match column.verdicts.get(name) {
+                Some(Verdict::Pass) => "ok".into(),
+                Some(Verdict::Fail(_)) => "FAILED".into(),
+                Some(Verdict::NotRun(_)) => "not run".into(),
+                None => String::new(),
+            });
+        }
+        for column in &self.kernels {
+            ui::data(&format!("{} is Linux {}", column.name, column.release));
+        }
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for verdict in self.kernels.iter().flat_map(|column| column.verdicts.values()) {
+            match verdict {
+                Verdict::Pass => tally.passed += 1,
+                Verdict::Fail(_) => tally.failed += 1,
+                Verdict::NotRun(_) => tally.skipped += 1,
+            }
+        }
+        tally
+    }
+}
+
+fn line(kernel: &str, row: &str, verdict: &Verdict) {
+    match verdict {
+        Verdict::Pass => ui::data(&format!("ok      {kernel:8} {row}")),
+        Verdict::NotRun(why) => ui::data(&format!("not run {kernel:8} {row} ({why})")),
+        Verdict::Fail(problems) => {
+            ui::data(&format!("FAILED  {kernel:8} {row}"));
+            for problem in problems {
+                for line in problem.to_string().lines() {
+                    ui::data(&format!("          {line}"));
+                }
+            }
+        }
+    }
+}
+
+fn of(problems: Vec<Problem>) -> Verdict {
+    if problems.is_empty() {
+        Verdict::Pass
+    } else {
+        Verdict::Fail(problems)
+    }
+}
+
+fn problem(expected: impl Into<String>, found: impl Into<String>) -> Problem {
+    Problem {
+        expected: expected.into(),
+        found: found.into().lines().map(str::to_owned).collect(),
+    }
+}
+
+fn machine(boot: &Boot) -> Verdict {
+    let mut problems: Vec<_> = boot
+        .troubles
+        .iter()
+        .map(|trouble| problem("a machine without trouble", trouble.as_str()))
+        .collect();
+    match &boot.doctor {
+        None => problems.push(problem("a report of `hardpan doctor --json`", "none")),
+        Some(doctor) if !matches!(doctor.code, Some(0 | 1)) || !doctor.said.is_object() => {
+            let found = format!("exit code {:?}, standard error:\n{}", doctor.code, doctor.stderr);
+            problems.push(problem(
+                "`hardpan doctor --json` ends with 0 or 1 and prints a JSON object",
+                found,
+            ));
+        }
+        Some(_) => {}
+    }
+    of(problems)
+}
+
+fn scenario_problems(scenario: &Scenario, boot: &Boot, tier: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for role in [Role::Attack, Role::Twin] {
+        let found = half_problems(scenario, role, boot, tier);
+        problems.extend(found.into_iter().map(|problem| Problem {
+            expected: format!("({}) {}", role.name(), problem.expected),
+            found: problem.found,
+        }));
+    }
+    problems
+}
+
+fn half_problems(scenario: &Scenario, role: Role, boot: &Boot, tier: &str) -> Vec<Problem> {
+    let Some(part) = boot.parts.get(&(scenario.name.clone(), role)) else {
+        let group = format!("{}-{}", scenario.name, role.name());
+        let states: Vec<_> = boot
+            .daemons
+            .get(&group)
+            .into_iter()
+            .flatten()
+            .map(|(state, _)| describe(state))
+            .collect();
+        return vec![problem(
+            "a report of the part",
+            format!("none; daemon: {}", states.join(", ")),
+        )];
+    };
+    let mut problems = ran(part, scenario);
+    let group = group_of(scenario, role, boot);
+    if let Some(group) = &group {
+        problems.extend(daemon_problems(scenario, group, boot));
+    }
+    let records: Vec<_> = group
+        .iter()
+        .filter_map(|group| boot.records.get(group))
+        .flatten()
+        .filter(|kept| {
+            let own = |(name, of): &(String, Role)| *name == scenario.name && *of == role;
+            scenario.fresh || kept.owner.as_ref().is_some_and(own)
+        })
+        .map(|kept| kept.record.clone())
+        .collect();
+    let half: &Half = scenario.half(role);
+    problems.extend(judge(half, &records, &part.facts, tier));
+    problems
+}
+
+fn ran(part: &Part, scenario: &Scenario) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if part.code != Some(0) {
+        let ended = part.code.map_or_else(
+            || format!("killed after {} s", scenario.limit_s),
+            |code| format!("exit code {code}"),
+        );
+        problems.push(problem(
+            "the part's commands succeed",
+            format!("{ended}, output:\n{}", part.output),
+        ));
+    }
+    if !part.has_marker && !scenario.daemon.refuses {
+        problems.push(problem(
+            "the marker's record after the part's own",
+            format!("none within {} s", scenario.limit_s),
+        ));
+    }
+    problems
+}
+
+/// The group whose daemon watched a part.
+fn group_of(scenario: &Scenario, role: Role, boot: &Boot) -> Option<String> {
+    if scenario.fresh {
+        return Some(format!("{}-{}", scenario.name, role.name()));
+    }
+    let owner = Some((scenario.name.clone(), role));
+    boot.records
+        .iter()
+        .find(|(_, records)| records.iter().any(|kept| kept.owner == owner))
+        .map(|(group, _)| group.clone())
+}
+
+fn daemon_problems(scenario: &Scenario, group: &str, boot: &Boot) -> Vec<Problem> {
+    let states = boot.daemons.get(group).cloned().unwrap_or_default();
+    let has = |wanted: &DaemonState| states.iter().any(|(state, _)| state == wanted);
+    let exit = Some(scenario.daemon.exit);
+    let expected = if scenario.daemon.refuses {
+        vec![DaemonState::Refused(exit)]
+    } else {
+        vec![DaemonState::Ready, DaemonState::Stopped(exit)]
+    };
+    if expected.iter().all(has) {
+        return Vec::new();
+    }
+    let wanted: Vec<_> = expected.iter().map(describe).collect();
+    let found: Vec<_> = states
+        .iter()
+        .map(|(state, took)| format!("{} after {} ms", describe(state), took.as_millis()))
+        .collect();
+    vec![problem(
+        format!("a daemon that is {}", wanted.join(" and then ")),
+        found.join("\n"),
+    )]
+}
+
+fn describe(state: &DaemonState) -> String {
+    let code = |code: &Option<i32>| {
+        code.map_or_else(|| "by a signal".into(), |code| format!("with exit code {code}"))
+    };
+    match state {
+        DaemonState::Ready => "ready".into(),
+        DaemonState::Refused(how) => format!("gone before it was ready, {}", code(how)),
+        DaemonState::Stuck => "neither ready nor gone".into(),
+        DaemonState::Stopped(how) => format!("stopped {}", code(how)),
+        DaemonState::Died(how) => format!("gone in the middle, {}", code(how)),
+    }
+}

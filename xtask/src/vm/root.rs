@@ -1,0 +1,356 @@
+//! The guest's root file system: signed packages with real programs in them, and a little configuration.
+
+use super::kernels::Kernel;
+use super::packages::{Builder, Content, Package, Signer};
+use crate::error::{Done, TaskError};
+use crate::place::{self, Places, program};
+use crate::{sh, ui};
+use hardpan_tests::plan::{MARKER_PATH, PLAN_PATH, Plan, SCENARIOS_DIR};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The triple of the static programs.
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+/// Modules that go into the guest: small ones without needs of their own.
+pub(super) const MODULES: [&str; 2] = ["dummy", "nls_utf8"];
+/// Where unpackaged things for scenarios lie in the guest.
+const STUFF: &str = "hardpan-vm";
+/// busybox applets that become commands of the guest.
+const APPLETS: &str = "[ ash awk basename cat chmod chown cp cut date dd dirname dmesg echo env expr false find grep \
+    gzip head hostname id insmod kill killall ln ls lsmod mkdir mktemp mount mv nohup od printf ps pwd readlink rm rmdir \
+    sed seq setsid sh sha256sum sleep sort stat su sync tail tar tee test touch tr true umount uname unshare wc which xargs";
+
+/// Programs built from this work tree.
+#[derive(Debug, Clone)]
+pub(super) struct Built {
+    programs: PathBuf,
+    objects: PathBuf,
+}
+
+/// Builds the static programs of the guest. `object`: the main eBPF object.
+pub(super) fn build(places: &Places, object: &Path) -> Done<Built> {
+    ui::step("static programs for the guest");
+    let target = places.target().join("vm");
+    sh::run(
+        Command::new("cargo")
+            .args([
+                "build",
+                "--release",
+                "--package",
+                "hardpan",
+                "--package",
+                "hardpan-tests",
+                "--bins",
+            ])
+            .args(["--target", TRIPLE, "--target-dir"])
+            .arg(&target)
+            .env(
+                "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+                "-C target-feature=+crt-static",
+            )
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            // The guest's objects are installed as the packages would: no new link for each change in them.
+            .env_remove("HARDPAN_BPF_OBJECT")
+            .current_dir(&places.root),
+    )?;
+    let objects = object.parent().unwrap_or(object).to_owned();
+    Ok(Built {
+        programs: target.join(TRIPLE).join("release"),
+        objects,
+    })
+}
+
+/// Assembles the root file system in `dir` and returns its folder.
+pub(super) fn assemble(places: &Places, built: &Built, kernels: &[Kernel], dir: &Path) -> Done<PathBuf> {
+    ui::step("packages: built, signed and installed with rpm");
+    let root = dir.join("root");
+    let mut builder = Builder::new(&dir.join("rpm"))?;
+    let hello = |name: &str, text: &str| assembled(places, &dir.join("hello").join(name), text);
+    let vendor = Signer::generate("Hardpan test vendor")?;
+    let stranger = Signer::generate("Hardpan test stranger")?;
+
+    filesystem(&root)?;
+    builder.add(&busybox()?, Some(&vendor))?;
+    builder.add(&kmod()?, Some(&vendor))?;
+    builder.add(&hardpan(built)?, Some(&vendor))?;
+    let mut tools = Package::new("hp-tools", "Programs that scenarios use");
+    for (name, mode) in [("hp-flood", 0o755), ("hp-memfd", 0o755), ("hp-setuid", 0o4755)] {
+        tools.program(&format!("/usr/bin/{name}"), built.programs.join(name), mode);
+    }
+    tools.program(
+        "/usr/bin/hp-hello",
+        hello("signed", "hello from a signed package")?,
+        0o755,
+    );
+    tools.text(
+        "/usr/bin/hp-script",
+        "#!/bin/sh\necho 'hello from a signed script'\n",
+        0o755,
+    );
+    builder.add(&tools, Some(&vendor))?;
+    let mut unsigned = Package::new("hp-unsigned", "A package without a signature");
+    unsigned.program(
+        "/usr/bin/hp-unsigned",
+        hello("unsigned", "hello from an unsigned package")?,
+        0o755,
+    );
+    builder.add(&unsigned, None)?;
+    let mut unpinned = Package::new("hp-unpinned", "A package signed by a key that is not pinned");
+    unpinned.program(
+        "/usr/bin/hp-unpinned",
+        hello("unpinned", "hello from a stranger's package")?,
+        0o755,
+    );
+    builder.add(&unpinned, Some(&stranger))?;
+    for kernel in kernels.iter().filter(|kernel| kernel.modules.is_some()) {
+        modules(kernel, &root, &mut builder, &vendor)?;
+    }
+    builder.install(&root, &[&vendor, &stranger])?;
+    for release in kernels.iter().filter_map(Kernel::release) {
+        sh::quiet(
+            Command::new(program("depmod").unwrap_or_else(|| "depmod".into()))
+                .arg("-b")
+                .arg(&root)
+                .arg(&release),
+        )?;
+    }
+
+    configuration(&root, &vendor, &stranger)?;
+    let stuff = root.join(STUFF);
+    let marker = root.join(MARKER_PATH.trim_start_matches('/'));
+    place::copy(&hello("marker", "marker")?, &marker)?;
+    let signed = place::read(&hello("signed", "hello from a signed package")?)?;
+    place::copy(&hello("dropped", "hello from nowhere")?, &stuff.join("dropped"))?;
+    let at = signed
+        .windows(5)
+        .position(|window| window == b"hello")
+        .unwrap_or_default();
+    place::write(
+        &stuff.join("env"),
+        format!("HP_STUFF=/{STUFF}\nHP_HELLO_OFFSET={at}\n"),
+    )?;
+    install(&built.programs.join("vm-init"), &root.join("init"), 0o755)?;
+    Ok(root)
+}
+
+/// Puts a plan and the scenarios' folders into an assembled root.
+pub(super) fn add_plan(root: &Path, plan: &Plan, scenarios: &Path) -> Done {
+    let json = serde_json::to_vec(plan).map_err(|error| TaskError::Cannot {
+        what: format!("writing the plan: {error}"),
+        hint: None,
+    })?;
+    place::write(&root.join(PLAN_PATH.trim_start_matches('/')), json)?;
+    let target = root.join(SCENARIOS_DIR.trim_start_matches('/'));
+    place::make_dir(&target)?;
+    sh::quiet(Command::new("cp").arg("-a").arg(scenarios.join(".")).arg(&target))
+}
+
+/// Folders and links as EL has them, which rpm finds there already.
+fn filesystem(root: &Path) -> Done {
+    const FOLDERS: &str = "usr/bin usr/sbin usr/lib usr/lib64 usr/lib/modules dev proc sys run tmp root var/lib/rpm \
+        var/lib/hardpan var/log/hardpan etc/hardpan/keys.d etc/pki/rpm-gpg";
+    for folder in FOLDERS.split_whitespace() {
+        place::make_dir(&root.join(folder))?;
+    }
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        let link = root.join(name);
+        symlink(Path::new("usr").join(name), &link).map_err(TaskError::file("linking", &link))?;
+    }
+    Ok(())
+}
+
+fn busybox() -> Done<Package> {
+    let mut package = Package::new("busybox", "The guest's commands");
+    let path = program("busybox")
+        .ok_or_else(|| TaskError::cannot("there is no busybox", "run `cargo xtask setup`"))?;
+    package.program("/usr/bin/busybox", path, 0o755);
+    for applet in APPLETS.split_whitespace() {
+        package.link(&format!("/usr/bin/{applet}"), "busybox");
+    }
+    Ok(package)
+}
+
+/// kmod with the libraries it needs: a dynamically linked program, loader and all.
+fn kmod() -> Done<Package> {
+    let mut package = Package::new("kmod", "Loads kernel modules");
+    let path =
+        program("kmod").ok_or_else(|| TaskError::cannot("there is no kmod", "run `cargo xtask setup`"))?;
+    let libraries = sh::output(Command::new("ldd").arg(&path))?;
+    package.program("/usr/bin/kmod", path, 0o755);
+    for name in ["modprobe", "rmmod"] {
+        package.link(&format!("/usr/sbin/{name}"), "../bin/kmod");
+    }
+    // In PATH's order /usr/bin comes first and busybox has an insmod there: this one has a name of its own.
+    package.link("/usr/sbin/kmod-insmod", "../bin/kmod");
+    for library in libraries
+        .lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
+    {
+        let inside = if library.starts_with("/usr/") {
+            library.to_owned()
+        } else {
+            format!("/usr{library}")
+        };
+        package.program(&inside, library.into(), 0o755);
+    }
+    Ok(package)
+}
+
+fn hardpan(built: &Built) -> Done<Package> {
+    let mut package = Package::new("hardpan", "Hardpan itself");
+    package.program("/usr/sbin/hardpand", built.programs.join("hardpand"), 0o755);
+    package.program("/usr/bin/hardpan", built.programs.join("hardpan"), 0o755);
+    for entry in fs::read_dir(&built.objects)
+        .map_err(TaskError::file("reading", &built.objects))?
+        .filter_map(Result::ok)
+    {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        package.program(&format!("/usr/lib/hardpan/{name}"), entry.path(), 0o644);
+    }
+    Ok(package)
+}
+
+/// The kernel's modules as a signed package, compressed as EL has them; and, outside any package, one whose
+/// signature was cut off.
+fn modules(kernel: &Kernel, root: &Path, builder: &mut Builder, vendor: &Signer) -> Done {
+    let (Some(source), Some(release)) = (&kernel.modules, kernel.release()) else {
+        return Ok(());
+    };
+    let mut package = Package::new(
+        &format!("kernel-modules-{}", kernel.name.replace('.', "")),
+        "Kernel modules",
+    );
+    let stuff = root.join(STUFF).join("modules").join(&release);
+    for name in MODULES {
+        let Some(path) = find_module(&source.join("kernel"), name) else {
+            continue;
+        };
+        let plain = if path.extension().is_some_and(|extension| extension == "xz") {
+            sh::output_bytes(Command::new("xz").arg("-dc").arg(&path))?
+        } else {
+            place::read(&path)?
+        };
+        let file = stuff.join(format!("{name}.ko"));
+        place::write(&file, &plain)?;
+        place::write(
+            &stuff.join(format!("{name}-unsigned.ko")),
+            without_signature(&plain),
+        )?;
+        let packed = sh::output_bytes(Command::new("xz").args(["--check=crc32", "-c"]).arg(&file))?;
+        package.content(
+            &format!("/usr/lib/modules/{release}/kernel/{name}.ko.xz"),
+            Content::Bytes(packed),
+            0o644,
+        );
+    }
+    builder.add(&package, Some(vendor))
+}
+
+fn find_module(dir: &Path, name: &str) -> Option<PathBuf> {
+    for entry in fs::read_dir(dir).ok()?.filter_map(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() {
+            if let Some(found) = find_module(&path, name) {
+                return Some(found);
+            }
+        } else if entry
+            .file_name()
+            .to_string_lossy()
+            .split_once(".ko")
+            .is_some_and(|(stem, _)| stem == name)
+        {
+            return Some(path);
+        }
+    }
+    None
+}
+
+/// A module without the signature at its end: `struct module_signature` (12 bytes, the last four the signature's
+/// length, big-endian) and a marker line follow it.
+fn without_signature(module: &[u8]) -> Vec<u8> {
+    const MARKER: &[u8] = b"~Module signature appended~\n";
+    let cut = || {
+        let body = module.strip_suffix(MARKER)?;
+        let (body, info) = body.split_last_chunk::<12>()?;
+        let [.., a, b, c, d] = *info;
+        body.get(
+            ..body
+                .len()
+                .checked_sub(u32::from_be_bytes([a, b, c, d]).try_into().ok()?)?,
+        )
+    };
+    cut().unwrap_or(module).to_vec()
+}
+
+/// Assembles `tests/programs/hello.S` with a text of its own.
+fn assembled(places: &Places, out: &Path, text: &str) -> Done<PathBuf> {
+    if let Some(dir) = out.parent() {
+        place::make_dir(dir)?;
+    }
+    let define = format!("-DTEXT=\"{text}\"");
+    let flags = ["-nostdlib", "-static", "-Wl,--build-id", &define, "-o"];
+    sh::quiet(
+        Command::new("cc")
+            .args(flags)
+            .arg(out)
+            .arg(places.root.join("tests/programs/hello.S")),
+    )?;
+    Ok(out.to_owned())
+}
+
+fn configuration(root: &Path, vendor: &Signer, stranger: &Signer) -> Done {
+    let files = [
+        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nalice:x:1001:1001:Alice:/tmp:/bin/sh\n".to_owned()),
+        ("etc/group", "root:x:0:\nalice:x:1001:\n".to_owned()),
+        ("etc/machine-id", "4a7b1c9d2e3f40518a6b7c8d9e0f1a2b\n".to_owned()),
+        (
+            "etc/os-release",
+            "NAME=\"Hardpan test system\"\nID=hardpan-test\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.0\"\n\
+             PRETTY_NAME=\"Hardpan test system 9.0\"\n"
+                .to_owned(),
+        ),
+        ("etc/hardpan/keys.d/test-vendor.toml", pin(vendor)),
+        ("etc/pki/rpm-gpg/RPM-GPG-KEY-test-vendor", vendor.public().to_owned()),
+        ("etc/pki/rpm-gpg/RPM-GPG-KEY-test-stranger", stranger.public().to_owned()),
+    ];
+    for (path, content) in files {
+        place::write(&root.join(path), content)?;
+    }
+    Ok(())
+}
+
+/// Pins the vendor's key, as an operator would.
+fn pin(vendor: &Signer) -> String {
+    format!(
+        "vendor = \"hardpan-test\"\n\n[[key]]\nname = \"Hardpan test vendor\"\nfingerprint = \"{}\"\n",
+        vendor.fingerprint()
+    )
+}
+
+fn install(from: &Path, to: &Path, mode: u32) -> Done {
+    place::copy(from, to)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(mode))
+        .map_err(TaskError::file("setting the mode of", to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_loses_its_signature_and_nothing_else() {
+        let mut module = b"module body".to_vec();
+        module.extend_from_slice(b"SIGNATURE");
+        module.extend_from_slice(&[0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+        module.extend_from_slice(b"~Module signature appended~\n");
+        assert_eq!(without_signature(&module), b"module body");
+        assert_eq!(without_signature(b"never signed"), b"never signed");
+        let mut absurd = b"x".to_vec();
+        absurd.extend_from_slice(&[0xff; 12]);
+        absurd.extend_from_slice(b"~Module signature appended~\n");
+        assert_eq!(without_signature(&absurd), absurd);
+    }
+}

@@ -6,6 +6,8 @@
 
 pub mod document;
 pub mod effective;
+pub mod fapolicyd;
+pub mod replay;
 pub mod requirement;
 pub mod resolve;
 pub mod rule;

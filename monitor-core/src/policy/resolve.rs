@@ -207,14 +207,14 @@ fn combine(earlier: Option<&Value>, assignment: &Assignment) -> Value {
 
 /// Requirements against each other, then values against requirements.
 fn require(resolved: &mut Resolved, problems: &mut Vec<Problem>) {
-    let mut dropped = Vec::new();
+    let mut refused = Vec::new();
     for (key, requirements) in &resolved.requirements {
         let Some(spec) = schema::find(key.segments()) else { continue };
         if let Some(problem) = contradiction(key, spec, requirements) {
             problems.push(problem);
             continue;
         }
-        let Some(setting) = resolved.settings.get_mut(key) else { continue };
+        let Some(setting) = resolved.settings.get(key) else { continue };
         let Some(refusing) = requirements.iter().find(|requirement| !requirement.accepts(spec, &setting.value)) else {
             continue;
         };
@@ -229,25 +229,52 @@ fn require(resolved: &mut Resolved, problems: &mut Vec<Problem>) {
             ));
             continue;
         }
-        let good = setting
-            .overridden
-            .iter()
-            .rposition(|earlier| requirements.iter().all(|requirement| requirement.accepts(spec, &earlier.value)));
-        let Some(good) = good else {
-            dropped.push(key.clone());
+        refused.push((key.clone(), refusing.origin.clone(), setting.origin.file.clone()));
+    }
+    for (key, by, file) in refused {
+        give_way(resolved, &key, &by, &file);
+    }
+}
+
+/// Takes a soft value back to the last earlier one that satisfies everything, and with it what the same file said of
+/// that entry: the reason for a value that does not hold would only mislead.
+fn give_way(resolved: &mut Resolved, key: &KeyPath, by: &Origin, file: &str) {
+    let requirements = resolved.requirements.get(key).cloned().unwrap_or_default();
+    let spec = schema::find(key.segments());
+    let satisfies = |value: &Value| {
+        spec.is_none_or(|spec| requirements.iter().all(|requirement| requirement.accepts(spec, value)))
+    };
+    let entry = (key.depth() == 3 && schema::entry(key.segment(0).unwrap_or_default()).is_some())
+        .then(|| (key.segment(0).unwrap_or_default().to_owned(), key.segment(1).unwrap_or_default().to_owned()));
+    let siblings: Vec<KeyPath> = resolved
+        .settings
+        .keys()
+        .filter(|other| {
+            let of_entry = entry.as_ref().is_some_and(|(section, name)| {
+                other.segment(0) == Some(section) && other.segment(1) == Some(name) && other.depth() == 3
+            });
+            *other == key || of_entry
+        })
+        .cloned()
+        .collect();
+    for sibling in siblings {
+        let is_value = sibling == *key;
+        let Some(setting) = resolved.settings.get_mut(&sibling) else { continue };
+        if !is_value && &*setting.origin.file != file {
             continue;
-        };
-        let refused = setting.overridden.split_off(good);
-        let mut refused = refused.into_iter();
-        if let Some(earlier) = refused.next() {
+        }
+        let good = setting.overridden.iter().rposition(|earlier| {
+            if is_value { satisfies(&earlier.value) } else { &*earlier.origin.file != file }
+        });
+        let earlier = good.and_then(|good| setting.overridden.drain(good..).next());
+        if let Some(earlier) = earlier {
             setting.value = earlier.value;
             setting.origin = earlier.origin;
-            setting.gave_way_to = Some(refusing.origin.clone());
+            setting.gave_way_to = is_value.then(|| by.clone());
+        } else {
+            // Nobody else set it: it is not set at all.
+            resolved.settings.remove(&sibling);
         }
-    }
-    // A soft value that a requirement excludes and that nobody else set is not set at all.
-    for key in dropped {
-        resolved.settings.remove(&key);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the policy as a whole.
 
 mod golden;
+mod import;
 mod merge;
 mod product;
 mod rules;

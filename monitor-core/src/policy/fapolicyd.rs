@@ -60,6 +60,7 @@ pub fn import(text: &str) -> Import {
         "schema = 1\ndescription = \"Imported from fapolicyd\"\n\n# fapolicyd allows what no rule denies; Hardpan's defaults by class stay in force behind these rules.\n",
     );
     let mut sets: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut drafts = Vec::new();
     for (n, line) in text.lines().take(MAX_LINES).enumerate() {
         let line_number = n + 1;
         let line = line.trim();
@@ -75,13 +76,34 @@ pub fn import(text: &str) -> Import {
             import.notes.push(Note { line: line_number, text: format!("no fapolicyd rule: {}", quote(line)) });
             continue;
         };
-        let draft = translate(&rule, &sets);
-        emit(&mut import, line_number, line, &draft);
+        drafts.push((line_number, line, translate(&rule, &sets)));
+    }
+    keep_out_of_denies_way(&mut drafts);
+    for (line_number, line, draft) in &drafts {
+        emit(&mut import, *line_number, line, draft);
     }
     if text.lines().nth(MAX_LINES).is_some() {
         import.notes.push(Note { line: MAX_LINES, text: format!("only the first {MAX_LINES} lines were read") });
     }
     import
+}
+
+/// A rule that waits for user space cannot stand in front of a deny that the kernel gives at once.
+fn keep_out_of_denies_way(drafts: &mut [(usize, &str, Draft)]) {
+    let mut deny_behind: BTreeMap<&str, usize> = BTreeMap::new();
+    for (line, _, draft) in drafts.iter_mut().rev().filter(|(_, _, draft)| draft.drop.is_none()) {
+        let behind = draft.on.iter().find_map(|kind| deny_behind.get(kind));
+        if let (true, Some(behind)) = (draft.user_space, behind) {
+            draft.drop = Some(format!(
+                "it needs a path or name, which only user space knows, and line {behind} behind it denies in the kernel; \
+                 without it that line decides"
+            ));
+        } else if draft.action == "deny" {
+            for kind in &draft.on {
+                deny_behind.insert(kind, *line);
+            }
+        }
+    }
 }
 
 /// `decision perm=… subject : object`; the colon stands between blanks. Older rules have none and no perm.

@@ -21,8 +21,8 @@ use aya_ebpf::{
     maps::HashMap,
 };
 use hardpan_abi::{
-    Counter, DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, EventKind, ExecEvent, ExecStash, FileInfo,
-    InodeDigest, exec_flag,
+    Counter, DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, EventKind, ExecEvent, ExecStash,
+    FileInfo, InodeDigest, exec_flag,
 };
 
 /// `HASH_ALGO_SHA256` (include/uapi/linux/hash_info.h).
@@ -97,7 +97,12 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
             stash.flags |= exec_flag::SCRIPT_PATH_FROM_KERNEL;
             stash.script_path_bytes = u32::from(stash.path_bytes);
             // SAFETY: both are EXEC_PATH_LEN bytes, 8-aligned inside the map value.
-            unsafe { copy_words::<{ EXEC_PATH_LEN / 8 }>((&raw const stash.path).cast(), (&raw mut stash.script_path).cast()) };
+            unsafe {
+                copy_words::<{ EXEC_PATH_LEN / 8 }>(
+                    (&raw const stash.path).cast(),
+                    (&raw mut stash.script_path).cast(),
+                )
+            };
         }
     }
     stash.calls = stash.calls.wrapping_add(1);
@@ -112,7 +117,11 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
         read_inode::<Typed>(&mut stash.file, inode);
         if on(&off::HAS_D_PATH) {
             let path = file.add(off::OFF_FILE_PATH.load() as usize);
-            let written = bpf_d_path(path.cast_mut().cast(), (&raw mut stash.path).cast(), EXEC_PATH_LEN as u32);
+            let written = bpf_d_path(
+                path.cast_mut().cast(),
+                (&raw mut stash.path).cast(),
+                EXEC_PATH_LEN as u32,
+            );
             if written > 0 && written <= EXEC_PATH_LEN as i64 {
                 stash.path_bytes = (written - 1) as u16;
                 stash.flags |= exec_flag::PATH_FROM_KERNEL;
@@ -255,10 +264,17 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
     // SAFETY: a task that just executed has an mm.
     let (start, end): (u64, u64) = unsafe {
         let mm = M::pointer(task, &off::OFF_TASK_MM);
-        (M::read(mm, &off::OFF_MM_ARG_START), M::read(mm, &off::OFF_MM_ARG_END))
+        (
+            M::read(mm, &off::OFF_MM_ARG_START),
+            M::read(mm, &off::OFF_MM_ARG_END),
+        )
     };
     let total = end.wrapping_sub(start);
-    let total = if end < start || total > u64::from(u32::MAX) { 0 } else { total as u32 };
+    let total = if end < start || total > u64::from(u32::MAX) {
+        0
+    } else {
+        total as u32
+    };
     // SAFETY: the caller's promise is handed on.
     let written = unsafe {
         if total as usize <= EXEC_ARGV_SMALL {
@@ -287,7 +303,9 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
         flags |= exec_flag::NO_LINK;
     }
     let ring = if info.nlink == 0 { &FINDINGS } else { &EVENTS };
-    let Some(mut entry) = ring.reserve::<WithArgv<N>>(0) else { return false };
+    let Some(mut entry) = ring.reserve::<WithArgv<N>>(0) else {
+        return false;
+    };
     let record = entry.as_mut_ptr();
     // SAFETY: the reservation is `WithArgv<N>` long; everything below stays inside it, and nothing below sleeps.
     unsafe {
@@ -356,7 +374,12 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
             flags |= exec_flag::ARGV_CUT;
         }
         // A page of the argument area may have been swapped out already: then the record says "unreadable".
-        if bpf_probe_read_user((&raw mut (*record).argv).cast(), argv_bytes, arg_start as *const _) != 0 {
+        if bpf_probe_read_user(
+            (&raw mut (*record).argv).cast(),
+            argv_bytes,
+            arg_start as *const _,
+        ) != 0
+        {
             argv_bytes = 0;
             flags |= exec_flag::ARGV_UNREADABLE;
         }

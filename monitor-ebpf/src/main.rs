@@ -94,7 +94,10 @@ fn cred_capset(ctx: LsmContext) -> i32 {
 fn cred_exec(ctx: LsmContext) -> i32 {
     let bprm: *const u8 = ctx.arg(0);
     // SAFETY: typed; the hook runs right before `commit_creds(bprm->cred)`.
-    cred::witness(unsafe { Typed::pointer(bprm, &off::OFF_BPRM_CRED) }, CredWitness::Exec);
+    cred::witness(
+        unsafe { Typed::pointer(bprm, &off::OFF_BPRM_CRED) },
+        CredWitness::Exec,
+    );
     0
 }
 

@@ -23,15 +23,18 @@
 #![forbid(unsafe_code)]
 
 mod crypto;
+pub mod db;
 pub mod digest;
 pub mod files;
 pub mod finding;
 pub mod header;
 pub mod index;
 pub mod pins;
+pub mod root;
 pub mod scan;
 pub mod signature;
 
+pub use db::{DbError, RpmDb};
 pub use finding::Finding;
 pub use index::{DigestIndex, IndexBuilder, Owner, Provenance};
 pub use pins::{Fingerprint, Pin, Pins};

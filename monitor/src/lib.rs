@@ -1,5 +1,8 @@
 //! Hardpan user space: everything that touches the running system.
 
+pub mod config;
+pub mod enrich;
+pub mod export;
 pub mod probe;
 pub mod sensor;
 pub mod sys;

@@ -32,6 +32,7 @@ pub(crate) struct Boot {
     /// What went wrong with the machine itself.
     pub(super) troubles: Vec<String>,
     pub(super) took: Duration,
+    last_sequence: Option<u64>,
     results: PathBuf,
 }
 
@@ -48,6 +49,8 @@ pub(super) struct Doctor {
 pub(super) struct Kept {
     pub(super) owner: Option<(String, Role)>,
     pub(super) record: Value,
+    /// It is about the guest's own marker program.
+    pub(super) is_marker: bool,
 }
 
 /// How a part went.
@@ -189,25 +192,51 @@ impl Boot {
                 .push(format!("{} bytes of records came of {plain_bytes}", plain.len()));
         }
         for line in plain.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            match serde_json::from_slice::<Value>(line) {
-                Ok(record)
-                    if values(&record, "process.executable")
-                        .iter()
-                        .any(|value| *value == MARKER_PATH) => {}
-                Ok(record) => self.records.entry(group.to_owned()).or_default().push(Kept {
-                    owner: part.cloned(),
-                    record,
-                }),
-                Err(error) => self.troubles.push(format!(
-                    "group {group}: a line of the records is no JSON ({error}): {}",
-                    String::from_utf8_lossy(line)
-                        .chars()
-                        .take(200)
-                        .collect::<String>()
-                )),
-            }
+            self.take_line(group, part, line);
         }
         Ok(())
+    }
+
+    /// One record: kept for the scenarios, checked for what holds for every line.
+    fn take_line(&mut self, group: &str, part: Option<&(String, Role)>, line: &[u8]) {
+        let shown = || {
+            String::from_utf8_lossy(line)
+                .chars()
+                .take(200)
+                .collect::<String>()
+        };
+        let record: Value = match serde_json::from_slice(line) {
+            Ok(record) => record,
+            Err(error) => {
+                self.troubles.push(format!(
+                    "group {group}: a record is no JSON ({error}): {}",
+                    shown()
+                ));
+                return;
+            }
+        };
+        if !line.starts_with(b"{\"@timestamp\":\"") {
+            self.troubles.push(format!(
+                "group {group}: a record does not start with its time: {}",
+                shown()
+            ));
+        }
+        let sequence = record.pointer("/event/sequence").and_then(Value::as_u64);
+        if let (Some(before), Some(now)) = (self.last_sequence, sequence)
+            && now != before + 1
+        {
+            self.troubles
+                .push(format!("group {group}: record {now} follows {before}"));
+        }
+        self.last_sequence = sequence.or(self.last_sequence);
+        let is_marker = values(&record, "process.executable")
+            .iter()
+            .any(|value| *value == MARKER_PATH);
+        self.records.entry(group.to_owned()).or_default().push(Kept {
+            owner: part.cloned(),
+            record,
+            is_marker,
+        });
     }
 
     fn append(&self, name: &str, bytes: &[u8]) -> Done {

@@ -1,6 +1,6 @@
 //! Judging boots and telling the result: a line per scenario and kernel, and a table at the end.
 
-use super::boot::{Boot, Part};
+use super::boot::{Boot, Kept, Part};
 use super::kernels::Kernel;
 use crate::check::Tally;
 use crate::ui;
@@ -199,18 +199,28 @@ fn half_problems(scenario: &Scenario, role: Role, boot: &Boot, tier: &str) -> Ve
     if let Some(group) = &group {
         problems.extend(daemon_problems(scenario, group, boot));
     }
-    let records: Vec<_> = group
-        .iter()
-        .filter_map(|group| boot.records.get(group))
-        .flatten()
-        .filter(|kept| {
-            let own = |(name, of): &(String, Role)| *name == scenario.name && *of == role;
-            scenario.fresh || kept.owner.as_ref().is_some_and(own)
-        })
+    let own = |kept: &&Kept| {
+        let own = |(name, of): &(String, Role)| *name == scenario.name && *of == role;
+        scenario.fresh || kept.owner.as_ref().is_some_and(own)
+    };
+    let kept = || {
+        group
+            .iter()
+            .filter_map(|group| boot.records.get(group))
+            .flatten()
+            .filter(own)
+    };
+    let records: Vec<_> = kept()
+        .filter(|kept| !kept.is_marker)
         .map(|kept| kept.record.clone())
         .collect();
+    let mut facts = part.facts.clone();
+    facts.insert(
+        "markers".into(),
+        kept().filter(|kept| kept.is_marker).count().to_string(),
+    );
     let half: &Half = scenario.half(role);
-    problems.extend(judge(half, &records, &part.facts, tier));
+    problems.extend(judge(half, &records, &facts, tier));
     problems
 }
 

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod enrich;
 pub mod export;
+pub mod harden;
 pub mod probe;
 pub mod sensor;
 pub mod sys;

@@ -97,8 +97,8 @@ pub fn items(resolved: &Resolved) -> Vec<Item> {
         if let Some((value, origin)) = entry.main("value") {
             let mut item = entry.item(Want::Sysctl { name: name.to_owned(), value: value.to_plain() }, origin);
             item.one_way = entry.flag("one_way") == Some(true);
-            if entry.flag("exists") == Some(false) {
-                item.not_applicable = Some(entry.text("reason").unwrap_or_else(|| "not in this release".to_owned()));
+            if let Some(place) = entry.denied("exists") {
+                item.not_applicable = Some(format!("kernels of this release do not have it ({place})"));
             }
             items.push(item);
         }
@@ -107,8 +107,8 @@ pub fn items(resolved: &Resolved) -> Vec<Item> {
         let entry = Fields { resolved, section: "module", name };
         if let Some((Value::Bool(true), origin)) = entry.main("deny") {
             let mut item = entry.item(Want::ModuleDenied { name: name.to_owned() }, origin);
-            if entry.flag("built") == Some(false) {
-                item.not_applicable = Some("this release's kernel does not build it".to_owned());
+            if let Some(place) = entry.denied("built") {
+                item.not_applicable = Some(format!("this release's kernel does not build it ({place})"));
             }
             items.push(item);
         }
@@ -124,16 +124,15 @@ pub fn items(resolved: &Resolved) -> Vec<Item> {
         if let Some((value, origin)) = want {
             let mut item = entry.item(Want::BootArgument { name: name.to_owned(), value }, origin);
             item.needs_reboot = true;
-            if entry.flag("exists") == Some(false) {
-                item.not_applicable = Some("this kernel or processor does not know it".to_owned());
+            if let Some(place) = entry.denied("exists") {
+                item.not_applicable = Some(format!("this kernel or processor does not know it ({place})"));
             }
             items.push(item);
         }
     }
     for name in resolved.entries("service") {
         let entry = Fields { resolved, section: "service", name };
-        if let Some((state, origin)) = entry.main("state").filter(|(state, _)| state.as_text() == Some("masked")) {
-            let _ = state;
+        if let Some((_, origin)) = entry.main("state").filter(|(state, _)| state.as_text() == Some("masked")) {
             items.push(entry.item(Want::ServiceMasked { unit: name.to_owned() }, origin));
         }
     }
@@ -209,6 +208,11 @@ impl<'p> Fields<'p> {
 
     fn flag(&self, field: &str) -> Option<bool> {
         self.main(field).and_then(|(value, _)| value.as_bool())
+    }
+
+    /// Where a flag is set to false.
+    fn denied(&self, field: &str) -> Option<&'p Origin> {
+        self.main(field).filter(|(value, _)| value.as_bool() == Some(false)).map(|(_, origin)| origin)
     }
 
     fn item(&self, want: Want, origin: &Origin) -> Item {

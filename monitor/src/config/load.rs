@@ -99,7 +99,7 @@ pub enum Sources {
 pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     match sources {
-        Sources::File(path) => parse_into(&mut config, path, &read(path)?)?,
+        Sources::File(path) => parse_into(&mut config, path, &read_safely(path)?)?,
         Sources::Default => load_from(&mut config, Path::new(DEFAULT_FILE), Path::new(DEFAULT_DIR))?,
     }
     Ok(config)
@@ -127,7 +127,7 @@ fn load_from(config: &mut Config, file: &Path, dir: &Path) -> Result<(), ConfigE
         Err(error) => return Err(read_dir(error)),
     }
     for path in files {
-        match read(&path) {
+        match read_safely(&path) {
             Ok(text) => parse_into(config, &path, &text)?,
             Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -137,7 +137,7 @@ fn load_from(config: &mut Config, file: &Path, dir: &Path) -> Result<(), ConfigE
 }
 
 /// Reads a file that nobody but its owner may change, and whose owner is root or the caller.
-fn read(path: &Path) -> Result<String, ConfigError> {
+pub fn read_safely(path: &Path) -> Result<String, ConfigError> {
     let failed = |source| ConfigError::Read {
         path: path.to_owned(),
         source,

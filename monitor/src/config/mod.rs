@@ -7,7 +7,7 @@ mod keys;
 mod load;
 
 pub use keys::{KEYS, Key, default_file};
-pub use load::{ConfigError, Sources, load, parse_into};
+pub use load::{ConfigError, Sources, load, parse_into, read_safely};
 
 use hardpan_core::platform::Tier;
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod enrich;
 pub mod export;
 pub mod harden;
+pub mod policy;
 pub mod probe;
 pub mod sensor;
 pub mod sys;

@@ -2,6 +2,8 @@
 
 use super::doctor::{self, DoctorArgs};
 use super::exit::Exit;
+use super::harden::{self, HardenArgs};
+use super::policy::{self, PolicyArgs};
 use clap::{Parser, Subcommand};
 
 /// Hardening and RPM integrity for Enterprise Linux.
@@ -20,6 +22,8 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(DoctorArgs),
+    Harden(HardenArgs),
+    Policy(PolicyArgs),
 }
 
 /// Parses the command line and runs the command.
@@ -29,12 +33,19 @@ pub fn main() -> Exit {
         Err(error) => return super::usage(&error),
     };
     match args.command {
-        Command::Doctor(args) => match doctor::run(&args) {
-            0 => Exit::Fine,
-            1 => Exit::Findings,
-            2 => Exit::Usage,
-            _ => Exit::Failed,
-        },
+        Command::Doctor(args) => exit(doctor::run(&args)),
+        Command::Harden(args) => exit(harden::run(&args)),
+        Command::Policy(args) => exit(policy::run(&args)),
+    }
+}
+
+/// A command's exit code.
+const fn exit(code: u8) -> Exit {
+    match code {
+        0 => Exit::Fine,
+        1 => Exit::Findings,
+        2 => Exit::Usage,
+        _ => Exit::Failed,
     }
 }
 

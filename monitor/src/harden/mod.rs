@@ -14,4 +14,4 @@ pub use run::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -212,7 +212,7 @@ fn skip(root: &Root, entry: &Entry, options: &ApplyOptions) -> Option<Outcome> {
         State::Satisfied { .. } => Some(Outcome::Unchanged),
         State::NotApplicable { why } => Some(Outcome::NotApplicable { why: why.clone() }),
         State::Blocked { why } => skipped(why),
-        State::Differs { .. } if entry.item.one_way && !options.irreversible => {
+        State::Differs { .. } if entry.item.one_way && root.is_live() && !options.irreversible => {
             skipped("cannot be undone before the next boot: needs --irreversible")
         }
         State::Differs { .. } if entry.item.needs_confirmation && root.is_live() && options.confirm_within.is_none() => {

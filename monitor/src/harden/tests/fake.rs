@@ -6,16 +6,16 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 /// What differs between the roots.
-pub(super) struct Kind {
-    pub(super) el: u32,
-    pub(super) vendor: &'static str,
+pub(crate) struct Kind {
+    pub(crate) el: u32,
+    pub(crate) vendor: &'static str,
     /// ID, NAME, VERSION_ID of os-release.
     os: (&'static str, &'static str, &'static str),
     kernel: &'static str,
 }
 
 /// Three vendors on three releases.
-pub(super) const KINDS: &[Kind] = &[
+pub(crate) const KINDS: &[Kind] = &[
     Kind { el: 8, vendor: "rhel", os: ("rhel", "Red Hat Enterprise Linux", "8.10"), kernel: "4.18.0-553.el8_10.x86_64" },
     Kind { el: 8, vendor: "rocky", os: ("rocky", "Rocky Linux", "8.10"), kernel: "4.18.0-553.el8_10.x86_64" },
     Kind { el: 8, vendor: "almalinux", os: ("almalinux", "AlmaLinux", "8.10"), kernel: "4.18.0-553.el8_10.x86_64" },
@@ -28,12 +28,12 @@ pub(super) const KINDS: &[Kind] = &[
 ];
 
 /// A root in a temporary directory.
-pub(super) struct Fake {
+pub(crate) struct Fake {
     directory: tempfile::TempDir,
 }
 
 impl Fake {
-    pub(super) fn new(kind: &Kind) -> Self {
+    pub(crate) fn new(kind: &Kind) -> Self {
         // In memory where that is possible: a plan syncs hundreds of times.
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("directory");
         let fake = Self { directory };
@@ -103,31 +103,31 @@ impl Fake {
         fake
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub(super) fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.directory.path().join(path)
     }
 
-    pub(super) fn write(&self, path: &str, content: &str) {
+    pub(crate) fn write(&self, path: &str, content: &str) {
         let path = self.at(path);
         fs::create_dir_all(path.parent().expect("parent")).expect("directories");
         fs::write(path, content).expect("file");
     }
 
-    pub(super) fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.at(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    pub(super) fn append(&self, path: &str, content: &str) {
+    pub(crate) fn append(&self, path: &str, content: &str) {
         let text = self.read(path) + content;
         self.write(path, &text);
     }
 
     /// Every file below the root but the journal: kind, mode, owner, content or link target. Directories too.
-    pub(super) fn snapshot(&self) -> BTreeMap<String, String> {
+    pub(crate) fn snapshot(&self) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         walk(self.path(), self.path(), &mut found);
         found.retain(|path, _| !path.starts_with("var"));

@@ -1,6 +1,6 @@
 //! Apply and rollback on fake roots.
 
-mod fake;
+pub(crate) mod fake;
 
 use super::*;
 use fake::{Fake, KINDS, Kind};

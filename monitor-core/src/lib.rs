@@ -12,4 +12,5 @@ pub mod platform;
 pub mod policy;
 pub mod process;
 pub mod record;
+pub mod trust;
 pub mod verdict;

@@ -53,6 +53,32 @@ fn configuration_and_repositories_choose_layers() {
     assert_eq!(error.to_string(), "Debian is no Enterprise Linux 8, 9 or 10 of a known vendor");
 }
 
+#[test]
+fn a_moved_host_is_noticed_and_learned_anew_once() {
+    use hardpan_core::platform::migration::{MigrationCode, findings};
+    let fake = Fake::new(&KINDS[5]);
+    let root = Root::new(fake.path()).expect("root");
+    fake.write("etc/selinux/config", "SELINUX=enforcing\n");
+    fake.write("var/lib/rpm/rpmdb.sqlite", "x");
+    assert_eq!(findings(&gather_traces(&root, Vec::new())), []);
+    fake.write("var/log/almalinux-deploy.log", "done\n");
+    fake.write("etc/yum.repos.d/rocky.repo", "[baseos]\nbaseurl=https://m.example/rocky/8/BaseOS\n");
+    let codes: Vec<MigrationCode> =
+        findings(&gather_traces(&root, Vec::new())).into_iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [MigrationCode::Migrated, MigrationCode::OldRepository]);
+    // EL 9 becomes EL 10: one record, then silence.
+    assert_eq!(note_host(&root, "5.14.0").expect("noted"), None);
+    assert_eq!(note_host(&root, "5.14.0").expect("noted"), None);
+    fake.write("etc/os-release", "ID=almalinux\nVERSION_ID=10.0\n");
+    fake.write("usr/lib/sysimage/rpm/rpmdb.sqlite", "x");
+    let renewed = note_host(&root, "6.12.0").expect("noted").expect("renewed");
+    assert!(renewed.kernel && renewed.trust && renewed.message.contains("9.6 -> 10.0"), "{renewed:?}");
+    assert_eq!(note_host(&root, "6.12.0").expect("noted"), None);
+    // A state file of a newer program is not misread.
+    fake.write("var/lib/hardpan/host.json", "{\"version\":7}");
+    assert_eq!(note_host(&root, "6.12.0").expect("noted"), None);
+}
+
 /// A host with this level, and what is wrong with its policy.
 fn check(fake: &Fake, level: &str, expected: &[&str]) -> Loaded {
     let selector = Selector {

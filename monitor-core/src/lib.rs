@@ -9,6 +9,7 @@ pub mod btf;
 pub mod envelope;
 pub mod event;
 pub mod platform;
+pub mod policy;
 pub mod process;
 pub mod record;
 pub mod trust;

@@ -2,6 +2,8 @@
 
 use super::doctor::{self, DoctorArgs};
 use super::exit::Exit;
+use super::harden::{self, HardenArgs};
+use super::policy::{self, PolicyArgs};
 use super::trust::{self, TrustArgs};
 use clap::{Parser, Subcommand};
 
@@ -21,6 +23,8 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(DoctorArgs),
+    Harden(Box<HardenArgs>),
+    Policy(Box<PolicyArgs>),
     Trust(Box<TrustArgs>),
 }
 
@@ -31,13 +35,20 @@ pub fn main() -> Exit {
         Err(error) => return super::usage(&error),
     };
     match args.command {
-        Command::Doctor(args) => match doctor::run(&args) {
-            0 => Exit::Fine,
-            1 => Exit::Findings,
-            2 => Exit::Usage,
-            _ => Exit::Failed,
-        },
+        Command::Doctor(args) => exit(doctor::run(&args)),
+        Command::Harden(args) => exit(harden::run(&args)),
+        Command::Policy(args) => exit(policy::run(&args)),
         Command::Trust(args) => trust::run(&args),
+    }
+}
+
+/// A command's exit code.
+const fn exit(code: u8) -> Exit {
+    match code {
+        0 => Exit::Fine,
+        1 => Exit::Findings,
+        2 => Exit::Usage,
+        _ => Exit::Failed,
     }
 }
 

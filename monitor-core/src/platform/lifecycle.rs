@@ -47,7 +47,11 @@ impl fmt::Display for Phase {
 }
 
 const fn dates(full_until: Date, security_until: Date, is_checked: bool) -> Dates {
-    Dates { full_until, security_until, is_checked }
+    Dates {
+        full_until,
+        security_until,
+        is_checked,
+    }
 }
 
 /// Vendor (as policies name it), major release, dates.
@@ -61,18 +65,33 @@ const TABLE: &[(&str, u32, Dates)] = &[
     // CIQ's long-term minors have contracts of their own; these are the dates of Rocky Linux itself.
     ("rocky-ciq", 8, dates(date(2024, 5, 31), date(2029, 5, 31), false)),
     ("rocky-ciq", 9, dates(date(2027, 5, 31), date(2032, 5, 31), false)),
-    ("rocky-ciq", 10, dates(date(2030, 5, 31), date(2035, 5, 31), false)),
+    (
+        "rocky-ciq",
+        10,
+        dates(date(2030, 5, 31), date(2035, 5, 31), false),
+    ),
     ("rhel", 8, dates(date(2024, 5, 31), date(2029, 5, 31), false)),
     ("rhel", 9, dates(date(2027, 5, 31), date(2032, 5, 31), false)),
     ("rhel", 10, dates(date(2030, 5, 31), date(2035, 5, 31), false)),
     // CentOS Linux and Stream share their ID: 8 is the Stream's date, which is the later one.
-    ("centos-stream", 8, dates(date(2024, 5, 31), date(2024, 5, 31), false)),
-    ("centos-stream", 9, dates(date(2027, 5, 31), date(2027, 5, 31), false)),
+    (
+        "centos-stream",
+        8,
+        dates(date(2024, 5, 31), date(2024, 5, 31), false),
+    ),
+    (
+        "centos-stream",
+        9,
+        dates(date(2027, 5, 31), date(2027, 5, 31), false),
+    ),
 ];
 
 /// The dates of a release, if they are known.
 pub fn dates_of(vendor: &Vendor, major: u32) -> Option<Dates> {
-    TABLE.iter().find(|(name, release, _)| *name == vendor.name() && *release == major).map(|(_, _, dates)| *dates)
+    TABLE
+        .iter()
+        .find(|(name, release, _)| *name == vendor.name() && *release == major)
+        .map(|(_, _, dates)| *dates)
 }
 
 /// Where a release stands on a day; `None` if its dates are not known.
@@ -92,7 +111,11 @@ mod tests {
     use super::*;
 
     fn check(os_release: &str, today: Date, expected: Option<Phase>) {
-        assert_eq!(phase(&Release::parse(os_release), today), expected, "{os_release} on {today}");
+        assert_eq!(
+            phase(&Release::parse(os_release), today),
+            expected,
+            "{os_release} on {today}"
+        );
     }
 
     #[test]
@@ -102,8 +125,16 @@ mod tests {
         check(alma8, date(2024, 5, 2), Some(Phase::SecurityOnly));
         check(alma8, date(2029, 3, 1), Some(Phase::SecurityOnly));
         check(alma8, date(2029, 3, 2), Some(Phase::EndOfLife));
-        check("ID=rocky\nVERSION_ID=9.6\n", date(2026, 11, 22), Some(Phase::Full));
-        check("ID=centos\nVERSION_ID=8\n", date(2026, 11, 22), Some(Phase::EndOfLife));
+        check(
+            "ID=rocky\nVERSION_ID=9.6\n",
+            date(2026, 11, 22),
+            Some(Phase::Full),
+        );
+        check(
+            "ID=centos\nVERSION_ID=8\n",
+            date(2026, 11, 22),
+            Some(Phase::EndOfLife),
+        );
         check("ID=ol\nVERSION_ID=9.6\n", date(2026, 11, 22), None);
         check("ID=debian\nVERSION_ID=12\n", date(2026, 11, 22), None);
     }
@@ -114,7 +145,10 @@ mod tests {
             assert!(dates.full_until <= dates.security_until, "{vendor} {major}");
         }
         for (n, (vendor, major, _)) in TABLE.iter().enumerate() {
-            let twin = TABLE.iter().skip(n + 1).any(|(other, release, _)| (other, release) == (vendor, major));
+            let twin = TABLE
+                .iter()
+                .skip(n + 1)
+                .any(|(other, release, _)| (other, release) == (vendor, major));
             assert!(!twin, "{vendor} {major} twice");
         }
     }

@@ -163,7 +163,11 @@ pub fn findings(traces: &Traces) -> Vec<MigrationFinding> {
         );
     }
     if let Some(message) = unfinished(traces, tools.contains_key(&Tool::Leapp)) {
-        add(MigrationCode::Unfinished, message, "finish or abort the upgrade before changing anything else");
+        add(
+            MigrationCode::Unfinished,
+            message,
+            "finish or abort the upgrade before changing anything else",
+        );
     }
     let moved = !tools.is_empty();
     if let Some(config) = &traces.selinux_config {
@@ -171,7 +175,14 @@ pub fn findings(traces: &Traces) -> Vec<MigrationFinding> {
         if mode != "enforcing" {
             add(
                 MigrationCode::SelinuxNotEnforcing,
-                format!("SELINUX={mode} in /etc/selinux/config{}", if moved { ", as migration tools leave it" } else { "" }),
+                format!(
+                    "SELINUX={mode} in /etc/selinux/config{}",
+                    if moved {
+                        ", as migration tools leave it"
+                    } else {
+                        ""
+                    }
+                ),
                 "set SELINUX=enforcing, touch /.autorelabel, reboot",
             );
         }
@@ -228,10 +239,16 @@ fn unfinished(traces: &Traces, leapp: bool) -> Option<String> {
     }
     let results = traces.migration_results.as_deref().unwrap_or_default();
     let parsed: Option<serde_json::Value> = serde_json::from_str(results).ok();
-    let activities = parsed.as_ref().and_then(|json| json.get("activities")).and_then(|list| list.as_array());
+    let activities = parsed
+        .as_ref()
+        .and_then(|json| json.get("activities"))
+        .and_then(|list| list.as_array());
     let last = activities.and_then(|list| list.last());
-    let success = last.and_then(|activity| activity.get("success")).and_then(serde_json::Value::as_bool);
-    (leapp && success == Some(false)).then(|| "the last activity in /etc/migration-results did not succeed".to_owned())
+    let success = last
+        .and_then(|activity| activity.get("success"))
+        .and_then(serde_json::Value::as_bool);
+    (leapp && success == Some(false))
+        .then(|| "the last activity in /etc/migration-results did not succeed".to_owned())
 }
 
 fn packages(
@@ -255,8 +272,12 @@ fn packages(
     }
     let mut foreign: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for package in &traces.packages {
-        let Some(vendor) = package.vendor.as_deref() else { continue };
-        if let Some(other) = vendor_of(vendor).filter(|other| *other != release.vendor.name().trim_end_matches("-ciq")) {
+        let Some(vendor) = package.vendor.as_deref() else {
+            continue;
+        };
+        if let Some(other) =
+            vendor_of(vendor).filter(|other| *other != release.vendor.name().trim_end_matches("-ciq"))
+        {
             foreign.entry(other).or_default().push(&package.name);
         }
     }
@@ -278,7 +299,10 @@ fn vendor_of(vendor: &str) -> Option<&'static str> {
         ("CentOS", "centos-stream"),
         ("Oracle", "oracle"),
     ];
-    known.iter().find(|(text, _)| vendor.contains(text)).map(|(_, name)| *name)
+    known
+        .iter()
+        .find(|(text, _)| vendor.contains(text))
+        .map(|(_, name)| *name)
 }
 
 fn repositories(
@@ -288,8 +312,17 @@ fn repositories(
     add: &mut impl FnMut(MigrationCode, String, &'static str),
 ) {
     for repository in traces.repositories.iter().filter(|repository| repository.enabled) {
-        let Repository { id, file, urls, gpgcheck, .. } = repository;
-        let of_release = urls.iter().chain([id]).find_map(|text| el_of(text).or_else(|| path_release(text)));
+        let Repository {
+            id,
+            file,
+            urls,
+            gpgcheck,
+            ..
+        } = repository;
+        let of_release = urls
+            .iter()
+            .chain([id])
+            .find_map(|text| el_of(text).or_else(|| path_release(text)));
         if of_release.is_some_and(|el| el != major) {
             add(
                 MigrationCode::OldRepository,
@@ -316,8 +349,21 @@ fn repositories(
 /// Ids that the distributions and EPEL use.
 fn is_of_vendor(id: &str, release: &Release) -> bool {
     const COMMON: [&str; 15] = [
-        "baseos", "appstream", "crb", "powertools", "extras", "highavailability", "ha", "resilientstorage", "nfv", "rt",
-        "sap", "saphana", "devel", "plus", "epel",
+        "baseos",
+        "appstream",
+        "crb",
+        "powertools",
+        "extras",
+        "highavailability",
+        "ha",
+        "resilientstorage",
+        "nfv",
+        "rt",
+        "sap",
+        "saphana",
+        "devel",
+        "plus",
+        "epel",
     ];
     let id = id.to_ascii_lowercase();
     let first = id.split(['-', '_']).next().unwrap_or_default();
@@ -335,7 +381,11 @@ fn el_of(text: &str) -> Option<u32> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("el") {
         // Not the `el` of a word: kernel, model, rhel (whose number counts as well).
-        let starts = !before.chars().next_back().is_some_and(|c| c.is_ascii_alphabetic()) || before.ends_with("rh");
+        let starts = !before
+            .chars()
+            .next_back()
+            .is_some_and(|c| c.is_ascii_alphabetic())
+            || before.ends_with("rh");
         let digits: String = after.chars().take_while(char::is_ascii_digit).take(3).collect();
         if starts && !digits.is_empty() {
             return digits.parse().ok();
@@ -358,10 +408,17 @@ fn path_release(text: &str) -> Option<u32> {
 }
 
 fn list(names: &[&str]) -> String {
-    let shown: Vec<String> =
-        names.iter().take(LISTED).map(|name| name.chars().filter(|c| !c.is_control()).collect()).collect();
+    let shown: Vec<String> = names
+        .iter()
+        .take(LISTED)
+        .map(|name| name.chars().filter(|c| !c.is_control()).collect())
+        .collect();
     let more = names.len().saturating_sub(LISTED);
-    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+    if more > 0 {
+        format!("{} and {more} more", shown.join(", "))
+    } else {
+        shown.join(", ")
+    }
 }
 
 /// Reads a `.repo` file. Total.
@@ -424,7 +481,11 @@ impl HostIdentity {
     /// Reads a stored identity.
     pub fn parse(text: &str) -> Result<Self, IdentityError> {
         let identity: Self = serde_json::from_str(text).map_err(IdentityError::Malformed)?;
-        if identity.version == IDENTITY_VERSION { Ok(identity) } else { Err(IdentityError::Version(identity.version)) }
+        if identity.version == IDENTITY_VERSION {
+            Ok(identity)
+        } else {
+            Err(IdentityError::Version(identity.version))
+        }
     }
 }
 
@@ -457,7 +518,11 @@ pub fn rebaseline(before: &HostIdentity, now: &HostIdentity) -> Option<Rebaselin
     }
     let kernel = before.kernel != now.kernel;
     let trust = (&before.vendor, &before.release, &before.rpmdb) != (&now.vendor, &now.release, &now.rpmdb);
-    Some(Rebaseline { kernel, trust, message: format!("baseline renewed: {}", changes.join(", ")) })
+    Some(Rebaseline {
+        kernel,
+        trust,
+        message: format!("baseline renewed: {}", changes.join(", ")),
+    })
 }
 
 #[cfg(test)]
@@ -466,8 +531,10 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn check(traces: &Traces, expected: &Expect) {
-        let text: String =
-            findings(traces).iter().map(|finding| format!("{:?}: {}\n", finding.code, finding.message)).collect();
+        let text: String = findings(traces)
+            .iter()
+            .map(|finding| [&format!("{:?}: ", finding.code), &finding.message, "\n"].concat())
+            .collect();
         expected.assert_eq(&text);
     }
 
@@ -476,7 +543,11 @@ mod tests {
     }
 
     fn package(name: &str, release: &str, vendor: &str) -> InstalledPackage {
-        InstalledPackage { name: name.to_owned(), release: release.to_owned(), vendor: Some(vendor.to_owned()) }
+        InstalledPackage {
+            name: name.to_owned(),
+            release: release.to_owned(),
+            vendor: Some(vendor.to_owned()),
+        }
     }
 
     #[test]
@@ -489,7 +560,10 @@ mod tests {
                 "/etc/yum.repos.d/rocky.repo",
                 "[baseos]\nmirrorlist=https://mirrors.example/mirrorlist?repo=rocky-BaseOS-$releasever\ngpgcheck=1\n[epel]\nmetalink=https://m.example/?repo=epel-9\n",
             ),
-            packages: vec![package("bash", "9.el9", "Rocky Enterprise Software Foundation"), package("htop", "1.el9", "Fedora Project")],
+            packages: vec![
+                package("bash", "9.el9", "Rocky Enterprise Software Foundation"),
+                package("htop", "1.el9", "Fedora Project"),
+            ],
             ..Traces::default()
         };
         check(&traces, &expect![""]);
@@ -500,9 +574,14 @@ mod tests {
         let traces = Traces {
             os_release: "ID=almalinux\nVERSION_ID=9.6\n".to_owned(),
             paths: texts(&["/etc/migration-results", "/var/log/leapp", "/var/log/unrelated"]),
-            migration_results: Some("{\"activities\":[{\"activity\":\"upgrade\",\"success\":true}]}".to_owned()),
+            migration_results: Some(
+                "{\"activities\":[{\"activity\":\"upgrade\",\"success\":true}]}".to_owned(),
+            ),
             selinux_config: Some("# comment\nSELINUX=permissive\n".to_owned()),
-            boot_entries: texts(&["4c9a-4.18.0-553.el8_10.x86_64.conf", "4c9a-5.14.0-570.el9_6.x86_64.conf"]),
+            boot_entries: texts(&[
+                "4c9a-4.18.0-553.el8_10.x86_64.conf",
+                "4c9a-5.14.0-570.el9_6.x86_64.conf",
+            ]),
             network_scripts: texts(&["ifcfg-lo", "ifcfg-eth0", "readme-ifcfg-rh.txt"]),
             repositories: parse_repositories(
                 "/etc/yum.repos.d/x.repo",
@@ -515,7 +594,9 @@ mod tests {
             ],
             ..Traces::default()
         };
-        check(&traces, &expect![[r#"
+        check(
+            &traces,
+            &expect![[r#"
             Migrated: the host was moved with leapp (ELevate) (/etc/migration-results, /var/log/leapp)
             SelinuxNotEnforcing: SELINUX=permissive in /etc/selinux/config, as migration tools leave it
             OldPackages: 2 packages of an older release: leapp-upgrade-el8toel9, python36
@@ -525,7 +606,8 @@ mod tests {
             UncheckedRepository: repository docker-ce (/etc/yum.repos.d/x.repo) has gpgcheck=0
             NetworkScripts: network scripts: ifcfg-eth0
             OldKernels: boot entries of another release: 4c9a-4.18.0-553.el8_10.x86_64.conf
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -535,19 +617,25 @@ mod tests {
             boot_entries: texts(&["4c9a-upgrade.x86_64-Leapp.conf"]),
             ..Traces::default()
         };
-        check(&waiting, &expect![[r#"
+        check(
+            &waiting,
+            &expect![[r#"
             Unfinished: the boot entry 4c9a-upgrade.x86_64-Leapp.conf of an upgrade is still there
-        "#]]);
+        "#]],
+        );
         let failed = Traces {
             os_release: "ID=rhel\nVERSION_ID=8.10\n".to_owned(),
             paths: texts(&["/etc/migration-results"]),
             migration_results: Some("{\"activities\":[{\"success\":false}]}".to_owned()),
             ..Traces::default()
         };
-        check(&failed, &expect![[r#"
+        check(
+            &failed,
+            &expect![[r#"
             Migrated: the host was moved with leapp (ELevate) (/etc/migration-results)
             Unfinished: the last activity in /etc/migration-results did not succeed
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -565,7 +653,10 @@ mod tests {
             assert_eq!(el_of(text), expected, "{text}");
         }
         assert_eq!(path_release("https://m.example/rocky/8.10/BaseOS"), Some(8));
-        assert_eq!(path_release("https://m.example/centos-stream/9-stream/BaseOS"), Some(9));
+        assert_eq!(
+            path_release("https://m.example/centos-stream/9-stream/BaseOS"),
+            Some(9)
+        );
         assert_eq!(path_release("https://8.8.8.8/x"), None);
     }
 
@@ -593,9 +684,15 @@ mod tests {
             found.message,
             "baseline renewed: release 8.10 -> 9.6, kernel 4.18.0-553.el8_10 -> 5.14.0-570.el9_6, package database /var/lib/rpm/Packages -> /var/lib/rpm/rpmdb.sqlite"
         );
-        let kernel_only = HostIdentity { kernel: "x".to_owned(), ..before.clone() };
+        let kernel_only = HostIdentity {
+            kernel: "x".to_owned(),
+            ..before.clone()
+        };
         assert!(rebaseline(&before, &kernel_only).is_some_and(|found| found.kernel && !found.trust));
         assert!(HostIdentity::parse("{}").is_err());
-        assert!(matches!(HostIdentity::parse(&stored.replace("\"version\":1", "\"version\":9")), Err(IdentityError::Version(9))));
+        assert!(matches!(
+            HostIdentity::parse(&stored.replace("\"version\":1", "\"version\":9")),
+            Err(IdentityError::Version(9))
+        ));
     }
 }

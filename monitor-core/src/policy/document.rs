@@ -85,28 +85,38 @@ pub fn parse(layer: Layer, file: &str, text: &str) -> (Document, Vec<Problem>) {
         read(&mut reader, &table, &mut document);
     }
     // TOML tables come sorted by key; people read from top to bottom.
-    reader.problems.sort_by_key(|problem| (problem.origin.line, problem.origin.column));
+    reader
+        .problems
+        .sort_by_key(|problem| (problem.origin.line, problem.origin.column));
     (document, reader.problems)
 }
 
 fn read<'t>(reader: &mut Reader<'t>, table: &Table<'t>, document: &mut Document) {
     match table.get("schema") {
         None => {
-            let problem = Problem::error(reader.top(), "the file does not say which policy language it is written in")
-                .with_hint(format!("put `schema = {}` into its first line", schema::SCHEMA_VERSION));
+            let problem = Problem::error(
+                reader.top(),
+                "the file does not say which policy language it is written in",
+            )
+            .with_hint(format!(
+                "put `schema = {}` into its first line",
+                schema::SCHEMA_VERSION
+            ));
             reader.report(problem);
         }
         Some(node) => {
             let found = reader.any(node);
             if found.as_ref().and_then(Value::as_integer) != Some(schema::SCHEMA_VERSION) {
                 let found = found.map_or_else(String::new, |value| value.to_string());
-                let problem = Problem::error(reader.at(node), format!("schema {found} is not known"))
-                    .with_hint(format!("this program understands schema {}", schema::SCHEMA_VERSION));
+                let problem =
+                    Problem::error(reader.at(node), format!("schema {found} is not known")).with_hint(
+                        format!("this program understands schema {}", schema::SCHEMA_VERSION),
+                    );
                 reader.report(problem);
             }
         }
     }
-    for (key, node) in table.iter() {
+    for (key, node) in table {
         match key.get_ref().as_ref() {
             "schema" => {}
             "description" => {
@@ -133,7 +143,10 @@ fn setting<'t>(
     document: &mut Document,
 ) {
     if !is_name(name) {
-        reader.error(place.clone(), format!("a name has 1 to {MAX_NAME_BYTES} printable characters"));
+        reader.error(
+            place.clone(),
+            format!("a name has 1 to {MAX_NAME_BYTES} printable characters"),
+        );
         return;
     }
     path.push(name.to_owned());
@@ -144,7 +157,7 @@ fn setting<'t>(
     } else if let Some(entry) = entry_of(path) {
         self::entry(reader, path, entry, place, node, document);
     } else if let DeValue::Table(table) = node.get_ref() {
-        for (key, node) in table.iter() {
+        for (key, node) in table {
             setting(reader, path, key.get_ref(), &reader.at(key), node, document);
         }
     } else {
@@ -172,15 +185,12 @@ fn entry<'t>(
 ) {
     path.push(main.to_owned());
     let spec = schema::find(path);
-    let table = match node.get_ref() {
-        DeValue::Table(table) => table,
-        _ => {
-            if let Some(spec) = spec {
-                leaf(reader, spec, path, place, node, (false, false), document);
-            }
-            path.pop();
-            return;
+    let DeValue::Table(table) = node.get_ref() else {
+        if let Some(spec) = spec {
+            leaf(reader, spec, path, place, node, (false, false), document);
         }
+        path.pop();
+        return;
     };
     let is_final = flag(reader, table, "final");
     let is_soft = flag(reader, table, "soft");
@@ -194,21 +204,28 @@ fn entry<'t>(
             let place = reader.at(node);
             leaf(reader, spec, path, &place, node, (is_final, is_soft), document);
         } else if (is_final || is_soft) && !LIST_CHANGES.iter().any(|(_, word)| table.contains_key(*word)) {
-            reader.error(place.clone(), format!("final and soft are about {main}, which is not set here"));
+            reader.error(
+                place.clone(),
+                format!("final and soft are about {main}, which is not set here"),
+            );
         }
     }
     path.pop();
-    for (key, node) in table.iter() {
+    for (key, node) in table {
         let name = key.get_ref().as_ref();
-        let handled = name == main || ["final", "soft"].contains(&name) || LIST_CHANGES.iter().any(|(_, w)| *w == name);
+        let handled =
+            name == main || ["final", "soft"].contains(&name) || LIST_CHANGES.iter().any(|(_, w)| *w == name);
         if !handled {
             setting(reader, path, name, &reader.at(key), node, document);
         }
     }
 }
 
-const LIST_CHANGES: [(Change, &str); 3] =
-    [(Change::Append, "append"), (Change::Prepend, "prepend"), (Change::Remove, "remove")];
+const LIST_CHANGES: [(Change, &str); 3] = [
+    (Change::Append, "append"),
+    (Change::Prepend, "prepend"),
+    (Change::Remove, "remove"),
+];
 
 /// A value, or `{ value = …, final = true }`, or `{ append = […] }`.
 fn leaf<'t>(
@@ -221,12 +238,25 @@ fn leaf<'t>(
     document: &mut Document,
 ) {
     let DeValue::Table(table) = node.get_ref() else {
-        let Some(value) = reader.value(node, spec.kind) else { return };
-        push(reader, document, path, value, Change::Set, (is_final, is_soft), place.clone());
+        let Some(value) = reader.value(node, spec.kind) else {
+            return;
+        };
+        push(
+            reader,
+            document,
+            path,
+            value,
+            Change::Set,
+            (is_final, is_soft),
+            place.clone(),
+        );
         return;
     };
-    let flags = (is_final || flag(reader, table, "final"), is_soft || flag(reader, table, "soft"));
-    for (key, _) in table.iter() {
+    let flags = (
+        is_final || flag(reader, table, "final"),
+        is_soft || flag(reader, table, "soft"),
+    );
+    for (key, _) in table {
         let name = key.get_ref().as_ref();
         if !["value", "final", "soft", "append", "prepend", "remove"].contains(&name) {
             let problem = Problem::error(reader.at(key), format!("{} has no field {name:?}", show(path)))
@@ -290,31 +320,39 @@ fn push(
         return;
     }
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-    document.assignments.push(Assignment { key: KeyPath::new(&segments), value, change, is_final, is_soft, origin });
+    document.assignments.push(Assignment {
+        key: KeyPath::new(&segments),
+        value,
+        change,
+        is_final,
+        is_soft,
+        origin,
+    });
 }
 
 /// `[require.…]`: the same paths, with predicates at their ends.
 fn require<'t>(reader: &mut Reader<'t>, path: &[String], node: &Node<'t>, document: &mut Document) {
     let place = reader.at(node);
     let DeValue::Table(table) = node.get_ref() else {
-        reader.error(place, "a requirement is a table of one_of, min, max, contains, excludes, reason");
+        reader.error(
+            place,
+            "a requirement is a table of one_of, min, max, contains, excludes, reason",
+        );
         return;
     };
     if let Some(spec) = schema::find(path) {
         predicate(reader, spec, path, &place, table, document);
         return;
     }
-    if let Some(main) = entry_of(path) {
-        if !table.contains_key(main) {
-            let mut path = path.to_vec();
-            path.push(main.to_owned());
-            if let Some(spec) = schema::find(&path) {
-                predicate(reader, spec, &path, &place, table, document);
-            }
-            return;
+    if let Some(main) = entry_of(path).filter(|main| !table.contains_key(*main)) {
+        let mut path = path.to_vec();
+        path.push(main.to_owned());
+        if let Some(spec) = schema::find(&path) {
+            predicate(reader, spec, &path, &place, table, document);
         }
+        return;
     }
-    for (key, node) in table.iter() {
+    for (key, node) in table {
         let name = key.get_ref().as_ref();
         let mut path = path.to_vec();
         path.push(name.to_owned());
@@ -336,7 +374,7 @@ fn predicate<'t>(
     document: &mut Document,
 ) {
     const FIELDS: [&str; 6] = ["one_of", "min", "max", "contains", "excludes", "reason"];
-    for (key, _) in table.iter() {
+    for (key, _) in table {
         let name = key.get_ref().as_ref();
         if !FIELDS.contains(&name) {
             let mut problem = Problem::error(reader.at(key), format!("a requirement has no field {name:?}"));
@@ -364,13 +402,19 @@ fn predicate<'t>(
     let excludes = list(reader, "excludes").unwrap_or_default();
     let min = table.get("min").and_then(|node| reader.value(node, spec.kind));
     let max = table.get("max").and_then(|node| reader.value(node, spec.kind));
-    let reason = table.get("reason").and_then(|node| reader.value(node, Kind::Text));
+    let reason = table
+        .get("reason")
+        .and_then(|node| reader.value(node, Kind::Text));
     if reader.problems.len() > before {
         return;
     }
-    let empty = one_of.is_none() && min.is_none() && max.is_none() && contains.is_empty() && excludes.is_empty();
+    let empty =
+        one_of.is_none() && min.is_none() && max.is_none() && contains.is_empty() && excludes.is_empty();
     if empty {
-        reader.error(place.clone(), format!("the requirement on {} requires nothing", show(path)));
+        reader.error(
+            place.clone(),
+            format!("the requirement on {} requires nothing", show(path)),
+        );
         return;
     }
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -393,7 +437,7 @@ fn rules<'t>(reader: &mut Reader<'t>, node: &Node<'t>, document: &mut Document) 
         DeValue::Array(_) => vec![(Change::Set, node)],
         DeValue::Table(table) => {
             let mut parts = Vec::new();
-            for (key, node) in table.iter() {
+            for (key, node) in table {
                 match key.get_ref().as_ref() {
                     "append" => parts.push((Change::Append, node)),
                     "prepend" => parts.push((Change::Prepend, node)),
@@ -419,7 +463,10 @@ fn rules<'t>(reader: &mut Reader<'t>, node: &Node<'t>, document: &mut Document) 
         };
         if items.len() > rule::MAX_RULES {
             let origin = reader.at(node);
-            reader.error(origin, format!("{} rules; a policy may have {}", items.len(), rule::MAX_RULES));
+            reader.error(
+                origin,
+                format!("{} rules; a policy may have {}", items.len(), rule::MAX_RULES),
+            );
             continue;
         }
         let rules = items.iter().filter_map(|item| rule::read(reader, item)).collect();

@@ -126,12 +126,20 @@ impl Effective {
     pub fn new(resolved: &Resolved) -> Result<Self, MissingKey> {
         let get = Get(resolved);
         let doubt = |path: &[&str]| {
-            Ok(if get.text(path)? == "closed" { Doubt::Closed } else { Doubt::Open })
+            Ok(if get.text(path)? == "closed" {
+                Doubt::Closed
+            } else {
+                Doubt::Open
+            })
         };
         let hooks = |family: &str| get.texts(&["gate", "hooks", family]);
         Ok(Self {
             gate: Gate {
-                mode: if get.text(&["gate", "mode"])? == "enforce" { Mode::Enforce } else { Mode::Observe },
+                mode: if get.text(&["gate", "mode"])? == "enforce" {
+                    Mode::Enforce
+                } else {
+                    Mode::Observe
+                },
                 on_doubt: doubt(&["gate", "on_doubt"])?,
                 daemon_lost: doubt(&["gate", "daemon_lost"])?,
                 expected_tier: Tier::from_name(get.text(&["gate", "expected_tier"])?)
@@ -142,7 +150,13 @@ impl Effective {
                 max_digests: get.number(&["gate", "max_digests"])?,
                 boot_grace_s: get.number(&["gate", "boot_grace_s"])?,
                 refresh_loss_percent: get.number(&["gate", "refresh_loss_percent"])?,
-                hooks: [hooks("exec")?, hooks("library")?, hooks("script")?, hooks("module")?, hooks("credential")?],
+                hooks: [
+                    hooks("exec")?,
+                    hooks("library")?,
+                    hooks("script")?,
+                    hooks("module")?,
+                    hooks("credential")?,
+                ],
             },
             cadence: Cadence {
                 tasks_interval_ms: get.number(&["sweep", "tasks_interval_ms"])?,
@@ -164,7 +178,10 @@ impl Effective {
                 accept_unsigned_policy: get.text(&["policy", "unsigned_local"])? == "accept",
                 foreign_packages: get.text(&["trust", "foreign_packages"])?.to_owned(),
             },
-            freeze_cgroup: get.value(&["response", "freeze_cgroup"])?.as_bool().unwrap_or(false),
+            freeze_cgroup: get
+                .value(&["response", "freeze_cgroup"])?
+                .as_bool()
+                .unwrap_or(false),
             defaults: resolved.defaults(),
             rules: resolved.rules.clone(),
         })
@@ -172,7 +189,9 @@ impl Effective {
 }
 
 fn missing(path: &[&str]) -> MissingKey {
-    MissingKey { key: KeyPath::new(path) }
+    MissingKey {
+        key: KeyPath::new(path),
+    }
 }
 
 /// Reads keys; the schema has checked their types and bounds.
@@ -180,7 +199,10 @@ struct Get<'p>(&'p Resolved);
 
 impl<'p> Get<'p> {
     fn value(&self, path: &[&str]) -> Result<&'p Value, MissingKey> {
-        self.0.setting(path).map(|setting| &setting.value).ok_or_else(|| missing(path))
+        self.0
+            .setting(path)
+            .map(|setting| &setting.value)
+            .ok_or_else(|| missing(path))
     }
 
     fn text(&self, path: &[&str]) -> Result<&'p str, MissingKey> {
@@ -229,11 +251,19 @@ impl Active {
     /// The first policy, with epoch 1.
     pub fn start(resolved: Resolved, problems: &[super::Problem]) -> Result<Self, RejectedPolicy> {
         let effective = usable(&resolved, problems)?;
-        Ok(Self { resolved, effective, epoch: 1 })
+        Ok(Self {
+            resolved,
+            effective,
+            epoch: 1,
+        })
     }
 
     /// Takes a candidate into use as a whole, or not at all.
-    pub fn reload(&mut self, candidate: Resolved, problems: &[super::Problem]) -> Result<Reload, RejectedPolicy> {
+    pub fn reload(
+        &mut self,
+        candidate: Resolved,
+        problems: &[super::Problem],
+    ) -> Result<Reload, RejectedPolicy> {
         let effective = usable(&candidate, problems)?;
         let differences = super::show::diff(&self.resolved, &candidate).len();
         self.resolved = candidate;
@@ -262,7 +292,11 @@ impl Active {
 }
 
 fn usable(resolved: &Resolved, problems: &[super::Problem]) -> Result<Effective, RejectedPolicy> {
-    let errors: Vec<super::Problem> = problems.iter().filter(|problem| problem.is_error()).cloned().collect();
+    let errors: Vec<super::Problem> = problems
+        .iter()
+        .filter(|problem| problem.is_error())
+        .cloned()
+        .collect();
     if !errors.is_empty() {
         return Err(RejectedPolicy::Broken(errors));
     }
@@ -291,8 +325,11 @@ mod tests {
         let (first, problems) = load("balanced", &[]);
         let mut active = Active::start(first, &problems).expect("shipped");
         assert_eq!(active.effective().gate.mode, Mode::Observe);
-        let broken =
-            Source { file: "x.toml".to_owned(), name: "x.toml".to_owned(), text: Some("schema = 1\ngate.mod = 1\n".to_owned()) };
+        let broken = Source {
+            file: "x.toml".to_owned(),
+            name: "x.toml".to_owned(),
+            text: Some("schema = 1\ngate.mod = 1\n".to_owned()),
+        };
         let (candidate, problems) = load("strict", &[broken]);
         let error = active.reload(candidate, &problems).expect_err("broken");
         assert!(error.to_string().contains("x.toml:2:6"), "{error}");
@@ -303,9 +340,16 @@ mod tests {
         let (strict, problems) = load("strict", &[]);
         assert!(matches!(active.reload(strict, &problems), Ok(Reload::Changed(n)) if n > 10));
         assert_eq!((active.epoch(), active.effective().gate.mode), (2, Mode::Enforce));
-        let masked = Source { file: "m".to_owned(), name: "base/10-gate.toml".to_owned(), text: None };
+        let masked = Source {
+            file: "m".to_owned(),
+            name: "base/10-gate.toml".to_owned(),
+            text: None,
+        };
         let (incomplete, problems) = load("strict", &[masked]);
-        assert!(matches!(active.reload(incomplete, &problems), Err(RejectedPolicy::Incomplete(_))));
+        assert!(matches!(
+            active.reload(incomplete, &problems),
+            Err(RejectedPolicy::Incomplete(_))
+        ));
         assert_eq!(active.epoch(), 2);
     }
 }

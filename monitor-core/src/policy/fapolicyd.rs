@@ -73,7 +73,10 @@ pub fn import(text: &str) -> Import {
         }
         let Some(rule) = parse(line) else {
             import.left_out += 1;
-            import.notes.push(Note { line: line_number, text: format!("no fapolicyd rule: {}", quote(line)) });
+            import.notes.push(Note {
+                line: line_number,
+                text: format!("no fapolicyd rule: {}", quote(line)),
+            });
             continue;
         };
         drafts.push((line_number, line, translate(&rule, &sets)));
@@ -83,7 +86,10 @@ pub fn import(text: &str) -> Import {
         emit(&mut import, *line_number, line, draft);
     }
     if text.lines().nth(MAX_LINES).is_some() {
-        import.notes.push(Note { line: MAX_LINES, text: format!("only the first {MAX_LINES} lines were read") });
+        import.notes.push(Note {
+            line: MAX_LINES,
+            text: format!("only the first {MAX_LINES} lines were read"),
+        });
     }
     import
 }
@@ -91,7 +97,11 @@ pub fn import(text: &str) -> Import {
 /// A rule that waits for user space cannot stand in front of a deny that the kernel gives at once.
 fn keep_out_of_denies_way(drafts: &mut [(usize, &str, Draft)]) {
     let mut deny_behind: BTreeMap<&str, usize> = BTreeMap::new();
-    for (line, _, draft) in drafts.iter_mut().rev().filter(|(_, _, draft)| draft.drop.is_none()) {
+    for (line, _, draft) in drafts
+        .iter_mut()
+        .rev()
+        .filter(|(_, _, draft)| draft.drop.is_none())
+    {
         let behind = draft.on.iter().find_map(|kind| deny_behind.get(kind));
         if let (true, Some(behind)) = (draft.user_space, behind) {
             draft.drop = Some(format!(
@@ -111,7 +121,16 @@ fn parse(line: &str) -> Option<Parsed<'_>> {
     let (left, right) = line.split_once(" : ")?;
     let mut words = left.split_whitespace();
     let decision = words.next()?;
-    let known = ["allow", "deny", "allow_audit", "deny_audit", "allow_syslog", "deny_syslog", "allow_log", "deny_log"];
+    let known = [
+        "allow",
+        "deny",
+        "allow_audit",
+        "deny_audit",
+        "allow_syslog",
+        "deny_syslog",
+        "allow_log",
+        "deny_log",
+    ];
     if !known.contains(&decision) {
         return None;
     }
@@ -124,8 +143,16 @@ fn parse(line: &str) -> Option<Parsed<'_>> {
             None => subject.push((word, "")),
         }
     }
-    let object = right.split_whitespace().map(|word| word.split_once('=').unwrap_or((word, ""))).collect();
-    Some(Parsed { decision, perm, subject, object })
+    let object = right
+        .split_whitespace()
+        .map(|word| word.split_once('=').unwrap_or((word, "")))
+        .collect();
+    Some(Parsed {
+        decision,
+        perm,
+        subject,
+        object,
+    })
 }
 
 fn translate(rule: &Parsed<'_>, sets: &BTreeMap<&str, &str>) -> Draft {
@@ -141,7 +168,8 @@ fn translate(rule: &Parsed<'_>, sets: &BTreeMap<&str, &str>) -> Draft {
     };
     if draft.on.is_empty() {
         draft.drop = Some(
-            "it is about opening data files; Hardpan decides executables, libraries and scripts only".to_owned(),
+            "it is about opening data files; Hardpan decides executables, libraries and scripts only"
+                .to_owned(),
         );
         return draft;
     }
@@ -178,9 +206,18 @@ fn kinds(rule: &Parsed<'_>, sets: &BTreeMap<&str, &str>) -> Vec<&'static str> {
         .filter(|(name, _)| *name == "ftype")
         .flat_map(|(_, value)| members(value, sets))
         .collect();
-    let executable = types.is_empty() || types.iter().any(|kind| *kind == "application/x-executable" || *kind == "any");
-    let library = types.is_empty() || types.iter().any(|kind| *kind == "application/x-sharedlib" || *kind == "any");
-    let script = types.is_empty() || types.iter().any(|kind| kind.starts_with("text/x-") || *kind == "application/x-bytecode.python" || *kind == "any");
+    let executable = types.is_empty()
+        || types
+            .iter()
+            .any(|kind| *kind == "application/x-executable" || *kind == "any");
+    let library = types.is_empty()
+        || types
+            .iter()
+            .any(|kind| *kind == "application/x-sharedlib" || *kind == "any");
+    let script = types.is_empty()
+        || types.iter().any(|kind| {
+            kind.starts_with("text/x-") || *kind == "application/x-bytecode.python" || *kind == "any"
+        });
     let mut kinds = Vec::new();
     // perm=open without a type is about data as well; what of it Hardpan gates are libraries and scripts.
     if ["execute", "any"].contains(&rule.perm) && executable {
@@ -196,8 +233,15 @@ fn kinds(rule: &Parsed<'_>, sets: &BTreeMap<&str, &str>) -> Vec<&'static str> {
 }
 
 fn members<'l>(value: &'l str, sets: &BTreeMap<&str, &'l str>) -> Vec<&'l str> {
-    let value = value.strip_prefix('%').and_then(|name| sets.get(name).copied()).unwrap_or(value);
-    value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+    let value = value
+        .strip_prefix('%')
+        .and_then(|name| sets.get(name).copied())
+        .unwrap_or(value);
+    value
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .collect()
 }
 
 fn subject(draft: &mut Draft, name: &str, value: &str, sets: &BTreeMap<&str, &str>) {
@@ -208,7 +252,11 @@ fn subject(draft: &mut Draft, name: &str, value: &str, sets: &BTreeMap<&str, &st
             let attribute = if name == "auid" { "loginuid" } else { name };
             match ids(&members) {
                 Some(list) => draft.conditions.push(format!("subject.{attribute} = [{list}]")),
-                None => draft.drop = Some(format!("{name}={value} names a user or group; Hardpan takes numbers")),
+                None => {
+                    draft.drop = Some(format!(
+                        "{name}={value} names a user or group; Hardpan takes numbers"
+                    ))
+                }
             }
         }
         "trust" => draft.conditions.push(trust("subject", value)),
@@ -216,7 +264,9 @@ fn subject(draft: &mut Draft, name: &str, value: &str, sets: &BTreeMap<&str, &st
         "dir" | "exe_dir" => paths(draft, "subject.exe", &members, "**"),
         "comm" => {
             draft.user_space = true;
-            draft.conditions.push(format!("subject.comm = [{}]", texts(&members)));
+            draft
+                .conditions
+                .push(format!("subject.comm = [{}]", texts(&members)));
         }
         "pattern" => {
             draft.drop = Some(match value {
@@ -239,9 +289,13 @@ fn object(draft: &mut Draft, name: &str, value: &str, sets: &BTreeMap<&str, &str
         "path" => paths(draft, "object.path", &members, ""),
         "dir" => paths(draft, "object.path", &members, "**"),
         "filehash" | "sha256hash" => {
-            let good = members.iter().all(|hash| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()));
+            let good = members
+                .iter()
+                .all(|hash| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()));
             if good && !members.is_empty() {
-                draft.conditions.push(format!("object.digest = [{}]", texts(&members)));
+                draft
+                    .conditions
+                    .push(format!("object.digest = [{}]", texts(&members)));
             } else {
                 draft.drop = Some(format!("{name}={value} is no SHA-256 digest"));
             }
@@ -264,10 +318,33 @@ fn paths(draft: &mut Draft, attribute: &str, members: &[&str], suffix: &str) {
     let mut globs = Vec::new();
     for member in members {
         match *member {
-            "execdirs" => globs.extend(["/usr/**", "/bin/**", "/sbin/**", "/lib/**", "/lib64/**", "/usr/libexec/**"].map(str::to_owned)),
-            "systemdirs" => globs.extend(["/etc/**", "/usr/**", "/bin/**", "/sbin/**", "/lib/**", "/lib64/**", "/usr/libexec/**"].map(str::to_owned)),
+            "execdirs" => globs.extend(
+                [
+                    "/usr/**",
+                    "/bin/**",
+                    "/sbin/**",
+                    "/lib/**",
+                    "/lib64/**",
+                    "/usr/libexec/**",
+                ]
+                .map(str::to_owned),
+            ),
+            "systemdirs" => globs.extend(
+                [
+                    "/etc/**",
+                    "/usr/**",
+                    "/bin/**",
+                    "/sbin/**",
+                    "/lib/**",
+                    "/lib64/**",
+                    "/usr/libexec/**",
+                ]
+                .map(str::to_owned),
+            ),
             "untrusted" => {
-                draft.conditions.push(trust(attribute.split('.').next().unwrap_or("object"), "0"));
+                draft
+                    .conditions
+                    .push(trust(attribute.split('.').next().unwrap_or("object"), "0"));
             }
             path if path.starts_with('/') => globs.push(format!("{path}{suffix}")),
             other => {
@@ -279,7 +356,9 @@ fn paths(draft: &mut Draft, attribute: &str, members: &[&str], suffix: &str) {
     if !globs.is_empty() {
         draft.user_space = true;
         let globs: Vec<&str> = globs.iter().map(String::as_str).collect();
-        draft.conditions.push(format!("{attribute} = [{}]", texts(&globs)));
+        draft
+            .conditions
+            .push(format!("{attribute} = [{}]", texts(&globs)));
     }
 }
 
@@ -290,25 +369,35 @@ fn ids(members: &[&str]) -> Option<String> {
 }
 
 fn texts(items: &[&str]) -> String {
-    items.iter().map(|item| quote(item)).collect::<Vec<_>>().join(", ")
+    items
+        .iter()
+        .map(|item| quote(item))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn emit(import: &mut Import, line: usize, source: &str, draft: &Draft) {
     if let Some(why) = &draft.drop {
         import.left_out += 1;
-        import.notes.push(Note { line, text: why.clone() });
-        let _ = write!(import.policy, "\n# line {line} left out: {}\n", quote(source));
+        import.notes.push(Note {
+            line,
+            text: why.clone(),
+        });
+        let _infallible = write!(import.policy, "\n# line {line} left out: {}\n", quote(source));
         return;
     }
     if draft.notes.is_empty() {
         import.whole += 1;
     } else {
         import.partial += 1;
-        import.notes.extend(draft.notes.iter().map(|text| Note { line, text: text.clone() }));
+        import.notes.extend(draft.notes.iter().map(|text| Note {
+            line,
+            text: text.clone(),
+        }));
     }
     let on: Vec<String> = draft.on.iter().map(|kind| quote(kind)).collect();
     let out = &mut import.policy;
-    let _ = write!(
+    let _infallible = write!(
         out,
         "\n# line {line}: {}\n[[rules.append]]\nname = \"fapolicyd-{line}\"\non = [{}]\naction = \"{}\"\n",
         quote(source),
@@ -327,7 +416,7 @@ fn emit(import: &mut Import, line: usize, source: &str, draft: &Draft) {
         let key = condition.split(" = ").next().unwrap_or_default();
         if !written.contains(&key) {
             written.push(key);
-            let _ = writeln!(out, "{condition}");
+            let _infallible = writeln!(out, "{condition}");
         }
     }
 }

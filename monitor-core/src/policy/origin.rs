@@ -26,8 +26,15 @@ pub enum Layer {
 
 impl Layer {
     /// All layers, in order.
-    pub const ALL: [Self; 7] =
-        [Self::Base, Self::El, Self::Vendor, Self::Hardware, Self::Role, Self::Level, Self::Local];
+    pub const ALL: [Self; 7] = [
+        Self::Base,
+        Self::El,
+        Self::Vendor,
+        Self::Hardware,
+        Self::Role,
+        Self::Level,
+        Self::Local,
+    ];
 
     /// The layer's name in messages.
     pub const fn name(self) -> &'static str {
@@ -94,12 +101,22 @@ pub struct Problem {
 impl Problem {
     /// A problem that makes the policy unusable.
     pub fn error(origin: Origin, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, origin, message: message.into(), hint: None }
+        Self {
+            severity: Severity::Error,
+            origin,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// A problem the policy can be used with.
     pub fn warning(origin: Origin, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, origin, message: message.into(), hint: None }
+        Self {
+            severity: Severity::Warning,
+            origin,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The same with advice.
@@ -122,7 +139,9 @@ impl fmt::Display for Problem {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        let Origin { file, line, column, .. } = &self.origin;
+        let Origin {
+            file, line, column, ..
+        } = &self.origin;
         write!(out, "{file}:{line}:{column}: {severity}: {}", self.message)?;
         if let Some(hint) = &self.hint {
             write!(out, "\n  hint: {hint}")?;
@@ -143,15 +162,28 @@ pub(crate) struct Places<'t> {
 
 impl<'t> Places<'t> {
     pub(crate) fn new(layer: Layer, file: &str, text: &'t str) -> Self {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, layer, file: file.into(), starts }
+        let starts = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Self {
+            text,
+            layer,
+            file: file.into(),
+            starts,
+        }
     }
 
     /// The place of byte `offset`; the last place for offsets beyond the end.
     pub(crate) fn at(&self, offset: usize) -> Origin {
-        let line = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        let line = self
+            .starts
+            .partition_point(|start| *start <= offset)
+            .saturating_sub(1);
         let start = self.starts.get(line).copied().unwrap_or(0);
-        let before = self.text.get(start..offset.min(self.text.len())).unwrap_or_default();
+        let before = self
+            .text
+            .get(start..offset.min(self.text.len()))
+            .unwrap_or_default();
         Origin {
             layer: self.layer,
             file: Arc::clone(&self.file),

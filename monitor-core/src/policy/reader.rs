@@ -32,13 +32,19 @@ pub(crate) struct Reader<'t> {
 
 impl<'t> Reader<'t> {
     pub(crate) fn new(layer: Layer, file: &str, text: &'t str) -> Self {
-        Self { places: Places::new(layer, file, text), problems: Vec::new() }
+        Self {
+            places: Places::new(layer, file, text),
+            problems: Vec::new(),
+        }
     }
 
     /// The file's table, or `None` after saying why there is none.
     pub(crate) fn table(&mut self, text: &'t str) -> Option<Table<'t>> {
         if text.len() > MAX_FILE_BYTES {
-            let message = format!("the file has {} bytes; a policy file may have {MAX_FILE_BYTES}", text.len());
+            let message = format!(
+                "the file has {} bytes; a policy file may have {MAX_FILE_BYTES}",
+                text.len()
+            );
             self.problems.push(Problem::error(self.places.at(0), message));
             return None;
         }
@@ -47,7 +53,8 @@ impl<'t> Reader<'t> {
             Err(error) => {
                 let offset = error.span().map_or(0, |span| span.start);
                 let message = format!("not TOML: {}", error.message().replace('\n', ", "));
-                self.problems.push(Problem::error(self.places.at(offset), message));
+                self.problems
+                    .push(Problem::error(self.places.at(offset), message));
                 None
             }
         }
@@ -80,8 +87,9 @@ impl<'t> Reader<'t> {
         let origin = self.at(node);
         let found = self.any(node)?;
         let fits = match (kind, &found) {
-            (Kind::Bool, Value::Bool(_)) | (Kind::Text | Kind::Scalar, Value::Text(_)) => true,
-            (Kind::Scalar, Value::Integer(_)) => true,
+            (Kind::Bool, Value::Bool(_))
+            | (Kind::Text | Kind::Scalar, Value::Text(_))
+            | (Kind::Scalar, Value::Integer(_)) => true,
             (Kind::Integer { min, max }, Value::Integer(number)) => {
                 if *number < min || *number > max {
                     self.error(origin, format!("{number} is out of range: {min} to {max}"));
@@ -91,7 +99,8 @@ impl<'t> Reader<'t> {
             }
             (Kind::Word(words), Value::Text(text)) => {
                 if !words.contains(&text.as_str()) {
-                    let mut problem = Problem::error(origin, format!("{found} is not one of {}", words.join(", ")));
+                    let mut problem =
+                        Problem::error(origin, format!("{found} is not one of {}", words.join(", ")));
                     if let Some(near) = super::suggest::nearest(text, words.iter().copied()) {
                         problem = problem.with_hint(format!("did you mean \"{near}\"?"));
                     }
@@ -116,21 +125,24 @@ impl<'t> Reader<'t> {
         let origin = self.at(node);
         match node.get_ref() {
             DeValue::Boolean(truth) => Some(Value::Bool(*truth)),
-            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => Some(Value::Integer(number)),
-                Err(_) => {
+            DeValue::Integer(number) => {
+                let parsed = i64::from_str_radix(number.as_str(), number.radix());
+                if parsed.is_err() {
                     self.error(origin, format!("{number} does not fit into 64 bits"));
-                    None
                 }
-            },
+                parsed.ok().map(Value::Integer)
+            }
             DeValue::String(text) => self.text(origin, text).map(Value::Text),
             DeValue::Array(items) => {
                 if items.len() > MAX_LIST {
-                    self.error(origin, format!("the list has {} items; it may have {MAX_LIST}", items.len()));
+                    self.error(
+                        origin,
+                        format!("the list has {} items; it may have {MAX_LIST}", items.len()),
+                    );
                     return None;
                 }
                 let mut list = Vec::with_capacity(items.len());
-                for item in items.iter() {
+                for item in items {
                     if matches!(item.get_ref(), DeValue::Array(_)) {
                         let origin = self.at(item);
                         self.error(origin, "a list within a list has no meaning here");
@@ -141,7 +153,10 @@ impl<'t> Reader<'t> {
                 Some(Value::List(list))
             }
             DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
-                self.error(origin, format!("a {} has no meaning here", node.get_ref().type_str()));
+                self.error(
+                    origin,
+                    format!("a {} has no meaning here", node.get_ref().type_str()),
+                );
                 None
             }
         }
@@ -149,7 +164,10 @@ impl<'t> Reader<'t> {
 
     fn text(&mut self, origin: Origin, text: &str) -> Option<String> {
         if text.len() > MAX_TEXT_BYTES {
-            self.error(origin, format!("the text has {} bytes; it may have {MAX_TEXT_BYTES}", text.len()));
+            self.error(
+                origin,
+                format!("the text has {} bytes; it may have {MAX_TEXT_BYTES}", text.len()),
+            );
             return None;
         }
         if text.chars().any(char::is_control) {

@@ -44,7 +44,10 @@ pub fn events_of(line: &str) -> Option<Vec<Replayed>> {
     let mut events = Vec::new();
     match action {
         "exec" | "exec-aggregate" => {
-            let count = own.pointer("/aggregate/count").and_then(Json::as_u64).unwrap_or(1);
+            let count = own
+                .pointer("/aggregate/count")
+                .and_then(Json::as_u64)
+                .unwrap_or(1);
             for (part, kind) in [("file", Kind::Exec), ("script", Kind::Script)] {
                 if let Some(file) = own.get(part).filter(|file| file.is_object()) {
                     events.push(file_event(&record, file, kind, count));
@@ -60,7 +63,13 @@ pub fn events_of(line: &str) -> Option<Vec<Replayed>> {
             let mut facts = subject(&record, Kind::Module);
             facts.set(Side::Object, "class", Some(Fact::Text(class.to_owned())));
             facts.set(Side::Object, "name", Some(Fact::Text(name.to_owned())));
-            events.push(Replayed { facts, count: 1, id: id(&record), sha256: None, path: name.to_owned() });
+            events.push(Replayed {
+                facts,
+                count: 1,
+                id: id(&record),
+                sha256: None,
+                path: name.to_owned(),
+            });
         }
         _ => {}
     }
@@ -81,22 +90,42 @@ fn file_event(record: &Json, file: &Json, kind: Kind, count: u64) -> Replayed {
         _ => None,
     };
     let own = |field: &str| text(file, &[field]).map(|text| Fact::Text(text.to_owned()));
-    let of_file = |field: &str| if kind == Kind::Exec { text(record, &["file", field]) } else { None };
+    let of_file = |field: &str| {
+        if kind == Kind::Exec {
+            text(record, &["file", field])
+        } else {
+            None
+        }
+    };
     let id_of = |field: &str| of_file(field).and_then(|text| text.parse().ok()).map(Fact::Id);
-    facts.set(Side::Object, "class", class.map(|class| Fact::Text(class.to_owned())));
+    facts.set(
+        Side::Object,
+        "class",
+        class.map(|class| Fact::Text(class.to_owned())),
+    );
     facts.set(Side::Object, "path", own("path"));
     facts.set(Side::Object, "digest", own("sha256"));
     facts.set(Side::Object, "inode", id_of("inode"));
     facts.set(Side::Object, "owner", id_of("uid"));
-    facts.set(Side::Object, "device", of_file("device").map(|device| Fact::Text(device.to_owned())));
-    let setid = of_file("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()).map(|mode| mode & 0o6000 != 0);
+    facts.set(
+        Side::Object,
+        "device",
+        of_file("device").map(|device| Fact::Text(device.to_owned())),
+    );
+    let setid = of_file("mode")
+        .and_then(|mode| u32::from_str_radix(mode, 8).ok())
+        .map(|mode| mode & 0o6000 != 0);
     facts.set(Side::Object, "setid", setid.map(Fact::Flag));
     let package = text(file, &["package"]).map(|package| Fact::Text(name_of(package).to_owned()));
     facts.set(Side::Object, "package", package);
     let signer = text(file, &["signer", "fingerprint"]).map(|print| Fact::Text(print.to_owned()));
     facts.set(Side::Object, "signer", signer);
     let filesystem = text(file, &["fs_magic"]).and_then(filesystem_of);
-    facts.set(Side::Object, "filesystem", filesystem.map(|name| Fact::Text(name.to_owned())));
+    facts.set(
+        Side::Object,
+        "filesystem",
+        filesystem.map(|name| Fact::Text(name.to_owned())),
+    );
     Replayed {
         facts,
         count,
@@ -112,12 +141,28 @@ fn subject(record: &Json, kind: Kind) -> Facts {
     let number = |text: Option<&str>| text.and_then(|text| text.parse().ok()).map(Fact::Id);
     let effective = text(record, &["process", "user", "id"]).or_else(|| text(record, &["user", "id"]));
     facts.set(Side::Subject, "uid", number(effective));
-    facts.set(Side::Subject, "loginuid", number(text(record, &["Hardpan", "login", "uid"])));
-    facts.set(Side::Subject, "container", Some(Fact::Flag(record.pointer("/container/id").is_some())));
+    facts.set(
+        Side::Subject,
+        "loginuid",
+        number(text(record, &["Hardpan", "login", "uid"])),
+    );
+    facts.set(
+        Side::Subject,
+        "container",
+        Some(Fact::Flag(record.pointer("/container/id").is_some())),
+    );
     let parent = text(record, &["process", "parent", "executable"]);
-    facts.set(Side::Subject, "parent", parent.map(|path| Fact::Text(path.to_owned())));
+    facts.set(
+        Side::Subject,
+        "parent",
+        parent.map(|path| Fact::Text(path.to_owned())),
+    );
     let comm = text(record, &["process", "thread", "name"]);
-    facts.set(Side::Subject, "comm", comm.map(|comm| Fact::Text(comm.to_owned())));
+    facts.set(
+        Side::Subject,
+        "comm",
+        comm.map(|comm| Fact::Text(comm.to_owned())),
+    );
     facts
 }
 
@@ -131,7 +176,9 @@ fn id(record: &Json) -> String {
 
 /// `bash` of `bash-5.1.8-9.el9.x86_64`.
 fn name_of(package: &str) -> &str {
-    let version = package.rsplit_once('-').and_then(|(rest, _release)| rest.rsplit_once('-'));
+    let version = package
+        .rsplit_once('-')
+        .and_then(|(rest, _release)| rest.rsplit_once('-'));
     version.map_or(package, |(name, _version)| name)
 }
 
@@ -224,7 +271,9 @@ impl<'p> Simulator<'p> {
     /// A replay at this tier.
     pub fn new(before: &'p Resolved, after: &'p Resolved, tier: Tier) -> Self {
         let mode = |policy: &Resolved| {
-            policy.setting(&["gate", "mode"]).map_or_else(String::new, |setting| setting.value.to_plain())
+            policy
+                .setting(&["gate", "mode"])
+                .map_or_else(String::new, |setting| setting.value.to_plain())
         };
         Self {
             before: (before, before.defaults()),
@@ -232,7 +281,10 @@ impl<'p> Simulator<'p> {
             tier,
             changes: BTreeMap::new(),
             hits: vec![0; after.rules.len()],
-            result: Simulation { modes: (mode(before), mode(after)), ..Simulation::default() },
+            result: Simulation {
+                modes: (mode(before), mode(after)),
+                ..Simulation::default()
+            },
         }
     }
 
@@ -267,7 +319,13 @@ impl<'p> Simulator<'p> {
             return;
         }
         let class = event.facts.class().unwrap_or("unknown").to_owned();
-        let key = (event.facts.kind, event.path.clone(), class.clone(), before.action, after.action);
+        let key = (
+            event.facts.kind,
+            event.path.clone(),
+            class.clone(),
+            before.action,
+            after.action,
+        );
         if let Some(change) = self.changes.get_mut(&key) {
             change.count += event.count;
         } else if self.changes.len() >= MAX_CHANGES {
@@ -291,7 +349,9 @@ impl<'p> Simulator<'p> {
     /// What came of it.
     pub fn finish(mut self) -> Simulation {
         self.result.changes = self.changes.into_values().collect();
-        self.result.changes.sort_by_key(|change| std::cmp::Reverse((change.after, change.count)));
+        self.result
+            .changes
+            .sort_by_key(|change| std::cmp::Reverse((change.after, change.count)));
         let names = self.after.0.rules.iter().map(|rule| rule.name.clone());
         self.result.hits = names.zip(self.hits).collect();
         self.result
@@ -302,20 +362,31 @@ impl Simulation {
     /// For people.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let decisions: Vec<String> = self.decisions.iter().map(|(action, count)| format!("{action} {count}")).collect();
-        let _ = writeln!(out, "{} events replayed: {}", self.events, decisions.join(", "));
-        let refused: u64 = ["deny", "kill"].iter().filter_map(|action| self.decisions.get(action)).sum();
+        let decisions: Vec<String> = self
+            .decisions
+            .iter()
+            .map(|(action, count)| format!("{action} {count}"))
+            .collect();
+        let _infallible = writeln!(out, "{} events replayed: {}", self.events, decisions.join(", "));
+        let refused: u64 = ["deny", "kill"]
+            .iter()
+            .filter_map(|action| self.decisions.get(action))
+            .sum();
         let (before, after) = &self.modes;
-        let acts = if after == "enforce" { "are refused" } else { "would be refused in enforce mode" };
-        let _ = writeln!(out, "mode {before} -> {after}: {refused} {acts}");
+        let acts = if after == "enforce" {
+            "are refused"
+        } else {
+            "would be refused in enforce mode"
+        };
+        let _infallible = writeln!(out, "mode {before} -> {after}: {refused} {acts}");
         if self.bad_lines > 0 {
-            let _ = writeln!(out, "{} lines are no records", self.bad_lines);
+            let _infallible = writeln!(out, "{} lines are no records", self.bad_lines);
         }
         if self.changes.is_empty() {
             out.push_str("no decision would change\n");
         }
         for change in &self.changes {
-            let _ = writeln!(
+            let _infallible = writeln!(
                 out,
                 "{} -> {}  {} {} [{}] x{}, first {}\n    now {}\n    then {}",
                 change.before.name(),
@@ -330,10 +401,10 @@ impl Simulation {
             );
         }
         if self.changes_not_kept > 0 {
-            let _ = writeln!(out, "and {} more", self.changes_not_kept);
+            let _infallible = writeln!(out, "and {} more", self.changes_not_kept);
         }
         for (rule, hits) in self.hits.iter().filter(|(_, hits)| *hits == 0) {
-            let _ = writeln!(out, "rule {rule} decided nothing ({hits} hits)");
+            let _infallible = writeln!(out, "rule {rule} decided nothing ({hits} hits)");
         }
         out
     }
@@ -391,7 +462,7 @@ impl Learner {
              # Read it, take out what should not run, then sign it: hardpan trust add.\nschema = 1\n",
         );
         for (sha256, (path, kind, count)) in &self.files {
-            let _ = write!(
+            let _infallible = write!(
                 out,
                 "\n[[file]]\nsha256 = \"{sha256}\"\npath = {}\nkind = \"{kind}\"\nseen = {count}\n",
                 quote(path)
@@ -411,7 +482,7 @@ impl Learner {
         if !self.without_digest.is_empty() {
             out.push_str("\n# Ran without a digest in the record; look at each and hash it yourself:\n");
             for (path, count) in &self.without_digest {
-                let _ = writeln!(out, "#   {} ({count} times)", quote(path));
+                let _infallible = writeln!(out, "#   {} ({count} times)", quote(path));
             }
         }
         out

@@ -1,7 +1,7 @@
 //! Requirements: what a value must satisfy, whoever sets it.
 
 use super::origin::Origin;
-use super::schema::{Kind, KeySpec};
+use super::schema::{KeySpec, Kind};
 use super::value::{KeyPath, Value};
 use serde::Serialize;
 use std::fmt;
@@ -39,10 +39,12 @@ impl Requirement {
         // Sysctls are written as numbers or as text; "1" and 1 mean the same.
         let same = |left: &Value| left == value || left.to_plain() == value.to_plain();
         let bounded = |bound: &Option<Value>, good: fn(i64, i64) -> bool| {
-            bound.as_ref().is_none_or(|bound| match (rank(spec, value), rank(spec, bound)) {
-                (Some(value), Some(bound)) => good(value, bound),
-                _ => false,
-            })
+            bound
+                .as_ref()
+                .is_none_or(|bound| match (rank(spec, value), rank(spec, bound)) {
+                    (Some(value), Some(bound)) => good(value, bound),
+                    _ => false,
+                })
         };
         let list = value.as_list().unwrap_or_default();
         self.one_of.as_ref().is_none_or(|values| values.iter().any(same))
@@ -60,16 +62,21 @@ impl Requirement {
             (Some(values), _) | (None, Some(values)) => Some(values.iter().collect()),
             (None, None) => None,
         };
-        let scalars = match candidates {
-            Some(values) => values.into_iter().any(|value| self.accepts(spec, value) && other.accepts(spec, value)),
-            None => {
-                let bounds = |values: [&Option<Value>; 2]| {
-                    values.into_iter().flatten().filter_map(|value| rank(spec, value)).collect::<Vec<_>>()
-                };
-                let low = bounds([&self.min, &other.min]).into_iter().max();
-                let high = bounds([&self.max, &other.max]).into_iter().min();
-                !matches!((low, high), (Some(low), Some(high)) if low > high)
-            }
+        let scalars = if let Some(values) = candidates {
+            values
+                .into_iter()
+                .any(|value| self.accepts(spec, value) && other.accepts(spec, value))
+        } else {
+            let bounds = |values: [&Option<Value>; 2]| {
+                values
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|value| rank(spec, value))
+                    .collect::<Vec<_>>()
+            };
+            let low = bounds([&self.min, &other.min]).into_iter().max();
+            let high = bounds([&self.max, &other.max]).into_iter().min();
+            !matches!((low, high), (Some(low), Some(high)) if low > high)
         };
         lists && scalars
     }

@@ -90,7 +90,9 @@ impl Resolved {
     pub fn defaults(&self) -> Defaults {
         let mut defaults = Defaults::default();
         for (key, setting) in &self.settings {
-            let [section, kind, class] = key.segments() else { continue };
+            let [section, kind, class] = key.segments() else {
+                continue;
+            };
             let action = setting.value.as_text().and_then(Action::from_name);
             if let (true, Some(kind), Some(action)) = (section == "default", Kind::from_name(kind), action) {
                 defaults.set(kind, class, action, setting.origin.clone());
@@ -102,8 +104,11 @@ impl Resolved {
     /// Whether a key's requirements accept a value. Keys without requirements accept any.
     pub fn accepts(&self, key: &KeyPath, value: &Value) -> bool {
         let requirements = self.requirements.get(key).map(Vec::as_slice).unwrap_or_default();
-        schema::find(key.segments())
-            .is_none_or(|spec| requirements.iter().all(|requirement| requirement.accepts(spec, value)))
+        schema::find(key.segments()).is_none_or(|spec| {
+            requirements
+                .iter()
+                .all(|requirement| requirement.accepts(spec, value))
+        })
     }
 }
 
@@ -114,8 +119,16 @@ pub fn resolve(documents: &[Document]) -> (Resolved, Vec<Problem>) {
     let mut resolved = Resolved::default();
     let mut problems = Vec::new();
     if let Some(surplus) = documents.get(MAX_FILES) {
-        let origin = Origin { layer: surplus.layer, file: surplus.file.as_str().into(), line: 1, column: 1 };
-        problems.push(Problem::error(origin, format!("more than {MAX_FILES} policy files")));
+        let origin = Origin {
+            layer: surplus.layer,
+            file: surplus.file.as_str().into(),
+            line: 1,
+            column: 1,
+        };
+        problems.push(Problem::error(
+            origin,
+            format!("more than {MAX_FILES} policy files"),
+        ));
         return (resolved, problems);
     }
     for document in documents {
@@ -128,7 +141,11 @@ pub fn resolve(documents: &[Document]) -> (Resolved, Vec<Problem>) {
             assign(&mut resolved, assignment, &mut problems);
         }
         for requirement in &document.requirements {
-            resolved.requirements.entry(requirement.key.clone()).or_default().push(requirement.clone());
+            resolved
+                .requirements
+                .entry(requirement.key.clone())
+                .or_default()
+                .push(requirement.clone());
         }
         for change in &document.rules {
             let rules = change.rules.iter().cloned();
@@ -150,7 +167,13 @@ pub fn resolve(documents: &[Document]) -> (Resolved, Vec<Problem>) {
 }
 
 fn assign(resolved: &mut Resolved, assignment: &Assignment, problems: &mut Vec<Problem>) {
-    let Assignment { key, origin, is_final, is_soft, .. } = assignment;
+    let Assignment {
+        key,
+        origin,
+        is_final,
+        is_soft,
+        ..
+    } = assignment;
     let Some(setting) = resolved.settings.get_mut(key) else {
         let value = combine(None, assignment);
         let setting = Setting {
@@ -209,17 +232,27 @@ fn combine(earlier: Option<&Value>, assignment: &Assignment) -> Value {
 fn require(resolved: &mut Resolved, problems: &mut Vec<Problem>) {
     let mut refused = Vec::new();
     for (key, requirements) in &resolved.requirements {
-        let Some(spec) = schema::find(key.segments()) else { continue };
+        let Some(spec) = schema::find(key.segments()) else {
+            continue;
+        };
         if let Some(problem) = contradiction(key, spec, requirements) {
             problems.push(problem);
             continue;
         }
-        let Some(setting) = resolved.settings.get(key) else { continue };
-        let Some(refusing) = requirements.iter().find(|requirement| !requirement.accepts(spec, &setting.value)) else {
+        let Some(setting) = resolved.settings.get(key) else {
+            continue;
+        };
+        let Some(refusing) = requirements
+            .iter()
+            .find(|requirement| !requirement.accepts(spec, &setting.value))
+        else {
             continue;
         };
         if !setting.is_soft {
-            let reason = refusing.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+            let reason = refusing
+                .reason
+                .as_ref()
+                .map_or_else(String::new, |reason| format!(" ({reason})"));
             let message = format!(
                 "{key} = {} does not satisfy {}: {refusing}{reason}",
                 setting.value, refusing.origin
@@ -242,10 +275,19 @@ fn give_way(resolved: &mut Resolved, key: &KeyPath, by: &Origin, file: &str) {
     let requirements = resolved.requirements.get(key).cloned().unwrap_or_default();
     let spec = schema::find(key.segments());
     let satisfies = |value: &Value| {
-        spec.is_none_or(|spec| requirements.iter().all(|requirement| requirement.accepts(spec, value)))
+        spec.is_none_or(|spec| {
+            requirements
+                .iter()
+                .all(|requirement| requirement.accepts(spec, value))
+        })
     };
-    let entry = (key.depth() == 3 && schema::entry(key.segment(0).unwrap_or_default()).is_some())
-        .then(|| (key.segment(0).unwrap_or_default().to_owned(), key.segment(1).unwrap_or_default().to_owned()));
+    let entry =
+        (key.depth() == 3 && schema::entry(key.segment(0).unwrap_or_default()).is_some()).then(|| {
+            (
+                key.segment(0).unwrap_or_default().to_owned(),
+                key.segment(1).unwrap_or_default().to_owned(),
+            )
+        });
     let siblings: Vec<KeyPath> = resolved
         .settings
         .keys()
@@ -259,12 +301,18 @@ fn give_way(resolved: &mut Resolved, key: &KeyPath, by: &Origin, file: &str) {
         .collect();
     for sibling in siblings {
         let is_value = sibling == *key;
-        let Some(setting) = resolved.settings.get_mut(&sibling) else { continue };
+        let Some(setting) = resolved.settings.get_mut(&sibling) else {
+            continue;
+        };
         if !is_value && &*setting.origin.file != file {
             continue;
         }
         let good = setting.overridden.iter().rposition(|earlier| {
-            if is_value { satisfies(&earlier.value) } else { &*earlier.origin.file != file }
+            if is_value {
+                satisfies(&earlier.value)
+            } else {
+                &*earlier.origin.file != file
+            }
         });
         let earlier = good.and_then(|good| setting.overridden.drain(good..).next());
         if let Some(earlier) = earlier {
@@ -280,10 +328,17 @@ fn give_way(resolved: &mut Resolved, key: &KeyPath, by: &Origin, file: &str) {
 
 fn contradiction(key: &KeyPath, spec: &schema::KeySpec, requirements: &[Requirement]) -> Option<Problem> {
     for (n, right) in requirements.iter().enumerate() {
-        let left = requirements.get(..n).unwrap_or_default().iter().find(|left| !left.is_compatible(spec, right));
+        let left = requirements
+            .get(..n)
+            .unwrap_or_default()
+            .iter()
+            .find(|left| !left.is_compatible(spec, right));
         if let Some(left) = left {
             let reason = |requirement: &Requirement| {
-                requirement.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"))
+                requirement
+                    .reason
+                    .as_ref()
+                    .map_or_else(String::new, |reason| format!(" ({reason})"))
             };
             let message = format!(
                 "no value of {key} can satisfy both {}: {left}{} and {}: {right}{}",

@@ -73,7 +73,10 @@ pub fn shipped() -> Vec<Source> {
 /// The names of a layer's sets: `names("role")`.
 pub fn names(layer: &str) -> Vec<&'static str> {
     let stem = |(name, _): &(&'static str, &str)| {
-        let stem = name.strip_prefix(layer)?.strip_prefix('/')?.strip_suffix(".toml")?;
+        let stem = name
+            .strip_prefix(layer)?
+            .strip_prefix('/')?
+            .strip_suffix(".toml")?;
         (!stem.contains("-el")).then_some(stem)
     };
     SHIPPED.iter().filter_map(stem).collect()

@@ -1,8 +1,8 @@
 //! A resolved policy as text and JSON: every value with the file and line it came from.
 
 use super::origin::Origin;
-use super::resolve::{Part, Resolved, Setting};
 use super::requirement::Requirement;
+use super::resolve::{Part, Resolved, Setting};
 use super::rule::{Rule, Side};
 use super::schema::{self, KeySpec, Kind, Order, Segment};
 use super::value::quote;
@@ -17,16 +17,27 @@ const PROVENANCE_COLUMN: usize = 64;
 pub fn text(resolved: &Resolved) -> String {
     let mut out = String::new();
     for (key, setting) in &resolved.settings {
-        line(&mut out, &format!("{key} = {}", setting.value), &provenance(setting));
+        line(
+            &mut out,
+            &format!("{key} = {}", setting.value),
+            &provenance(setting),
+        );
     }
     if !resolved.requirements.is_empty() {
         out.push_str("\n# requirements\n");
     }
     for requirements in resolved.requirements.values() {
         for requirement in requirements {
-            let reason = requirement.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            let reason = requirement
+                .reason
+                .as_ref()
+                .map_or_else(String::new, |reason| format!(": {reason}"));
             let from = place(&requirement.origin);
-            line(&mut out, &format!("require {} {requirement}", requirement.key), &format!("{from}{reason}"));
+            line(
+                &mut out,
+                &format!("require {} {requirement}", requirement.key),
+                &format!("{from}{reason}"),
+            );
         }
     }
     if !resolved.rules.is_empty() {
@@ -39,7 +50,7 @@ pub fn text(resolved: &Resolved) -> String {
 }
 
 fn line(out: &mut String, left: &str, comment: &str) {
-    let _ = writeln!(out, "{left:<PROVENANCE_COLUMN$}  # {comment}");
+    let _infallible = writeln!(out, "{left:<PROVENANCE_COLUMN$}  # {comment}");
 }
 
 fn place(origin: &Origin) -> String {
@@ -49,10 +60,10 @@ fn place(origin: &Origin) -> String {
 fn provenance(setting: &Setting) -> String {
     let mut text = place(&setting.origin);
     if let Some(by) = &setting.final_by {
-        let _ = write!(text, ", final by {by}");
+        let _infallible = write!(text, ", final by {by}");
     }
     if let Some(by) = &setting.gave_way_to {
-        let _ = write!(text, ", gave way to {by}");
+        let _infallible = write!(text, ", gave way to {by}");
     }
     text
 }
@@ -62,10 +73,10 @@ pub fn rule_line(rule: &Rule) -> String {
     let kinds: Vec<&str> = rule.on.iter().map(|kind| kind.name()).collect();
     let mut text = format!("{}: {} {}", rule.name, rule.action.name(), kinds.join(","));
     for test in &rule.tests {
-        let _ = write!(text, " {test}");
+        let _infallible = write!(text, " {test}");
     }
     if let Some(tier) = rule.needs_tier {
-        let _ = write!(text, " (below tier {tier}: {})", rule.below.name());
+        let _infallible = write!(text, " (below tier {tier}: {})", rule.below.name());
     }
     text
 }
@@ -115,14 +126,22 @@ pub struct RuleDocument<'p> {
 pub fn document(resolved: &Resolved) -> Document<'_> {
     let rule = |rule: &'_ Rule| -> (Vec<String>, Vec<String>) {
         let side = |side: Side| {
-            rule.tests.iter().filter(|test| test.attribute.side == side).map(ToString::to_string).collect()
+            rule.tests
+                .iter()
+                .filter(|test| test.attribute.side == side)
+                .map(ToString::to_string)
+                .collect()
         };
         (side(Side::Subject), side(Side::Object))
     };
     Document {
         version: 1,
         parts: &resolved.parts,
-        settings: resolved.settings.iter().map(|(key, setting)| (key.to_string(), setting)).collect(),
+        settings: resolved
+            .settings
+            .iter()
+            .map(|(key, setting)| (key.to_string(), setting))
+            .collect(),
         requirements: resolved
             .requirements
             .iter()
@@ -152,7 +171,13 @@ pub fn document(resolved: &Resolved) -> Document<'_> {
 /// The reference of all keys, one per line.
 pub fn reference() -> String {
     let mut out = String::new();
-    for KeySpec { path, kind, order, doc } in schema::KEYS {
+    for KeySpec {
+        path,
+        kind,
+        order,
+        doc,
+    } in schema::KEYS
+    {
         let path: Vec<String> = path
             .iter()
             .map(|segment| match segment {
@@ -177,7 +202,7 @@ pub fn reference() -> String {
             Order::Grow => " (a superset is stronger)",
             Order::ByName => " (strength by name)",
         };
-        let _ = writeln!(out, "{} = {kind}{stronger}\n    {doc}", path.join("."));
+        let _infallible = writeln!(out, "{} = {kind}{stronger}\n    {doc}", path.join("."));
     }
     out
 }
@@ -198,17 +223,22 @@ pub struct Difference {
 /// What changes from one policy to another: settings, then requirements, then rules. Places alone are no difference.
 pub fn diff(before: &Resolved, after: &Resolved) -> Vec<Difference> {
     let settings = |resolved: &Resolved| -> BTreeMap<(u8, String), (String, Origin)> {
-        let settings = resolved
-            .settings
-            .iter()
-            .map(|(key, setting)| ((0, key.to_string()), (setting.value.to_string(), setting.origin.clone())));
+        let settings = resolved.settings.iter().map(|(key, setting)| {
+            (
+                (0, key.to_string()),
+                (setting.value.to_string(), setting.origin.clone()),
+            )
+        });
         let requirements = resolved.requirements.values().flatten().map(|requirement| {
             let what = format!("require {} {requirement}", requirement.key);
             ((1, what), ("holds".to_owned(), requirement.origin.clone()))
         });
         let rules = resolved.rules.iter().enumerate().map(|(n, rule)| {
             let place = format!("rule {}", rule.name);
-            ((2, place), (format!("#{} {}", n + 1, rule_line(rule)), rule.origin.clone()))
+            (
+                (2, place),
+                (format!("#{} {}", n + 1, rule_line(rule)), rule.origin.clone()),
+            )
         });
         settings.chain(requirements).chain(rules).collect()
     };
@@ -248,7 +278,13 @@ pub fn diff_text(differences: &[Difference]) -> String {
 
 /// A title for people: `EL 9, rocky, x86-64-v3, role server, level balanced`.
 pub fn title(selector: &super::Selector) -> String {
-    let super::Selector { el, vendor, hardware, role, level } = selector;
+    let super::Selector {
+        el,
+        vendor,
+        hardware,
+        role,
+        level,
+    } = selector;
     format!("EL {el}, {vendor}, {hardware}, role {role}, level {level}")
 }
 

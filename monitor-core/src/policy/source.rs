@@ -34,7 +34,9 @@ pub struct Selector {
 impl Selector {
     /// `x86-64-v2.toml` counts on every release, `x86-64-v2-el9.toml` on EL 9 only, after it.
     fn fits(&self, wanted: &str, stem: &str) -> bool {
-        let on_release = stem.strip_prefix(wanted).and_then(|rest| rest.strip_prefix("-el"));
+        let on_release = stem
+            .strip_prefix(wanted)
+            .and_then(|rest| rest.strip_prefix("-el"));
         stem == wanted || on_release.is_some_and(|release| release == self.el.to_string())
     }
 
@@ -55,8 +57,17 @@ impl Selector {
 ///
 /// `vendor` are the shipped files, `local` those of `/etc/hardpan/policies`. A local file with a shipped file's name
 /// takes its place in its layer; a masked one removes it. Other local files are the last layer.
-pub fn select<'s>(selector: &Selector, vendor: &'s [Source], local: &'s [Source]) -> Vec<(Layer, &'s Source)> {
-    let effective = |source: &'s Source| local.iter().find(|other| other.name == source.name).unwrap_or(source);
+pub fn select<'s>(
+    selector: &Selector,
+    vendor: &'s [Source],
+    local: &'s [Source],
+) -> Vec<(Layer, &'s Source)> {
+    let effective = |source: &'s Source| {
+        local
+            .iter()
+            .find(|other| other.name == source.name)
+            .unwrap_or(source)
+    };
     let mut chosen: Vec<(Layer, &'s Source)> = Vec::new();
     let mut part = |layer: Layer, mut sources: Vec<&'s Source>| {
         // Without the suffix, `aarch64-el8` comes after `aarch64`.
@@ -66,18 +77,29 @@ pub fn select<'s>(selector: &Selector, vendor: &'s [Source], local: &'s [Source]
     };
     for (layer, directory, only) in selector.directories() {
         let counts = |source: &&Source| {
-            source.name.strip_prefix(&directory).and_then(|rest| rest.strip_prefix('/')).is_some_and(|file| {
-                let stem = file.strip_suffix(".toml");
-                stem.is_some_and(|stem| !stem.contains('/') && only.is_none_or(|only| selector.fits(only, stem)))
-            })
+            source
+                .name
+                .strip_prefix(&directory)
+                .and_then(|rest| rest.strip_prefix('/'))
+                .is_some_and(|file| {
+                    let stem = file.strip_suffix(".toml");
+                    stem.is_some_and(|stem| {
+                        !stem.contains('/') && only.is_none_or(|only| selector.fits(only, stem))
+                    })
+                })
         };
         let mut sources: Vec<&Source> = vendor.iter().filter(counts).map(effective).collect();
-        let added = local.iter().filter(counts).filter(|own| !vendor.iter().any(|source| source.name == own.name));
+        let added = local
+            .iter()
+            .filter(counts)
+            .filter(|own| !vendor.iter().any(|source| source.name == own.name));
         sources.extend(added);
         part(layer, sources);
     }
-    let top: Vec<&Source> =
-        local.iter().filter(|source| !source.name.contains('/') && source.name.ends_with(".toml")).collect();
+    let top: Vec<&Source> = local
+        .iter()
+        .filter(|source| !source.name.contains('/') && is_toml(&source.name))
+        .collect();
     part(Layer::Local, top);
     chosen.retain(|(_, source)| source.text.is_some());
     chosen
@@ -88,16 +110,32 @@ pub fn load(selector: &Selector, vendor: &[Source], local: &[Source]) -> (Resolv
     let mut problems = Vec::new();
     let mut documents: Vec<Document> = Vec::new();
     let chosen = select(selector, vendor, local);
-    let wanted = [(Layer::Vendor, &selector.vendor), (Layer::Hardware, &selector.hardware), (Layer::Role, &selector.role), (Layer::Level, &selector.level)];
+    let wanted = [
+        (Layer::Vendor, &selector.vendor),
+        (Layer::Hardware, &selector.hardware),
+        (Layer::Role, &selector.role),
+        (Layer::Level, &selector.level),
+    ];
     for (layer, name) in wanted {
         if !chosen.iter().any(|(other, _)| *other == layer) && !is_masked(layer, name, local) {
             let file = format!("{}/{name}.toml", layer.name());
             let known: Vec<&str> = vendor
                 .iter()
-                .filter_map(|source| source.name.strip_prefix(layer.name())?.strip_prefix('/')?.strip_suffix(".toml"))
+                .filter_map(|source| {
+                    source
+                        .name
+                        .strip_prefix(layer.name())?
+                        .strip_prefix('/')?
+                        .strip_suffix(".toml")
+                })
                 .filter(|stem| !stem.contains('/') && !stem.contains("-el"))
                 .collect();
-            let origin = Origin { layer, file: file.as_str().into(), line: 1, column: 1 };
+            let origin = Origin {
+                layer,
+                file: file.as_str().into(),
+                line: 1,
+                column: 1,
+            };
             let mut problem = Problem::error(origin, format!("there is no {} {name:?}", layer.name()));
             problem = match super::suggest::nearest(name, known.iter().copied()) {
                 Some(near) => problem.with_hint(format!("did you mean {near:?}?")),
@@ -121,7 +159,13 @@ pub fn load(selector: &Selector, vendor: &[Source], local: &[Source]) -> (Resolv
     (resolved, problems)
 }
 
+fn is_toml(name: &str) -> bool {
+    name.strip_suffix(".toml").is_some_and(|stem| !stem.is_empty())
+}
+
 fn is_masked(layer: Layer, name: &str, local: &[Source]) -> bool {
     let file = format!("{}/{name}.toml", layer.name());
-    local.iter().any(|source| source.name == file && source.text.is_none())
+    local
+        .iter()
+        .any(|source| source.name == file && source.text.is_none())
 }

@@ -1,6 +1,6 @@
 //! Which of two values protects more. `final` rests on it.
 
-use super::schema::{Kind, KeySpec, Order};
+use super::schema::{KeySpec, Kind, Order};
 use super::value::{KeyPath, Value};
 use std::cmp::Ordering;
 
@@ -16,12 +16,21 @@ enum Scale {
 
 /// Strength of scalars by name. Keys that are not here have no order.
 const SCALES: &[(&str, Scale)] = &[
-    ("crypto.policy", Scale::Steps(&["LEGACY", "DEFAULT", "DEFAULT:NO-SHA1", "FUTURE", "FIPS"])),
+    (
+        "crypto.policy",
+        Scale::Steps(&["LEGACY", "DEFAULT", "DEFAULT:NO-SHA1", "FUTURE", "FIPS"]),
+    ),
     ("boot.audit_backlog_limit", Scale::Up),
     ("boot.init_on_alloc", Scale::Up),
     ("boot.init_on_free", Scale::Up),
-    ("boot.lockdown", Scale::Steps(&["none", "integrity", "confidentiality"])),
-    ("boot.vsyscall", Scale::Steps(&["native", "emulate", "xonly", "none"])),
+    (
+        "boot.lockdown",
+        Scale::Steps(&["none", "integrity", "confidentiality"]),
+    ),
+    (
+        "boot.vsyscall",
+        Scale::Steps(&["native", "emulate", "xonly", "none"]),
+    ),
     ("boot.mitigations", Scale::Steps(&["off", "auto", "auto,nosmt"])),
     ("sysctl.dev.tty.ldisc_autoload", Scale::Down),
     ("sysctl.dev.tty.legacy_tiocsti", Scale::Down),
@@ -39,7 +48,10 @@ const SCALES: &[(&str, Scale)] = &[
     ("sysctl.kernel.randomize_va_space", Scale::Up),
     ("sysctl.kernel.sysrq", Scale::Steps(&["1", "0"])),
     // 2 is "off, and can be switched on again"; 1 cannot be undone before the next boot.
-    ("sysctl.kernel.unprivileged_bpf_disabled", Scale::Steps(&["0", "2", "1"])),
+    (
+        "sysctl.kernel.unprivileged_bpf_disabled",
+        Scale::Steps(&["0", "2", "1"]),
+    ),
     ("sysctl.kernel.yama.ptrace_scope", Scale::Up),
     ("sysctl.net.core.bpf_jit_harden", Scale::Up),
     ("sysctl.net.ipv4.conf.all.accept_redirects", Scale::Down),
@@ -47,14 +59,20 @@ const SCALES: &[(&str, Scale)] = &[
     ("sysctl.net.ipv4.conf.all.forwarding", Scale::Down),
     ("sysctl.net.ipv4.conf.all.log_martians", Scale::Up),
     // 1 is the strict reverse path check, 2 the loose one.
-    ("sysctl.net.ipv4.conf.all.rp_filter", Scale::Steps(&["0", "2", "1"])),
+    (
+        "sysctl.net.ipv4.conf.all.rp_filter",
+        Scale::Steps(&["0", "2", "1"]),
+    ),
     ("sysctl.net.ipv4.conf.all.secure_redirects", Scale::Down),
     ("sysctl.net.ipv4.conf.all.send_redirects", Scale::Down),
     ("sysctl.net.ipv4.conf.default.accept_redirects", Scale::Down),
     ("sysctl.net.ipv4.conf.default.accept_source_route", Scale::Down),
     ("sysctl.net.ipv4.conf.default.forwarding", Scale::Down),
     ("sysctl.net.ipv4.conf.default.log_martians", Scale::Up),
-    ("sysctl.net.ipv4.conf.default.rp_filter", Scale::Steps(&["0", "2", "1"])),
+    (
+        "sysctl.net.ipv4.conf.default.rp_filter",
+        Scale::Steps(&["0", "2", "1"]),
+    ),
     ("sysctl.net.ipv4.conf.default.secure_redirects", Scale::Down),
     ("sysctl.net.ipv4.conf.default.send_redirects", Scale::Down),
     ("sysctl.net.ipv4.icmp_echo_ignore_broadcasts", Scale::Up),
@@ -133,10 +151,15 @@ mod tests {
     use super::super::schema;
     use super::*;
 
-    fn check(key: &str, new: Value, old: Value, expected: Option<Ordering>) {
+    fn check(key: &str, new: impl Into<Value>, old: impl Into<Value>, expected: Option<Ordering>) {
         let key = KeyPath::parse(key).expect("path");
         let spec = schema::find(key.segments()).expect("known key");
-        assert_eq!(compare(spec, &key, &new, &old), expected, "{key}: {new} against {old}");
+        let (new, old) = (new.into(), old.into());
+        assert_eq!(
+            compare(spec, &key, &new, &old),
+            expected,
+            "{key}: {new} against {old}"
+        );
     }
 
     fn text(text: &str) -> Value {
@@ -146,19 +169,74 @@ mod tests {
     #[test]
     fn strength_follows_the_key() {
         let int = Value::Integer;
-        check("gate.mode", text("enforce"), text("observe"), Some(Ordering::Greater));
-        check("sweep.tasks_interval_ms", int(500), int(1000), Some(Ordering::Greater));
-        check("sysctl.\"kernel.kptr_restrict\".value", int(1), int(2), Some(Ordering::Less));
-        check("sysctl.\"net.ipv4.conf.all.rp_filter\".value", int(1), int(2), Some(Ordering::Greater));
-        check("sysctl.\"kernel.unprivileged_bpf_disabled\".value", int(1), int(2), Some(Ordering::Greater));
-        check("sysctl.\"kernel.core_pattern\".value", text("|/bin/false"), text("core"), None);
-        check("module.cramfs.deny", Value::Bool(false), Value::Bool(true), Some(Ordering::Less));
-        check("default.exec.untrusted", text("kill"), text("deny"), Some(Ordering::Greater));
+        check(
+            "gate.mode",
+            text("enforce"),
+            text("observe"),
+            Some(Ordering::Greater),
+        );
+        check(
+            "sweep.tasks_interval_ms",
+            int(500),
+            int(1000),
+            Some(Ordering::Greater),
+        );
+        check(
+            "sysctl.\"kernel.kptr_restrict\".value",
+            int(1),
+            int(2),
+            Some(Ordering::Less),
+        );
+        check(
+            "sysctl.\"net.ipv4.conf.all.rp_filter\".value",
+            int(1),
+            int(2),
+            Some(Ordering::Greater),
+        );
+        check(
+            "sysctl.\"kernel.unprivileged_bpf_disabled\".value",
+            int(1),
+            int(2),
+            Some(Ordering::Greater),
+        );
+        check(
+            "sysctl.\"kernel.core_pattern\".value",
+            text("|/bin/false"),
+            text("core"),
+            None,
+        );
+        check(
+            "module.cramfs.deny",
+            Value::Bool(false),
+            Value::Bool(true),
+            Some(Ordering::Less),
+        );
+        check(
+            "default.exec.untrusted",
+            text("kill"),
+            text("deny"),
+            Some(Ordering::Greater),
+        );
         check("gate.max_hash_bytes", int(2 << 20), int(1 << 20), None);
         let list = |items: &[&str]| Value::List(items.iter().map(|item| text(item)).collect());
-        check("mount.\"/tmp\".options", list(&["nodev", "nosuid"]), list(&["nodev"]), Some(Ordering::Greater));
-        check("mount.\"/tmp\".options", list(&["noexec"]), list(&["nodev"]), None);
-        check("crypto.policy", text("FUTURE"), text("DEFAULT"), Some(Ordering::Greater));
+        check(
+            "mount.\"/tmp\".options",
+            list(&["nodev", "nosuid"]),
+            list(&["nodev"]),
+            Some(Ordering::Greater),
+        );
+        check(
+            "mount.\"/tmp\".options",
+            list(&["noexec"]),
+            list(&["nodev"]),
+            None,
+        );
+        check(
+            "crypto.policy",
+            text("FUTURE"),
+            text("DEFAULT"),
+            Some(Ordering::Greater),
+        );
         check("crypto.policy", text("SITE"), text("DEFAULT"), None);
     }
 

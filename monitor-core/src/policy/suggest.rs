@@ -29,7 +29,9 @@ fn distance(left: &str, right: &str) -> usize {
         row.push(i + 1);
         for (j, r) in right.iter().enumerate() {
             let at = |row: &[usize], n: usize| row.get(n).copied().unwrap_or(usize::MAX / 2);
-            let mut best = (at(&last, j) + usize::from(l != *r)).min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
+            let mut best = (at(&last, j) + usize::from(l != *r))
+                .min(at(&last, j + 1) + 1)
+                .min(at(&row, j) + 1);
             let swapped = j > 0 && left_before == Some(*r) && right.get(j - 1) == Some(&l);
             if swapped {
                 best = best.min(at(&before_last, j - 1) + 1);
@@ -48,7 +50,11 @@ mod tests {
     use super::*;
 
     fn check(name: &str, expected: Option<&str>) {
-        assert_eq!(nearest(name, ["gate", "sweep", "hash", "record", "kernel.kptr_restrict"]), expected, "{name}");
+        assert_eq!(
+            nearest(name, ["gate", "sweep", "hash", "record", "kernel.kptr_restrict"]),
+            expected,
+            "{name}"
+        );
     }
 
     #[test]

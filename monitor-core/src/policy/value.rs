@@ -1,7 +1,7 @@
 //! The values a policy can hold, and the path that names each of them.
 
 use serde::Serialize;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A setting's value. TOML's floats and dates have no use in a policy and are refused while parsing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -52,7 +52,11 @@ impl Value {
 
     /// The texts of a list of texts; numbers in it are written out.
     pub fn to_texts(&self) -> Vec<String> {
-        self.as_list().unwrap_or_default().iter().map(Self::to_plain).collect()
+        self.as_list()
+            .unwrap_or_default()
+            .iter()
+            .map(Self::to_plain)
+            .collect()
     }
 
     /// The value as the kernel's files have it: no quotes, list items separated by a space.
@@ -98,7 +102,9 @@ pub fn quote(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if c.is_control() => {
+                let _infallible = write!(out, "\\u{:04X}", u32::from(c));
+            }
             c => out.push(c),
         }
     }
@@ -170,8 +176,10 @@ impl fmt::Display for KeyPath {
             if n > 0 {
                 out.write_str(".")?;
             }
-            let bare =
-                !segment.is_empty() && segment.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            let bare = !segment.is_empty()
+                && segment
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
             if bare {
                 out.write_str(segment)?;
             } else {
@@ -208,6 +216,9 @@ mod tests {
 
     #[test]
     fn quoting_keeps_a_value_on_one_line() {
-        assert_eq!(Value::Text("a\n\"b\"\u{1b}".to_owned()).to_string(), "\"a\\n\\\"b\\\"\\u001B\"");
+        assert_eq!(
+            Value::Text("a\n\"b\"\u{1b}".to_owned()).to_string(),
+            "\"a\\n\\\"b\\\"\\u001B\""
+        );
     }
 }

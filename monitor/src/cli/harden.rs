@@ -3,7 +3,8 @@
 use super::policy::{Failure, HostArgs};
 use super::print;
 use crate::harden::{
-    ApplyOptions, Applied, Drift, Outcome, RollbackReport, Root, apply, confirm, drift, expire_unconfirmed, rollback,
+    Applied, ApplyOptions, Drift, Outcome, RollbackReport, Root, apply, confirm, drift, expire_unconfirmed,
+    rollback,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use hardpan_core::envelope::glob_matches;
@@ -22,9 +23,11 @@ const FAILED: u8 = 3;
 /// Plans, applies and takes back hardening: sysctl, modprobe, kernel command line, services, set-id programs, mount
 /// options, sshd, crypto policy.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hardpan harden plan --level strict\n  hardpan harden apply --level strict --only 'sysctl:*'\n  \
+#[command(
+    after_help = "Examples:\n  hardpan harden plan --level strict\n  hardpan harden apply --level strict --only 'sysctl:*'\n  \
     hardpan harden apply --confirm-within 300 && hardpan harden confirm\n  hardpan harden rollback\n  \
-    hardpan harden apply --root /mnt/image --el 9 --vendor rocky")]
+    hardpan harden apply --root /mnt/image --el 9 --vendor rocky"
+)]
 pub struct HardenArgs {
     #[command(subcommand)]
     command: HardenCommand,
@@ -110,14 +113,31 @@ enum HardenCommand {
 /// Runs the command; returns its exit code.
 pub fn run(args: &HardenArgs) -> u8 {
     let outcome = match &args.command {
-        HardenCommand::Plan { host, selection, format, all } => plan_command(host, selection, *format, *all),
-        HardenCommand::Apply { host, selection, irreversible, confirm_within, json } => {
-            let options =
-                ApplyOptions { irreversible: *irreversible, confirm_within: confirm_within.map(Duration::from_secs) };
+        HardenCommand::Plan {
+            host,
+            selection,
+            format,
+            all,
+        } => plan_command(host, selection, *format, *all),
+        HardenCommand::Apply {
+            host,
+            selection,
+            irreversible,
+            confirm_within,
+            json,
+        } => {
+            let options = ApplyOptions {
+                irreversible: *irreversible,
+                confirm_within: confirm_within.map(Duration::from_secs),
+            };
             apply_command(host, selection, &options, *json)
         }
         HardenCommand::Confirm { root } => confirm_command(root),
-        HardenCommand::Rollback { root, transaction, json } => rollback_command(root, *transaction, *json),
+        HardenCommand::Rollback {
+            root,
+            transaction,
+            json,
+        } => rollback_command(root, *transaction, *json),
         HardenCommand::Drift { root, json } => drift_command(root, *json),
     };
     outcome.unwrap_or_else(|failure| failure.tell())
@@ -127,7 +147,10 @@ fn selected(items: Vec<Item>, selection: &Selection) -> Result<Vec<Item>, Failur
     let any = |globs: &[String], id: &str| globs.iter().any(|glob| glob_matches(glob, id));
     for glob in &selection.only {
         if !items.iter().any(|item| glob_matches(glob, &item.id)) {
-            return Err(Failure::new(format!("no item fits {glob:?}"), Some("hardpan harden plan --all lists them")));
+            return Err(Failure::new(
+                format!("no item fits {glob:?}"),
+                Some("hardpan harden plan --all lists them"),
+            ));
         }
     }
     Ok(items
@@ -143,8 +166,13 @@ fn expire(root: &Root) -> Result<String, Failure> {
     if !nix::unistd::Uid::effective().is_root() {
         return Ok(String::new());
     }
-    let Some(report) = expire_unconfirmed(root, SystemTime::now())? else { return Ok(String::new()) };
-    Ok(format!("not confirmed in time, taken back:\n{}", rollback_text(&report)))
+    let Some(report) = expire_unconfirmed(root, SystemTime::now())? else {
+        return Ok(String::new());
+    };
+    Ok(format!(
+        "not confirmed in time, taken back:\n{}",
+        rollback_text(&report)
+    ))
 }
 
 fn plan_command(host: &HostArgs, selection: &Selection, format: Format, all: bool) -> Result<u8, Failure> {
@@ -213,8 +241,10 @@ fn plan_text(plan: &Plan, title: &str, all: bool) -> String {
         line("from: ", &item.origin.to_string());
     }
     let [changes, hold, absent, blocked] = counts;
-    let _infallible =
-        writeln!(text, "{changes} to change, {hold} hold already, {absent} do not apply, {blocked} blocked");
+    let _infallible = writeln!(
+        text,
+        "{changes} to change, {hold} hold already, {absent} do not apply, {blocked} blocked"
+    );
     text
 }
 
@@ -231,7 +261,10 @@ fn edit_text(edit: &Edit) -> String {
         },
         Edit::Link { path, after, .. } => format!("{path} -> {after}"),
         Edit::Mode { path, before, after } => {
-            format!("{path}: mode {:04o} {}:{} becomes {:04o} {}:{}", before.0, before.1, before.2, after.0, after.1, after.2)
+            format!(
+                "{path}: mode {:04o} {}:{} becomes {:04o} {}:{}",
+                before.0, before.1, before.2, after.0, after.1, after.2
+            )
         }
         Edit::Runtime { name, before, after } => format!("running kernel: {name} {before} becomes {after}"),
         Edit::CryptoTool { before, after } => format!("update-crypto-policies --set {after} (now {before})"),
@@ -240,16 +273,29 @@ fn edit_text(edit: &Edit) -> String {
 
 /// Text of files and policies in one line of output.
 fn plain(text: &str) -> String {
-    if text.chars().any(char::is_control) { quote(text) } else { text.to_owned() }
+    if text.chars().any(char::is_control) {
+        quote(text)
+    } else {
+        text.to_owned()
+    }
 }
 
-fn apply_command(host: &HostArgs, selection: &Selection, options: &ApplyOptions, json: bool) -> Result<u8, Failure> {
+fn apply_command(
+    host: &HostArgs,
+    selection: &Selection,
+    options: &ApplyOptions,
+    json: bool,
+) -> Result<u8, Failure> {
     let subject = host.subject()?;
     let loaded = subject.usable()?;
     let items = selected(items(&loaded.resolved), selection)?;
     let expired = expire(&subject.root)?;
     let applied = apply(&subject.root, &loaded.resolved, &items, options)?;
-    let text = if json { serde_json::to_string_pretty(&applied)? + "\n" } else { expired + &applied_text(&applied) };
+    let text = if json {
+        serde_json::to_string_pretty(&applied)? + "\n"
+    } else {
+        expired + &applied_text(&applied)
+    };
     Ok(finish(&text, if applied.failed { FAILED } else { FINE }))
 }
 
@@ -273,7 +319,10 @@ fn applied_text(applied: &Applied) -> String {
     }
     let _infallible = writeln!(text, "{unchanged} hold already or do not apply");
     if let Some(transaction) = applied.transaction {
-        let _infallible = writeln!(text, "transaction {transaction}: hardpan harden rollback --transaction {transaction}");
+        let _infallible = writeln!(
+            text,
+            "transaction {transaction}: hardpan harden rollback --transaction {transaction}"
+        );
     }
     if applied.reboot_needed {
         text.push_str("some changes take effect at the next boot\n");
@@ -296,10 +345,18 @@ fn confirm_command(root: &std::path::Path) -> Result<u8, Failure> {
 
 fn rollback_command(root: &std::path::Path, transaction: Option<u64>, json: bool) -> Result<u8, Failure> {
     let report = rollback(&Root::new(root)?, transaction)?;
-    let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { rollback_text(&report) };
+    let text = if json {
+        serde_json::to_string_pretty(&report)? + "\n"
+    } else {
+        rollback_text(&report)
+    };
     let code = if report.edits.iter().any(|edit| edit.what == "failed") {
         FAILED
-    } else if report.edits.iter().any(|edit| edit.what == "kept" || edit.what == "after-reboot") {
+    } else if report
+        .edits
+        .iter()
+        .any(|edit| edit.what == "kept" || edit.what == "after-reboot")
+    {
         FINDINGS
     } else {
         FINE
@@ -311,7 +368,14 @@ fn rollback_text(report: &RollbackReport) -> String {
     let mut text = String::new();
     for edit in &report.edits {
         let detail = edit.detail.as_deref().unwrap_or_default();
-        let _infallible = writeln!(text, "{:<12} {}  {}  {}", edit.what, edit.item, edit.subject, plain(detail));
+        let _infallible = writeln!(
+            text,
+            "{:<12} {}  {}  {}",
+            edit.what,
+            edit.item,
+            edit.subject,
+            plain(detail)
+        );
     }
     if report.edits.is_empty() {
         text.push_str("nothing to take back\n");
@@ -325,8 +389,19 @@ fn drift_command(root: &std::path::Path, json: bool) -> Result<u8, Failure> {
         serde_json::to_string_pretty(&found)? + "\n"
     } else {
         let mut text = String::new();
-        for Drift { item, subject, wanted, found } in &found {
-            let _infallible = writeln!(text, "{item}  {subject}: wanted {}, found {}", plain(wanted), plain(found));
+        for Drift {
+            item,
+            subject,
+            wanted,
+            found,
+        } in &found
+        {
+            let _infallible = writeln!(
+                text,
+                "{item}  {subject}: wanted {}, found {}",
+                plain(wanted),
+                plain(found)
+            );
         }
         text
     };

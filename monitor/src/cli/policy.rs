@@ -26,9 +26,11 @@ const FAILED: u8 = 3;
 
 /// Shows, checks, compares, tries out, learns and signs policies.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hardpan policy show --resolved\n  hardpan policy check 20-site.toml\n  \
+#[command(
+    after_help = "Examples:\n  hardpan policy show --resolved\n  hardpan policy check 20-site.toml\n  \
     hardpan policy diff --to-level strict\n  hardpan policy simulate --to-level strict /var/log/hardpan/events.json\n  \
-    hardpan policy import fapolicyd /etc/fapolicyd/rules.d")]
+    hardpan policy import fapolicyd /etc/fapolicyd/rules.d"
+)]
 pub struct PolicyArgs {
     #[command(subcommand)]
     command: PolicyCommand,
@@ -199,25 +201,55 @@ enum PolicyCommand {
 }
 
 fn parse_tier(name: &str) -> Result<Tier, String> {
-    Tier::from_name(name).filter(|tier| *tier != Tier::None).ok_or_else(|| "must be A, B or C".to_owned())
+    Tier::from_name(name)
+        .filter(|tier| *tier != Tier::None)
+        .ok_or_else(|| "must be A, B or C".to_owned())
 }
 
 /// Runs the command; returns its exit code.
 pub fn run(args: &PolicyArgs) -> u8 {
     let outcome = match &args.command {
-        PolicyCommand::Show { host, resolved, json, schema } => show_policy(host, *resolved, *json, *schema),
-        PolicyCommand::Check { host, file, name, tier, json } => {
-            check(host, file.as_deref(), name.as_deref(), *tier, *json)
-        }
-        PolicyCommand::Diff { host, candidate, json } => diff(host, candidate, *json),
-        PolicyCommand::Simulate { host, candidate, events, tier, json } => {
-            simulate(host, candidate, events, *tier, *json)
-        }
+        PolicyCommand::Show {
+            host,
+            resolved,
+            json,
+            schema,
+        } => show_policy(host, *resolved, *json, *schema),
+        PolicyCommand::Check {
+            host,
+            file,
+            name,
+            tier,
+            json,
+        } => check(host, file.as_deref(), name.as_deref(), *tier, *json),
+        PolicyCommand::Diff {
+            host,
+            candidate,
+            json,
+        } => diff(host, candidate, *json),
+        PolicyCommand::Simulate {
+            host,
+            candidate,
+            events,
+            tier,
+            json,
+        } => simulate(host, candidate, events, *tier, *json),
         PolicyCommand::Learn { events, policy } => learn(events, *policy),
-        PolicyCommand::Explain { host, id, events, tier } => explain(host, id, events, *tier),
-        PolicyCommand::Sign { file, key, serial, expires, target, name, output } => {
-            sign_file(file, key, *serial, expires, target, name.as_deref(), output)
-        }
+        PolicyCommand::Explain {
+            host,
+            id,
+            events,
+            tier,
+        } => explain(host, id, events, *tier),
+        PolicyCommand::Sign {
+            file,
+            key,
+            serial,
+            expires,
+            target,
+            name,
+            output,
+        } => sign_file(file, key, *serial, expires, target, name.as_deref(), output),
         PolicyCommand::Verify { file, root, print } => verify(file, root, *print),
         PolicyCommand::Import { from: _, path } => import(path),
     };
@@ -236,11 +268,19 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(error: impl Into<Box<dyn Error>>, hint: Option<&str>) -> Self {
-        Self { error: error.into(), hint: hint.map(str::to_owned), code: FAILED }
+        Self {
+            error: error.into(),
+            hint: hint.map(str::to_owned),
+            code: FAILED,
+        }
     }
 
     fn usage(message: impl Into<String>) -> Self {
-        Self { error: message.into().into(), hint: None, code: USAGE }
+        Self {
+            error: message.into().into(),
+            hint: None,
+            code: USAGE,
+        }
     }
 
     /// Tells it and gives the exit code.
@@ -275,7 +315,12 @@ impl HostArgs {
             level: self.level.clone(),
         };
         let selector = detect(&root, &overrides).map_err(|error: DetectError| {
-            let hint = format!("{}; vendors: {}; hardware: {}", error.hint(), known("vendor"), known("hardware"));
+            let hint = format!(
+                "{}; vendors: {}; hardware: {}",
+                error.hint(),
+                known("vendor"),
+                known("hardware")
+            );
             Failure::new(error, Some(&hint))
         })?;
         let mut folders = Folders::default();
@@ -283,7 +328,12 @@ impl HostArgs {
             folders.vendor.clone_from(policies);
         }
         let now_s = unix_us()?.div_euclid(1_000_000);
-        Ok(Subject { root, folders, selector, now_s })
+        Ok(Subject {
+            root,
+            folders,
+            selector,
+            now_s,
+        })
     }
 }
 
@@ -299,7 +349,10 @@ impl Subject {
             return Ok(loaded);
         }
         tell(&loaded.problems);
-        Err(Failure::new("the host's policy has errors", Some("hardpan policy check")))
+        Err(Failure::new(
+            "the host's policy has errors",
+            Some("hardpan policy check"),
+        ))
     }
 
     fn with(&self, candidate: &CandidateArgs) -> Result<Loaded, Failure> {
@@ -311,11 +364,17 @@ impl Subject {
             selector.level.clone_from(level);
         }
         let loaded = match &candidate.candidate {
-            Some(file) => {
-                load_with(&self.root, &self.folders, &selector, self.now_s, candidate_source(file, None)?)?
-            }
+            Some(file) => load_with(
+                &self.root,
+                &self.folders,
+                &selector,
+                self.now_s,
+                candidate_source(file, None)?,
+            )?,
             None if candidate.to_role.is_none() && candidate.to_level.is_none() => {
-                return Err(Failure::usage("nothing to compare with: give --candidate, --to-role or --to-level"));
+                return Err(Failure::usage(
+                    "nothing to compare with: give --candidate, --to-role or --to-level",
+                ));
             }
             None => load(&self.root, &self.folders, &selector, self.now_s)?,
         };
@@ -323,7 +382,10 @@ impl Subject {
             return Ok(loaded);
         }
         tell(&loaded.problems);
-        Err(Failure::new("the candidate has errors", Some("hardpan policy check FILE")))
+        Err(Failure::new(
+            "the candidate has errors",
+            Some("hardpan policy check FILE"),
+        ))
     }
 }
 
@@ -331,37 +393,61 @@ impl Subject {
 fn candidate_source(file: &Path, name: Option<&str>) -> Result<Source, Failure> {
     let text = String::from_utf8(read_bytes(file)?)
         .map_err(|_| Failure::new(format!("{} is not UTF-8 text", file.display()), None))?;
-    let installed = file.strip_prefix("/etc/hardpan/policies").ok().and_then(Path::to_str);
-    let base = file.file_name().and_then(|name| name.to_str()).unwrap_or("candidate");
+    let installed = file
+        .strip_prefix("/etc/hardpan/policies")
+        .ok()
+        .and_then(Path::to_str);
+    let base = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("candidate");
     let name = name.or(installed).map_or_else(
         // Ansible's temporary names say nothing: such a file sorts last.
-        || if has_toml_extension(base) { base.to_owned() } else { "zz-candidate.toml".to_owned() },
+        || {
+            if has_toml_extension(base) {
+                base.to_owned()
+            } else {
+                "zz-candidate.toml".to_owned()
+            }
+        },
         str::to_owned,
     );
-    Ok(Source { file: file.display().to_string(), name, text: Some(text) })
+    Ok(Source {
+        file: file.display().to_string(),
+        name,
+        text: Some(text),
+    })
 }
 
 fn has_toml_extension(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension == "toml")
+    Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "toml")
 }
 
 /// At most an envelope's size, and one byte that shows there is more.
 fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_ENVELOPE_BYTES as u64 + 1).read_to_end(&mut bytes));
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_ENVELOPE_BYTES as u64 + 1).read_to_end(&mut bytes));
     read.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display()), None))?;
     Ok(bytes)
 }
 
-/// Problems go to standard error: standard output is data.
-fn tell(problems: &[Problem]) {
+/// Writes to standard error: standard output is data.
+fn mention(text: &str) {
     use std::io::Write as _;
+    // There is nobody left to tell when standard error is gone.
+    let _closed = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Tells problems, one after the other.
+fn tell(problems: &[Problem]) {
     let text: String = problems.iter().fold(String::new(), |mut text, problem| {
         let _infallible = writeln!(text, "{problem}");
         text
     });
-    // There is nobody left to tell when standard error is gone.
-    let _closed = io::stderr().lock().write_all(text.as_bytes());
+    mention(&text);
 }
 
 fn out(text: &str) -> u8 {
@@ -402,7 +488,11 @@ fn show_policy(host: &HostArgs, resolved: bool, as_json: bool, schema: bool) -> 
             let claims = file.opened.claims();
             let until = time_text(claims.expires);
             let key = file.opened.key_name();
-            let _infallible = writeln!(text, "  {} signed by {key}, serial {}, until {until}", file.name, claims.serial);
+            let _infallible = writeln!(
+                text,
+                "  {} signed by {key}, serial {}, until {until}",
+                file.name, claims.serial
+            );
         }
         text
     };
@@ -420,12 +510,17 @@ fn check(
         Ok(subject) => subject,
         // A policy is also written on machines that are no EL: it is checked for a common kind then.
         Err(_) if file.is_some() && host.el.is_none() && host.vendor.is_none() => {
-            let stand_in =
-                HostArgs { el: Some(9), vendor: Some("rhel".to_owned()), ..host.clone() };
+            let stand_in = HostArgs {
+                el: Some(9),
+                vendor: Some("rhel".to_owned()),
+                ..host.clone()
+            };
             let subject = stand_in.subject()?;
-            let note = format!("note: this is no Enterprise Linux; checked for {}\n", show::title(&subject.selector));
-            use std::io::Write as _;
-            let _closed = io::stderr().lock().write_all(note.as_bytes());
+            let note = format!(
+                "note: this is no Enterprise Linux; checked for {}\n",
+                show::title(&subject.selector)
+            );
+            mention(&note);
             subject
         }
         Err(failure) => return Err(failure),
@@ -433,7 +528,13 @@ fn check(
     let loaded = match file {
         Some(file) => {
             let source = candidate_source(file, name)?;
-            load_with(&subject.root, &subject.folders, &subject.selector, subject.now_s, source)?
+            load_with(
+                &subject.root,
+                &subject.folders,
+                &subject.selector,
+                subject.now_s,
+                source,
+            )?
         }
         None => subject.load()?,
     };
@@ -443,7 +544,10 @@ fn check(
     if subject.root.is_live() {
         problems.extend(effects(&subject.root, &loaded.resolved));
     }
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
     let code = if errors == 0 { FINE } else { FINDINGS };
     if as_json {
         return Ok(out_then(&json(&problems)?, code));
@@ -453,7 +557,10 @@ fn check(
     let settings = loaded.resolved.settings.len();
     let rules = loaded.resolved.rules.len();
     let summary = if errors == 0 {
-        format!("{}: {settings} settings, {rules} rules, {warnings} warnings\n", show::title(&subject.selector))
+        format!(
+            "{}: {settings} settings, {rules} rules, {warnings} warnings\n",
+            show::title(&subject.selector)
+        )
     } else {
         format!("{errors} errors, {warnings} warnings\n")
     };
@@ -466,8 +573,12 @@ fn effects(root: &Root, resolved: &Resolved) -> Vec<Problem> {
     let mut problems = Vec::new();
     for item in item::items(resolved) {
         let effect = match &item.want {
-            Want::ServiceMasked { unit } => (root.stat(&format!("/sys/fs/cgroup/system.slice/{unit}")).is_some()
-                || root.stat(&format!("/sys/fs/cgroup/systemd/system.slice/{unit}")).is_some())
+            Want::ServiceMasked { unit } => (root
+                .stat(&format!("/sys/fs/cgroup/system.slice/{unit}"))
+                .is_some()
+                || root
+                    .stat(&format!("/sys/fs/cgroup/systemd/system.slice/{unit}"))
+                    .is_some())
             .then(|| format!("{unit} runs now and would be masked")),
             Want::ModuleDenied { name } => {
                 let name = name.replace('-', "_");
@@ -478,9 +589,13 @@ fn effects(root: &Root, resolved: &Resolved) -> Vec<Problem> {
                 })
             }
             Want::Sysctl { name, value } if name == "user.max_user_namespaces" && value == "0" => {
-                let running = root.list("/sys/fs/cgroup/user.slice").iter().any(|slice| slice.starts_with("user-"));
+                let running = root
+                    .list("/sys/fs/cgroup/user.slice")
+                    .iter()
+                    .any(|slice| slice.starts_with("user-"));
                 let containers = root.stat("/usr/bin/podman").is_some();
-                (running && containers).then(|| "rootless podman of logged-in users would stop working".to_owned())
+                (running && containers)
+                    .then(|| "rootless podman of logged-in users would stop working".to_owned())
             }
             _ => None,
         };
@@ -496,14 +611,19 @@ fn diff(host: &HostArgs, candidate: &CandidateArgs, as_json: bool) -> Result<u8,
     let (before, after) = (subject.usable()?, subject.with(candidate)?);
     let differences = show::diff(&before.resolved, &after.resolved);
     let code = if differences.is_empty() { FINE } else { FINDINGS };
-    let text = if as_json { json(&differences)? } else { show::diff_text(&differences) };
+    let text = if as_json {
+        json(&differences)?
+    } else {
+        show::diff_text(&differences)
+    };
     Ok(out_then(&text, code))
 }
 
 /// Feeds the lines of files to `take`.
 fn lines(paths: &[PathBuf], take: &mut dyn FnMut(&str)) -> Result<(), Failure> {
     for path in paths {
-        let failed = |error: io::Error| Failure::new(format!("cannot read {}: {error}", path.display()), None);
+        let failed =
+            |error: io::Error| Failure::new(format!("cannot read {}: {error}", path.display()), None);
         let reader: Box<dyn io::BufRead> = if path == Path::new("-") {
             Box::new(BufReader::new(io::stdin()))
         } else {
@@ -514,7 +634,11 @@ fn lines(paths: &[PathBuf], take: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         loop {
             line.clear();
             // A line of any length must not fill the memory.
-            let read = reader.by_ref().take(2 << 20).read_until(b'\n', &mut line).map_err(failed)?;
+            let read = reader
+                .by_ref()
+                .take(2 << 20)
+                .read_until(b'\n', &mut line)
+                .map_err(failed)?;
             if read == 0 {
                 break;
             }
@@ -536,15 +660,27 @@ fn simulate(
     let mut simulator = Simulator::new(&before.resolved, &after.resolved, tier);
     lines(events, &mut |line| simulator.line(line))?;
     let simulation = simulator.finish();
-    let code = if simulation.changes.is_empty() { FINE } else { FINDINGS };
-    let text = if as_json { json(&simulation)? } else { simulation.text() };
+    let code = if simulation.changes.is_empty() {
+        FINE
+    } else {
+        FINDINGS
+    };
+    let text = if as_json {
+        json(&simulation)?
+    } else {
+        simulation.text()
+    };
     Ok(out_then(&text, code))
 }
 
 fn learn(events: &[PathBuf], policy: bool) -> Result<u8, Failure> {
     let mut learner = Learner::default();
     lines(events, &mut |line| learner.line(line))?;
-    Ok(out(&if policy { learner.policy() } else { learner.manifest() }))
+    Ok(out(&if policy {
+        learner.policy()
+    } else {
+        learner.manifest()
+    }))
 }
 
 fn explain(host: &HostArgs, id: &str, events: &Path, tier: Tier) -> Result<u8, Failure> {
@@ -553,7 +689,12 @@ fn explain(host: &HostArgs, id: &str, events: &Path, tier: Tier) -> Result<u8, F
     let mut found = Vec::new();
     lines(&[events.to_owned()], &mut |line| {
         if line.contains(id) {
-            found.extend(events_of(line).unwrap_or_default().into_iter().filter(|event| event.id == id));
+            found.extend(
+                events_of(line)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|event| event.id == id),
+            );
         }
     })?;
     if found.is_empty() {
@@ -564,24 +705,37 @@ fn explain(host: &HostArgs, id: &str, events: &Path, tier: Tier) -> Result<u8, F
     let mut text = String::new();
     for event in found {
         let class = event.facts.class().unwrap_or("unknown").to_owned();
-        let _infallible =
-            writeln!(text, "{} of {}, class {class}", event.facts.kind.name(), quote(&event.path));
+        let _infallible = writeln!(
+            text,
+            "{} of {}, class {class}",
+            event.facts.kind.name(),
+            quote(&event.path)
+        );
         for step in rule::explain(&loaded.resolved.rules, &event.facts) {
             let how = match step.outcome {
                 StepOutcome::OtherKind => continue,
                 StepOutcome::Decided => format!("fits: {}", step.rule.action_at(tier).name()),
                 StepOutcome::Failed(test) => format!("does not fit: {test} fails"),
-                StepOutcome::Unknown(test) => format!("does not fit: the record does not tell whether {test}"),
+                StepOutcome::Unknown(test) => {
+                    format!("does not fit: the record does not tell whether {test}")
+                }
             };
             let _infallible = writeln!(text, "  rule {} ({}) {how}", step.rule.name, step.rule.origin);
         }
         let decision = rule::decide(&loaded.resolved.rules, &defaults, &event.facts, tier);
         let why = match decision.why {
-            Why::Rule(_, rule) => rule.reason.clone().unwrap_or_else(|| format!("rule {}", rule.name)),
+            Why::Rule(_, rule) => rule
+                .reason
+                .clone()
+                .unwrap_or_else(|| format!("rule {}", rule.name)),
             Why::Default(origin) => format!("the default for class {class} ({origin})"),
             Why::Nothing => "neither a rule nor a default names it".to_owned(),
         };
-        let weaker = if decision.weakened { ", weaker than wanted at this tier" } else { "" };
+        let weaker = if decision.weakened {
+            ", weaker than wanted at this tier"
+        } else {
+            ""
+        };
         let _infallible = writeln!(text, "  => {}{weaker}: {why}", decision.action.name());
     }
     Ok(out(&text))
@@ -599,8 +753,11 @@ fn sign_file(
     let payload = read_bytes(file)?;
     let text = String::from_utf8_lossy(&payload).into_owned();
     // What cannot be read is not worth a signature.
-    let (_, problems) =
-        hardpan_core::policy::document::parse(hardpan_core::policy::Layer::Local, &file.display().to_string(), &text);
+    let (_, problems) = hardpan_core::policy::document::parse(
+        hardpan_core::policy::Layer::Local,
+        &file.display().to_string(),
+        &text,
+    );
     if problems.iter().any(Problem::is_error) {
         tell(&problems);
         return Err(Failure::new("the policy has errors and was not signed", None));
@@ -609,7 +766,10 @@ fn sign_file(
         let hint = error.hint();
         Failure::new(error, hint)
     })?;
-    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("policy");
+    let stem = file
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or("policy");
     let draft = Draft {
         kind: Kind::Policy,
         serial,
@@ -636,16 +796,28 @@ fn verify(file: &Path, root: &Path, print_it: bool) -> Result<u8, Failure> {
     let host = this_host(root.directory());
     let ledger = LedgerFile::load(&root.resolve(&folders.state)?)?;
     for finding in findings {
-        complain("hardpan", &*Box::<dyn Error>::from(finding.message), finding.hint.as_deref());
+        complain(
+            "hardpan",
+            &*Box::<dyn Error>::from(finding.message),
+            finding.hint.as_deref(),
+        );
     }
     let now = unix_us()?.div_euclid(1_000_000);
-    let known = Known { kind: Kind::Policy, keys: &keys, host: &host, now, ledger: ledger.ledger() };
-    let opened = match Envelope::parse(&bytes).map_err(Failure::from).and_then(|envelope| {
-        open(envelope, &known, &HostCrypto).map_err(|refusal| {
-            let hint = refusal.hint();
-            Failure::new(refusal, Some(hint))
-        })
-    }) {
+    let known = Known {
+        kind: Kind::Policy,
+        keys: &keys,
+        host: &host,
+        now,
+        ledger: ledger.ledger(),
+    };
+    let opened = match Envelope::parse(&bytes)
+        .map_err(Failure::from)
+        .and_then(|envelope| {
+            open(envelope, &known, &HostCrypto).map_err(|refusal| {
+                let hint = refusal.hint();
+                Failure::new(refusal, Some(hint))
+            })
+        }) {
         Ok(opened) => opened,
         Err(failure) => {
             failure.tell();
@@ -653,10 +825,17 @@ fn verify(file: &Path, root: &Path, print_it: bool) -> Result<u8, Failure> {
         }
     };
     let text = String::from_utf8_lossy(opened.payload()).into_owned();
-    let (_, problems) =
-        hardpan_core::policy::document::parse(hardpan_core::policy::Layer::Local, &file.display().to_string(), &text);
+    let (_, problems) = hardpan_core::policy::document::parse(
+        hardpan_core::policy::Layer::Local,
+        &file.display().to_string(),
+        &text,
+    );
     tell(&problems);
-    let code = if problems.iter().any(Problem::is_error) { FINDINGS } else { FINE };
+    let code = if problems.iter().any(Problem::is_error) {
+        FINDINGS
+    } else {
+        FINE
+    };
     if print_it {
         return Ok(out_then(&text, code));
     }
@@ -697,8 +876,11 @@ fn import(path: &Path) -> Result<u8, Failure> {
     for note in &import.notes {
         let _infallible = writeln!(notes, "line {}: {}", note.line, note.text);
     }
-    use std::io::Write as _;
-    let _closed = io::stderr().lock().write_all(notes.as_bytes());
-    let code = if import.partial + import.left_out == 0 { FINE } else { FINDINGS };
+    mention(&notes);
+    let code = if import.partial + import.left_out == 0 {
+        FINE
+    } else {
+        FINDINGS
+    };
     Ok(out_then(&import.policy, code))
 }

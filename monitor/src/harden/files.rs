@@ -72,7 +72,10 @@ const MAX_XATTR_BYTES: usize = 65_536;
 /// Puts `content` in the place of `path` (already resolved), keeping its attributes; a new file gets mode 0644.
 pub(super) fn replace(path: &Path, content: &str) -> Result<(), FileError> {
     let temporary = beside(path);
-    let write = |source| FileError::Write { path: path.to_owned(), source };
+    let write = |source| FileError::Write {
+        path: path.to_owned(),
+        source,
+    };
     let outcome = write_new(&temporary, content)
         .map_err(write)
         .and_then(|file| carry_over(path, &temporary, &file))
@@ -94,7 +97,10 @@ fn write_new(path: &Path, content: &str) -> io::Result<File> {
 
 /// Mode, owner and extended attributes of `from`, if it exists, onto the file `to`.
 fn carry_over(from: &Path, to: &Path, file: &File) -> Result<(), FileError> {
-    let failed = |source: io::Error| FileError::Attributes { path: from.to_owned(), source };
+    let failed = |source: io::Error| FileError::Attributes {
+        path: from.to_owned(),
+        source,
+    };
     let metadata = match fs::metadata(from) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return file.sync_all().map_err(failed),
@@ -104,9 +110,11 @@ fn carry_over(from: &Path, to: &Path, file: &File) -> Result<(), FileError> {
     if (metadata.uid(), metadata.gid()) != (new.uid(), new.gid()) {
         chown(to, Some(metadata.uid()), Some(metadata.gid())).map_err(failed)?;
     }
-    file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777)).map_err(failed)?;
+    file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))
+        .map_err(failed)?;
     for (name, value) in attributes(from).map_err(failed)? {
-        rustix::fs::fsetxattr(file, name.as_str(), &value, XattrFlags::empty()).map_err(|error| failed(error.into()))?;
+        rustix::fs::fsetxattr(file, name.as_str(), &value, XattrFlags::empty())
+            .map_err(|error| failed(error.into()))?;
     }
     file.sync_all().map_err(failed)
 }
@@ -120,8 +128,15 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
         Err(error) => return Err(error.into()),
     };
     let mut found = Vec::new();
-    for name in names.get(..length).unwrap_or_default().split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let Ok(name) = std::str::from_utf8(name) else { continue };
+    for name in names
+        .get(..length)
+        .unwrap_or_default()
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let Ok(name) = std::str::from_utf8(name) else {
+            continue;
+        };
         let mut value = vec![0_u8; MAX_XATTR_BYTES];
         let length = rustix::fs::lgetxattr(path, name, &mut value)?;
         value.truncate(length);
@@ -132,13 +147,20 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
 
 /// Makes the missing directories above `path`; answers which, outermost first.
 pub(super) fn make_parents(path: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let mut missing: Vec<PathBuf> =
-        path.ancestors().skip(1).take_while(|above| !above.exists()).map(Path::to_owned).collect();
+    let mut missing: Vec<PathBuf> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|above| !above.exists())
+        .map(Path::to_owned)
+        .collect();
     missing.reverse();
     for directory in &missing {
         fs::create_dir(directory)
             .and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o755)))
-            .map_err(|source| FileError::MakeDirectory { path: directory.clone(), source })?;
+            .map_err(|source| FileError::MakeDirectory {
+                path: directory.clone(),
+                source,
+            })?;
     }
     Ok(missing)
 }
@@ -147,7 +169,10 @@ pub(super) fn make_parents(path: &Path) -> Result<Vec<PathBuf>, FileError> {
 pub(super) fn remove(path: &Path) -> Result<(), FileError> {
     fs::remove_file(path)
         .and_then(|()| sync_directory(path))
-        .map_err(|source| FileError::Remove { path: path.to_owned(), source })
+        .map_err(|source| FileError::Remove {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Points a link at `target`, in the place of a link that was there.
@@ -156,12 +181,18 @@ pub(super) fn relink(path: &Path, target: &str) -> Result<(), FileError> {
     symlink(target, &temporary)
         .and_then(|()| fs::rename(&temporary, path))
         .and_then(|()| sync_directory(path))
-        .map_err(|source| FileError::Link { path: path.to_owned(), source })
+        .map_err(|source| FileError::Link {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 /// Sets mode and owner. A change of owner clears file capabilities: they are put back.
 pub(super) fn set_mode(path: &Path, (mode, uid, gid): (u32, u32, u32)) -> Result<(), FileError> {
-    let failed = |source| FileError::Mode { path: path.to_owned(), source };
+    let failed = |source| FileError::Mode {
+        path: path.to_owned(),
+        source,
+    };
     let metadata = fs::metadata(path).map_err(failed)?;
     let kept = attributes(path).map_err(failed)?;
     if (metadata.uid(), metadata.gid()) != (uid, gid) {
@@ -177,7 +208,10 @@ pub(super) fn set_mode(path: &Path, (mode, uid, gid): (u32, u32, u32)) -> Result
 
 /// A name in the same directory that nobody else uses and that no `*.conf` pattern fits.
 fn beside(path: &Path) -> PathBuf {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     path.with_file_name(format!(".{name}.hardpan-{}~", std::process::id()))
 }
 
@@ -205,7 +239,10 @@ mod tests {
         assert_eq!(fs::metadata(&path).expect("metadata").mode() & 0o7777, 0o600);
         if labelled {
             let found = attributes(&path).expect("attributes");
-            assert!(found.contains(&("user.label".to_owned(), b"kept".to_vec())), "{found:?}");
+            assert!(
+                found.contains(&("user.label".to_owned(), b"kept".to_vec())),
+                "{found:?}"
+            );
         }
         let names: Vec<_> = fs::read_dir(directory.path()).expect("directory").collect();
         assert_eq!(names.len(), 1, "no temporary file stays");

@@ -9,8 +9,8 @@ mod run;
 pub use files::FileError;
 pub use root::{Root, RootError};
 pub use run::{
-    Applied, ApplyOptions, Confirmation, Drift, HardenError, ItemResult, Outcome, RollbackReport, Undone, apply, confirm, drift,
-    expire_unconfirmed, pending, rollback,
+    Applied, ApplyOptions, Confirmation, Drift, HardenError, ItemResult, Outcome, RollbackReport, Undone,
+    apply, confirm, drift, expire_unconfirmed, pending, rollback,
 };
 
 #[cfg(test)]

@@ -45,9 +45,14 @@ impl Root {
     /// The same with the caller's word on whether /proc and /sys below it are those of the running system.
     pub fn with_liveness(directory: &Path, live: bool) -> Result<Self, RootError> {
         if !directory.is_dir() {
-            return Err(RootError::NotADirectory { path: directory.to_owned() });
+            return Err(RootError::NotADirectory {
+                path: directory.to_owned(),
+            });
         }
-        Ok(Self { directory: directory.to_owned(), live })
+        Ok(Self {
+            directory: directory.to_owned(),
+            live,
+        })
     }
 
     /// The directory itself.
@@ -82,14 +87,20 @@ impl Root {
             }
             let here = self.directory.join(&within).join(&name);
             let is_last = todo.is_empty();
-            let link = if is_last && !follow_last { None } else { fs::read_link(&here).ok() };
+            let link = if is_last && !follow_last {
+                None
+            } else {
+                fs::read_link(&here).ok()
+            };
             let Some(target) = link else {
                 within.push(name);
                 continue;
             };
             links += 1;
             if links > MAX_LINKS {
-                return Err(RootError::Loop { path: path.to_owned() });
+                return Err(RootError::Loop {
+                    path: path.to_owned(),
+                });
             }
             if target.is_absolute() {
                 within.clear();
@@ -133,8 +144,10 @@ impl Host for Root {
         let Some(entries) = self.resolve(path).ok().and_then(|path| fs::read_dir(path).ok()) else {
             return Vec::new();
         };
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).take(10_000).collect();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .take(10_000)
+            .collect();
         names.sort();
         names
     }

@@ -154,10 +154,17 @@ pub struct Applied {
 }
 
 /// Applies items.
-pub fn apply(root: &Root, resolved: &Resolved, items: &[Item], options: &ApplyOptions) -> Result<Applied, HardenError> {
+pub fn apply(
+    root: &Root,
+    resolved: &Resolved,
+    items: &[Item],
+    options: &ApplyOptions,
+) -> Result<Applied, HardenError> {
     let mut store = Store::open(root)?;
     if let Some(waiting) = store.pending() {
-        return Err(HardenError::Pending { transaction: waiting.transaction });
+        return Err(HardenError::Pending {
+            transaction: waiting.transaction,
+        });
     }
     let transaction = store.journal.last_transaction + 1;
     let mut applied = Applied {
@@ -169,7 +176,9 @@ pub fn apply(root: &Root, resolved: &Resolved, items: &[Item], options: &ApplyOp
         results: Vec::new(),
     };
     // The promise to roll back comes before the first edit that would need it.
-    let guarded = root.is_live() && options.confirm_within.is_some() && items.iter().any(|item| item.needs_confirmation);
+    let guarded = root.is_live()
+        && options.confirm_within.is_some()
+        && items.iter().any(|item| item.needs_confirmation);
     if let (true, Some(within)) = (guarded, options.confirm_within) {
         store.set_pending(transaction, within)?;
     }
@@ -193,7 +202,11 @@ pub fn apply(root: &Root, resolved: &Resolved, items: &[Item], options: &ApplyOp
                 }
             },
         };
-        applied.results.push(ItemResult { item: item.id.clone(), outcome, notes: entry.notes });
+        applied.results.push(ItemResult {
+            item: item.id.clone(),
+            outcome,
+            notes: entry.notes,
+        });
     }
     if touched_sshd && root.is_real() {
         check_sshd(&mut store, root, transaction)?;
@@ -215,7 +228,9 @@ fn skip(root: &Root, entry: &Entry, options: &ApplyOptions) -> Option<Outcome> {
         State::Differs { .. } if entry.item.one_way && root.is_live() && !options.irreversible => {
             skipped("cannot be undone before the next boot: needs --irreversible")
         }
-        State::Differs { .. } if entry.item.needs_confirmation && root.is_live() && options.confirm_within.is_none() => {
+        State::Differs { .. }
+            if entry.item.needs_confirmation && root.is_live() && options.confirm_within.is_none() =>
+        {
             skipped("could lock people out: needs --confirm-within")
         }
         State::Differs { .. } => None,
@@ -223,7 +238,13 @@ fn skip(root: &Root, entry: &Entry, options: &ApplyOptions) -> Option<Outcome> {
 }
 
 /// Makes all edits of an item, or none.
-fn make(store: &mut Store, root: &Root, transaction: u64, number: &mut u64, entry: &Entry) -> Result<(), HardenError> {
+fn make(
+    store: &mut Store,
+    root: &Root,
+    transaction: u64,
+    number: &mut u64,
+    entry: &Entry,
+) -> Result<(), HardenError> {
     let mut made = Vec::new();
     for edit in &entry.edits {
         let line = Line {
@@ -255,19 +276,31 @@ fn make(store: &mut Store, root: &Root, transaction: u64, number: &mut u64, entr
 /// Makes one edit; answers the journal line that is now in force.
 fn make_one(store: &mut Store, root: &Root, mut line: Line) -> Result<Line, HardenError> {
     let item = line.item.clone();
-    let failed = |source| HardenError::File { item: item.clone(), source };
+    let failed = |source| HardenError::File {
+        item: item.clone(),
+        source,
+    };
     match line.change.clone() {
         Edit::Line { path, line: change } => {
             let at = root.resolve(&path)?;
             let present = root.read(&path);
             if present.is_none() && at.exists() {
                 let why = "the file is not text of reasonable size".to_owned();
-                return Err(HardenError::Edit { item: line.item, subject: path, why });
+                return Err(HardenError::Edit {
+                    item: line.item,
+                    subject: path,
+                    why,
+                });
             }
-            let new = edit::apply(&path, present.as_deref(), &change)
-                .map_err(|why| HardenError::Edit { item: item.clone(), subject: path.clone(), why })?;
+            let new = edit::apply(&path, present.as_deref(), &change).map_err(|why| HardenError::Edit {
+                item: item.clone(),
+                subject: path.clone(),
+                why,
+            })?;
             line.created = present.is_none();
-            line.joined = present.as_ref().is_some_and(|text| !text.is_empty() && !text.ends_with('\n'));
+            line.joined = present
+                .as_ref()
+                .is_some_and(|text| !text.is_empty() && !text.ends_with('\n'));
             line.directories = missing_parents(root, &at);
             store.append(&line)?;
             files::make_parents(&at).map_err(failed)?;
@@ -304,7 +337,13 @@ fn missing_parents(root: &Root, path: &Path) -> Vec<String> {
         .ancestors()
         .skip(1)
         .take_while(|above| !above.exists() && above.starts_with(root.directory()))
-        .filter_map(|above| above.strip_prefix(root.directory()).ok()?.to_str().map(|within| format!("/{within}")))
+        .filter_map(|above| {
+            above
+                .strip_prefix(root.directory())
+                .ok()?
+                .to_str()
+                .map(|within| format!("/{within}"))
+        })
         .collect();
     missing.reverse();
     missing
@@ -322,11 +361,24 @@ fn write_sysctl(root: &Root, name: &str, value: &str) -> Result<(), HardenError>
 /// Runs a program of the root. Only a running host has programs that may run.
 fn run(root: &Root, program: &str, arguments: &[&str]) -> Result<(), HardenError> {
     let path = root.resolve(program)?;
-    let output = Command::new(&path).args(arguments).env_clear().env("PATH", "/usr/sbin:/usr/bin").output();
-    let failed = |output: String| HardenError::Program { program: program.to_owned(), output };
+    let output = Command::new(&path)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin")
+        .output();
+    let failed = |output: String| HardenError::Program {
+        program: program.to_owned(),
+        output,
+    };
     match output {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().chars().take(400).collect())),
+        Ok(output) => Err(failed(
+            String::from_utf8_lossy(&output.stderr)
+                .trim()
+                .chars()
+                .take(400)
+                .collect(),
+        )),
         Err(error) => Err(failed(error.to_string())),
     }
 }
@@ -349,7 +401,11 @@ fn check_sshd(store: &mut Store, root: &Root, transaction: u64) -> Result<(), Ha
         }
         return Err(error);
     }
-    run(root, "/usr/bin/systemctl", &["try-reload-or-restart", "sshd.service"])
+    run(
+        root,
+        "/usr/bin/systemctl",
+        &["try-reload-or-restart", "sshd.service"],
+    )
 }
 
 /// What became of one edit that was to be taken back.
@@ -378,7 +434,7 @@ pub struct RollbackReport {
 /// Takes back one transaction, or all of them, the last edit first.
 pub fn rollback(root: &Root, transaction: Option<u64>) -> Result<RollbackReport, HardenError> {
     let mut store = Store::open(root)?;
-    let report = rollback_in(&mut store, root, transaction)?;
+    let report = rollback_in(&mut store, root, transaction);
     let waiting = store.pending().map(|pending| pending.transaction);
     if waiting.is_some_and(|waiting| transaction.is_none_or(|only| only == waiting)) {
         store.clear_pending()?;
@@ -386,7 +442,7 @@ pub fn rollback(root: &Root, transaction: Option<u64>) -> Result<RollbackReport,
     Ok(report)
 }
 
-fn rollback_in(store: &mut Store, root: &Root, transaction: Option<u64>) -> Result<RollbackReport, HardenError> {
+fn rollback_in(store: &mut Store, root: &Root, transaction: Option<u64>) -> RollbackReport {
     let lines: Vec<Line> = store
         .journal
         .in_place
@@ -403,23 +459,49 @@ fn rollback_in(store: &mut Store, root: &Root, transaction: Option<u64>) -> Resu
             Err(error) => ("failed", Some(chain(&error))),
         };
         report.changed |= what == "restored";
-        report.edits.push(Undone { item: line.item.clone(), subject, what, detail });
+        report.edits.push(Undone {
+            item: line.item.clone(),
+            subject,
+            what,
+            detail,
+        });
     }
     if lines.iter().any(|line| line.item.starts_with("sshd:")) && root.is_real() {
         // The files are as they were; that sshd could not be told is no reason to fail.
-        drop(run(root, "/usr/bin/systemctl", &["try-reload-or-restart", "sshd.service"]));
+        drop(run(
+            root,
+            "/usr/bin/systemctl",
+            &["try-reload-or-restart", "sshd.service"],
+        ));
     }
-    Ok(report)
+    report
 }
 
 /// Takes one edit back, three-way.
-fn undo_one(store: &mut Store, root: &Root, line: &Line) -> Result<(&'static str, Option<String>), HardenError> {
-    let failed = |source| HardenError::File { item: line.item.clone(), source };
+fn undo_one(
+    store: &mut Store,
+    root: &Root,
+    line: &Line,
+) -> Result<(&'static str, Option<String>), HardenError> {
+    let failed = |source| HardenError::File {
+        item: line.item.clone(),
+        source,
+    };
     let result = match &line.change {
         Edit::Line { path, line: change } => {
             let at = root.resolve(path)?;
-            let reverted = edit::revert(path, root.read(path).as_deref(), change, line.created, line.joined)
-                .map_err(|why| HardenError::Edit { item: line.item.clone(), subject: path.clone(), why })?;
+            let reverted = edit::revert(
+                path,
+                root.read(path).as_deref(),
+                change,
+                line.created,
+                line.joined,
+            )
+            .map_err(|why| HardenError::Edit {
+                item: line.item.clone(),
+                subject: path.clone(),
+                why,
+            })?;
             match reverted {
                 Reverted::Text(text) => {
                     files::replace(&at, &text).map_err(failed)?;
@@ -443,7 +525,10 @@ fn undo_one(store: &mut Store, root: &Root, line: &Line) -> Result<(&'static str
                 }
                 ("restored", None)
             } else if at.exists() || present.is_some() {
-                ("kept", Some(format!("now {}", present.unwrap_or_else(|| "a file".to_owned()))))
+                (
+                    "kept",
+                    Some(format!("now {}", present.unwrap_or_else(|| "a file".to_owned()))),
+                )
             } else {
                 ("gone", None)
             }
@@ -455,7 +540,10 @@ fn undo_one(store: &mut Store, root: &Root, line: &Line) -> Result<(&'static str
                 ("restored", None)
             }
             Some(stat) if (stat.mode, stat.uid, stat.gid) == *before => ("gone", None),
-            Some(stat) => ("kept", Some(format!("now mode {:04o}, {}:{}", stat.mode, stat.uid, stat.gid))),
+            Some(stat) => (
+                "kept",
+                Some(format!("now mode {:04o}, {}:{}", stat.mode, stat.uid, stat.gid)),
+            ),
         },
         Edit::Runtime { name, before, after } => {
             let path = format!("/proc/sys/{}", name.replace('.', "/"));
@@ -484,7 +572,10 @@ fn undo_one(store: &mut Store, root: &Root, line: &Line) -> Result<(&'static str
         // Only an empty directory goes: what others put there stays.
         drop(fs::remove_dir(root.resolve_parent(directory)?));
     }
-    store.append(&Line { stage: Stage::Undone, ..line.clone() })?;
+    store.append(&Line {
+        stage: Stage::Undone,
+        ..line.clone()
+    })?;
     Ok(result)
 }
 
@@ -513,11 +604,13 @@ pub fn confirm(root: &Root) -> Result<Option<u64>, HardenError> {
 /// Rolls back a transaction whose time is up. `hardpand` and every `hardpan harden` call do this first.
 pub fn expire_unconfirmed(root: &Root, now: SystemTime) -> Result<Option<RollbackReport>, HardenError> {
     let mut store = Store::open(root)?;
-    let Some(waiting) = store.pending() else { return Ok(None) };
+    let Some(waiting) = store.pending() else {
+        return Ok(None);
+    };
     if seconds(now) < waiting.deadline_s {
         return Ok(None);
     }
-    let report = rollback_in(&mut store, root, Some(waiting.transaction))?;
+    let report = rollback_in(&mut store, root, Some(waiting.transaction));
     store.clear_pending()?;
     Ok(Some(report))
 }
@@ -552,35 +645,60 @@ pub fn drift(root: &Root) -> Result<Vec<Drift>, HardenError> {
                 let holds = if change.added.is_empty() && change.removed.is_empty() {
                     text.lines().any(|line| line == wanted)
                 } else {
-                    text.lines().filter(|line| edit::matches(&change.locator, line)).any(|line| {
-                        change.added.iter().all(|word| {
-                            edit::words(line, change.separator, &change.locator).any(|other| other == word)
+                    text.lines()
+                        .filter(|line| edit::matches(&change.locator, line))
+                        .any(|line| {
+                            change.added.iter().all(|word| {
+                                edit::words(line, change.separator, &change.locator)
+                                    .any(|other| other == word)
+                            })
                         })
-                    })
                 };
-                (wanted.clone(), if holds { wanted } else { "not there".to_owned() })
+                (
+                    wanted.clone(),
+                    if holds { wanted } else { "not there".to_owned() },
+                )
             }
-            Edit::Link { path, after, .. } => {
-                (after.clone(), root.link(path).unwrap_or_else(|| "no link".to_owned()))
-            }
-            Edit::Mode { path, after: (mode, uid, gid), .. } => {
+            Edit::Link { path, after, .. } => (
+                after.clone(),
+                root.link(path).unwrap_or_else(|| "no link".to_owned()),
+            ),
+            Edit::Mode {
+                path,
+                after: (mode, uid, gid),
+                ..
+            } => {
                 let show = |mode: u32, uid: u32, gid: u32| format!("mode {mode:04o}, {uid}:{gid}");
-                let present = root.stat(path).map_or_else(|| "gone".to_owned(), |stat| show(stat.mode, stat.uid, stat.gid));
+                let present = root
+                    .stat(path)
+                    .map_or_else(|| "gone".to_owned(), |stat| show(stat.mode, stat.uid, stat.gid));
                 (show(*mode, *uid, *gid), present)
             }
             Edit::Runtime { name, after, .. } => {
                 let path = format!("/proc/sys/{}", name.replace('.', "/"));
-                (after.clone(), root.read(&path).map_or_else(|| "gone".to_owned(), |text| text.trim().to_owned()))
+                (
+                    after.clone(),
+                    root.read(&path)
+                        .map_or_else(|| "gone".to_owned(), |text| text.trim().to_owned()),
+                )
             }
             Edit::CryptoTool { after, .. } => {
                 let text = root.read("/etc/crypto-policies/config").unwrap_or_default();
-                let present = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+                let present = text
+                    .lines()
+                    .map(str::trim)
+                    .find(|line| !line.is_empty() && !line.starts_with('#'));
                 (after.clone(), present.unwrap_or_default().to_owned())
             }
         };
         if wanted != present {
             let subject = line.change.subject().to_owned();
-            found.push(Drift { item: line.item.clone(), subject, wanted, found: present });
+            found.push(Drift {
+                item: line.item.clone(),
+                subject,
+                wanted,
+                found: present,
+            });
         }
     }
     Ok(found)
@@ -604,25 +722,43 @@ impl Store {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(failed("open"))?;
         }
-        let file = File::options().create(true).read(true).append(true).open(&path).map_err(failed("open"))?;
+        let file = File::options()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(&path)
+            .map_err(failed("open"))?;
         let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| failed("lock")(io::Error::from(errno)))?;
         let mut text = String::new();
-        (&*file).take(MAX_JOURNAL_BYTES).read_to_string(&mut text).map_err(failed("read"))?;
+        (&*file)
+            .take(MAX_JOURNAL_BYTES)
+            .read_to_string(&mut text)
+            .map_err(failed("read"))?;
         let journal = journal::read(&text);
         // A torn last line must not swallow the next one.
         if !text.is_empty() && !text.ends_with('\n') {
             (&*file).write_all(b"\n").map_err(failed("append to"))?;
         }
         let pending_path = root.resolve(&format!("{STATE}/pending.json"))?;
-        Ok(Self { journal, file, path, pending_path })
+        Ok(Self {
+            journal,
+            file,
+            path,
+            pending_path,
+        })
     }
 
     fn append(&mut self, line: &Line) -> Result<(), HardenError> {
         let text = journal::write(line).map_err(HardenError::Encode)?;
-        (&*self.file).write_all(text.as_bytes()).and_then(|()| self.file.sync_data()).map_err(|source| {
-            HardenError::Journal { action: "append to", path: self.path.clone(), source }
-        })?;
+        (&*self.file)
+            .write_all(text.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .map_err(|source| HardenError::Journal {
+                action: "append to",
+                path: self.path.clone(),
+                source,
+            })?;
         let key = (line.transaction, line.number);
         match line.stage {
             Stage::Intended | Stage::Done => {
@@ -643,16 +779,24 @@ impl Store {
 
     fn set_pending(&self, transaction: u64, within: Duration) -> Result<(), HardenError> {
         let deadline_s = seconds(SystemTime::now()).saturating_add(within.as_secs());
-        let text = serde_json::to_string(&Confirmation { transaction, deadline_s }).map_err(HardenError::Encode)?;
-        files::replace(&self.pending_path, &text)
-            .map_err(|source| HardenError::File { item: "the pending confirmation".to_owned(), source })
+        let text = serde_json::to_string(&Confirmation {
+            transaction,
+            deadline_s,
+        })
+        .map_err(HardenError::Encode)?;
+        files::replace(&self.pending_path, &text).map_err(|source| HardenError::File {
+            item: "the pending confirmation".to_owned(),
+            source,
+        })
     }
 
     fn clear_pending(&self) -> Result<(), HardenError> {
         match fs::remove_file(&self.pending_path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(HardenError::Journal { action: "clear", path: self.pending_path.clone(), source })
-            }
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(HardenError::Journal {
+                action: "clear",
+                path: self.pending_path.clone(),
+                source,
+            }),
             _ => Ok(()),
         }
     }

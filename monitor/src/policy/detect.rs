@@ -62,10 +62,17 @@ impl DetectError {
 
 /// The selector for a root.
 pub fn detect(root: &Root, overrides: &Overrides) -> Result<Selector, DetectError> {
-    let os_release = root.read("/etc/os-release").or_else(|| root.read("/usr/lib/os-release")).unwrap_or_default();
+    let os_release = root
+        .read("/etc/os-release")
+        .or_else(|| root.read("/usr/lib/os-release"))
+        .unwrap_or_default();
     let release = Release::parse(&os_release);
     let not_el = || DetectError::NotEnterpriseLinux {
-        found: if release.pretty.is_empty() { "a root without os-release".to_owned() } else { release.pretty.clone() },
+        found: if release.pretty.is_empty() {
+            "a root without os-release".to_owned()
+        } else {
+            release.pretty.clone()
+        },
     };
     let el = match overrides.el {
         Some(el) => el,
@@ -76,7 +83,11 @@ pub fn detect(root: &Root, overrides: &Overrides) -> Result<Selector, DetectErro
         None if release.vendor.is_el() => {
             let name = release.vendor.name();
             let sig = name == "rocky" && has_sig_security(root);
-            if sig { "rocky-ciq".to_owned() } else { name.to_owned() }
+            if sig {
+                "rocky-ciq".to_owned()
+            } else {
+                name.to_owned()
+            }
         }
         None => return Err(not_el()),
     };
@@ -89,8 +100,16 @@ pub fn detect(root: &Root, overrides: &Overrides) -> Result<Selector, DetectErro
         el,
         vendor,
         hardware,
-        role: overrides.role.clone().or_else(|| configured("role")).unwrap_or_else(|| DEFAULT_ROLE.to_owned()),
-        level: overrides.level.clone().or_else(|| configured("level")).unwrap_or_else(|| DEFAULT_LEVEL.to_owned()),
+        role: overrides
+            .role
+            .clone()
+            .or_else(|| configured("role"))
+            .unwrap_or_else(|| DEFAULT_ROLE.to_owned()),
+        level: overrides
+            .level
+            .clone()
+            .or_else(|| configured("level"))
+            .unwrap_or_else(|| DEFAULT_LEVEL.to_owned()),
     })
 }
 
@@ -105,7 +124,10 @@ fn has_sig_security(root: &Root) -> bool {
 /// The level of the processor this runs on. An image has no processor: it gets the level of the machine it is made on
 /// unless the caller says otherwise.
 fn hardware_level(root: &Root) -> Result<String, DetectError> {
-    let machine = nix::sys::utsname::uname().map_or_else(|_| String::new(), |uname| uname.machine().to_string_lossy().into_owned());
+    let machine = nix::sys::utsname::uname().map_or_else(
+        |_| String::new(),
+        |uname| uname.machine().to_string_lossy().into_owned(),
+    );
     let cpuinfo = root
         .read("/proc/cpuinfo")
         .or_else(|| Root::new(Path::new("/")).ok()?.read("/proc/cpuinfo"))
@@ -120,7 +142,10 @@ fn hardware_level(root: &Root) -> Result<String, DetectError> {
 /// is the daemon's business.
 fn configured(root: &Root, key: &str) -> Option<String> {
     let mut files = vec!["/etc/hardpan/hardpan.toml".to_owned()];
-    let drop_ins = root.list("/etc/hardpan/conf.d").into_iter().filter(|name| name.ends_with(".toml"));
+    let drop_ins = root
+        .list("/etc/hardpan/conf.d")
+        .into_iter()
+        .filter(|name| name.strip_suffix(".toml").is_some());
     files.extend(drop_ins.map(|name| format!("/etc/hardpan/conf.d/{name}")));
     files
         .iter()

@@ -2,7 +2,7 @@
 
 use crate::crypto::{HostCrypto, LedgerFile, LedgerFileError, public_keys, this_host};
 use crate::harden::{Root, RootError};
-use hardpan_core::envelope::{Envelope, Known, Kind, MAX_ENVELOPE_BYTES, Opened, open};
+use hardpan_core::envelope::{Envelope, Kind, Known, MAX_ENVELOPE_BYTES, Opened, open};
 use hardpan_core::policy::{self, Layer, MAX_FILE_BYTES, Problem, Resolved, Selector, Source, shipped};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -117,26 +117,41 @@ pub fn read_sources(root: &Root, folders: &Folders, now_s: i64) -> Result<Source
     read_directory(root, &folders.vendor, "", &mut |file| {
         vendor.push(file);
     })?;
-    vendor.retain(|file| file.name.ends_with(".toml"));
-    let origin = if vendor.is_empty() { Origin::CompiledIn } else { Origin::Directory };
+    vendor.retain(|file| file.name.strip_suffix(".toml").is_some());
+    let origin = if vendor.is_empty() {
+        Origin::CompiledIn
+    } else {
+        Origin::Directory
+    };
     let vendor: Vec<Source> = if vendor.is_empty() {
         shipped::shipped()
     } else {
-        vendor.into_iter().map(|file| file.into_source(&mut Vec::new())).collect()
+        vendor
+            .into_iter()
+            .map(|file| file.into_source(&mut Vec::new()))
+            .collect()
     };
-    let mut sources =
-        Sources { vendor, unsigned: Vec::new(), signed: Vec::new(), proofs: Vec::new(), problems: Vec::new(), origin };
+    let mut sources = Sources {
+        vendor,
+        unsigned: Vec::new(),
+        signed: Vec::new(),
+        proofs: Vec::new(),
+        problems: Vec::new(),
+        origin,
+    };
     let mut files = Vec::new();
     read_directory(root, &folders.local, "", &mut |file| files.push(file))?;
     let judge = Judge::new(root, folders, now_s)?;
     for file in files {
         if root.is_real() && file.is_writable_by_others {
             let message = "others than root may write this file: a policy must be root's alone";
-            sources.problems.push(Problem::error(place(&file.file), message).with_hint("chown root: FILE; chmod 0644 FILE"));
+            sources.problems.push(
+                Problem::error(place(&file.file), message).with_hint("chown root: FILE; chmod 0644 FILE"),
+            );
         }
         if let Some(stem) = file.name.strip_suffix(&format!(".{ENVELOPE_EXTENSION}")) {
             judge.signed(&mut sources, &file, stem);
-        } else if file.name.ends_with(".toml") {
+        } else if file.name.strip_suffix(".toml").is_some() {
             let source = file.into_source(&mut sources.problems);
             sources.unsigned.push(source);
         }
@@ -156,7 +171,12 @@ impl Judge {
     fn new(root: &Root, folders: &Folders, now_s: i64) -> Result<Self, LoadError> {
         let (keys, _findings) = public_keys(&[root.resolve(&folders.keys)?]);
         let ledger = LedgerFile::load(&root.resolve(&folders.state)?).map_err(LoadError::Serials)?;
-        Ok(Self { keys, host: this_host(root.directory()), ledger, now_s })
+        Ok(Self {
+            keys,
+            host: this_host(root.directory()),
+            ledger,
+            now_s,
+        })
     }
 
     fn signed(&self, sources: &mut Sources, file: &PolicyFile, stem: &str) {
@@ -172,8 +192,13 @@ impl Judge {
             Ok(envelope) => envelope,
             Err(error) => return refuse(sources, format!("no envelope: {error}"), None),
         };
-        let known =
-            Known { kind: Kind::Policy, keys: &self.keys, host: &self.host, now: self.now_s, ledger: self.ledger.ledger() };
+        let known = Known {
+            kind: Kind::Policy,
+            keys: &self.keys,
+            host: &self.host,
+            now: self.now_s,
+            ledger: self.ledger.ledger(),
+        };
         let opened = match open(envelope, &known, &HostCrypto) {
             Ok(opened) => opened,
             Err(refusal) => return refuse(sources, format!("refused: {refusal}"), Some(refusal.hint())),
@@ -181,11 +206,22 @@ impl Judge {
         // The name is signed: a good envelope under another file name would take another file's place.
         let base = stem.rsplit('/').next().unwrap_or(stem);
         if opened.claims().name != base {
-            let message = format!("the signed policy is named {:?}, the file {base:?}", opened.claims().name);
-            return refuse(sources, message, Some("give the file the name it was signed under"));
+            let message = format!(
+                "the signed policy is named {:?}, the file {base:?}",
+                opened.claims().name
+            );
+            return refuse(
+                sources,
+                message,
+                Some("give the file the name it was signed under"),
+            );
         }
         match std::str::from_utf8(opened.payload()) {
-            Ok(text) => sources.signed.push(Source { file: file.file.clone(), name: name.clone(), text: Some(text.to_owned()) }),
+            Ok(text) => sources.signed.push(Source {
+                file: file.file.clone(),
+                name: name.clone(),
+                text: Some(text.to_owned()),
+            }),
             Err(_) => return refuse(sources, "the payload is not text".to_owned(), None),
         }
         sources.proofs.push(SignedFile { name, opened });
@@ -193,7 +229,12 @@ impl Judge {
 }
 
 fn place(file: &str) -> policy::Origin {
-    policy::Origin { layer: Layer::Local, file: file.into(), line: 1, column: 1 }
+    policy::Origin {
+        layer: Layer::Local,
+        file: file.into(),
+        line: 1,
+        column: 1,
+    }
 }
 
 /// Reads, selects and merges a host's policy.
@@ -211,11 +252,22 @@ pub(crate) fn load_with(
     now_s: i64,
     candidate: Source,
 ) -> Result<Loaded, LoadError> {
-    Ok(merge(read_sources(root, folders, now_s)?, selector, vec![candidate]))
+    Ok(merge(
+        read_sources(root, folders, now_s)?,
+        selector,
+        vec![candidate],
+    ))
 }
 
 fn merge(sources: Sources, selector: &Selector, candidates: Vec<Source>) -> Loaded {
-    let Sources { vendor, mut unsigned, signed, proofs, mut problems, origin } = sources;
+    let Sources {
+        vendor,
+        mut unsigned,
+        signed,
+        proofs,
+        mut problems,
+        origin,
+    } = sources;
     unsigned.retain(|file| !candidates.iter().any(|candidate| candidate.name == file.name));
     unsigned.extend(candidates);
     // A signed file stands above an unsigned one of the same name.
@@ -224,7 +276,10 @@ fn merge(sources: Sources, selector: &Selector, candidates: Vec<Source>) -> Load
     let setting = vouched.setting(&["policy", "unsigned_local"]);
     if let Some(setting) = setting.filter(|setting| setting.value.as_text() == Some("refuse")) {
         for file in unsigned.drain(..) {
-            let message = format!("the file is not signed, and {} refuses unsigned local policy", setting.origin);
+            let message = format!(
+                "the file is not signed, and {} refuses unsigned local policy",
+                setting.origin
+            );
             problems.push(
                 Problem::error(place(&file.file), message)
                     .with_hint("sign it away from this host: hardpan policy sign --key KEY.pem …"),
@@ -234,7 +289,12 @@ fn merge(sources: Sources, selector: &Selector, candidates: Vec<Source>) -> Load
     let local: Vec<Source> = signed.into_iter().chain(unsigned).collect();
     let (resolved, more) = policy::load(selector, &vendor, &local);
     problems.extend(more);
-    Loaded { resolved, problems, signed: proofs, origin }
+    Loaded {
+        resolved,
+        problems,
+        signed: proofs,
+        origin,
+    }
 }
 
 /// Remembers the serials of signed files once their policy is in use, so that older ones are refused from then on.
@@ -264,34 +324,47 @@ impl PolicyFile {
     fn into_source(self, problems: &mut Vec<Problem>) -> Source {
         let text = if self.is_masked {
             None
+        } else if let Ok(text) = String::from_utf8(self.bytes) {
+            Some(text)
         } else {
-            match String::from_utf8(self.bytes) {
-                Ok(text) => Some(text),
-                Err(_) => {
-                    problems.push(Problem::error(place(&self.file), "the file is not UTF-8 text"));
-                    Some(String::new())
-                }
-            }
+            problems.push(Problem::error(place(&self.file), "the file is not UTF-8 text"));
+            Some(String::new())
         };
-        Source { file: self.file, name: self.name, text }
+        Source {
+            file: self.file,
+            name: self.name,
+            text,
+        }
     }
 }
 
 /// Files of a directory and of the directories in it. A directory that is not there is empty.
-fn read_directory(root: &Root, directory: &str, below: &str, take: &mut dyn FnMut(PolicyFile)) -> Result<(), LoadError> {
-    let within = if below.is_empty() { directory.to_owned() } else { format!("{directory}/{below}") };
+fn read_directory(
+    root: &Root,
+    directory: &str,
+    below: &str,
+    take: &mut dyn FnMut(PolicyFile),
+) -> Result<(), LoadError> {
+    let within = if below.is_empty() {
+        directory.to_owned()
+    } else {
+        format!("{directory}/{below}")
+    };
     let path = root.resolve(&within)?;
     let entries = match fs::read_dir(&path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(LoadError::Read { path, source }),
     };
-    let mut names: Vec<String> =
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).take(MAX_ENTRIES).collect();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .take(MAX_ENTRIES)
+        .collect();
     names.sort();
     for name in names {
         let file = format!("{within}/{name}");
-        let is_policy = name.ends_with(".toml") || name.ends_with(&format!(".{ENVELOPE_EXTENSION}"));
+        let is_policy =
+            name.strip_suffix(".toml").is_some() || name.ends_with(&format!(".{ENVELOPE_EXTENSION}"));
         let real = root.resolve(&file)?;
         if !is_policy {
             // Layers are one directory deep.
@@ -300,12 +373,25 @@ fn read_directory(root: &Root, directory: &str, below: &str, take: &mut dyn FnMu
             }
             continue;
         }
-        let relative = if below.is_empty() { name } else { format!("{below}/{name}") };
+        let relative = if below.is_empty() {
+            name
+        } else {
+            format!("{below}/{name}")
+        };
         let link = fs::read_link(root.resolve_parent(&file)?).ok();
         let is_masked = link.as_deref() == Some(Path::new("/dev/null"));
-        let (bytes, is_writable_by_others) =
-            if is_masked { (Vec::new(), false) } else { read_file(&real).map_err(|source| LoadError::Read { path: real, source })? };
-        take(PolicyFile { file, name: relative, bytes, is_masked, is_writable_by_others });
+        let (bytes, is_writable_by_others) = if is_masked {
+            (Vec::new(), false)
+        } else {
+            read_file(&real).map_err(|source| LoadError::Read { path: real, source })?
+        };
+        take(PolicyFile {
+            file,
+            name: relative,
+            bytes,
+            is_masked,
+            is_writable_by_others,
+        });
     }
     Ok(())
 }

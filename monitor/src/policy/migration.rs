@@ -3,7 +3,8 @@
 use crate::harden::Root;
 use hardpan_core::platform::Release;
 use hardpan_core::platform::migration::{
-    HostIdentity, IDENTITY_VERSION, InstalledPackage, Rebaseline, TRACES, Traces, parse_repositories, rebaseline,
+    HostIdentity, IDENTITY_VERSION, InstalledPackage, Rebaseline, TRACES, Traces, parse_repositories,
+    rebaseline,
 };
 use hardpan_core::policy::harden::Host as _;
 use std::io;
@@ -47,7 +48,7 @@ pub fn gather_traces(root: &Root, packages: Vec<InstalledPackage>) -> Traces {
     let repositories = root
         .list("/etc/yum.repos.d")
         .iter()
-        .filter(|name| name.ends_with(".repo"))
+        .filter(|name| name.strip_suffix(".repo").is_some())
         .flat_map(|name| {
             let file = format!("/etc/yum.repos.d/{name}");
             let text = root.read(&file).unwrap_or_default();
@@ -56,7 +57,12 @@ pub fn gather_traces(root: &Root, packages: Vec<InstalledPackage>) -> Traces {
         .collect();
     Traces {
         os_release: os_release(root),
-        paths: TRACES.iter().map(|(path, _)| *path).filter(|path| exists(path)).map(str::to_owned).collect(),
+        paths: TRACES
+            .iter()
+            .map(|(path, _)| *path)
+            .filter(|path| exists(path))
+            .map(str::to_owned)
+            .collect(),
         migration_results: root.read("/etc/migration-results"),
         selinux_config: root.read("/etc/selinux/config"),
         boot_entries: root.list("/boot/loader/entries"),
@@ -69,7 +75,9 @@ pub fn gather_traces(root: &Root, packages: Vec<InstalledPackage>) -> Traces {
 }
 
 fn os_release(root: &Root) -> String {
-    root.read("/etc/os-release").or_else(|| root.read("/usr/lib/os-release")).unwrap_or_default()
+    root.read("/etc/os-release")
+        .or_else(|| root.read("/usr/lib/os-release"))
+        .unwrap_or_default()
 }
 
 /// What the host is now. `kernel` is `uname -r`.
@@ -91,14 +99,19 @@ pub fn identity(root: &Root, kernel: &str) -> HostIdentity {
 /// finds an identity it cannot read, has nothing to compare with and answers `None`.
 pub fn note_host(root: &Root, kernel: &str) -> Result<Option<Rebaseline>, IdentityFileError> {
     let now = identity(root, kernel);
-    let before = root.read(IDENTITY).and_then(|text| HostIdentity::parse(&text).ok());
+    let before = root
+        .read(IDENTITY)
+        .and_then(|text| HostIdentity::parse(&text).ok());
     if before.as_ref() == Some(&now) {
         return Ok(None);
     }
     let path = root.resolve(IDENTITY)?;
     let text = serde_json::to_string_pretty(&now).map_err(IdentityFileError::Encode)?;
     if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|source| IdentityFileError::Write { path: path.clone(), source })?;
+        std::fs::create_dir_all(parent).map_err(|source| IdentityFileError::Write {
+            path: path.clone(),
+            source,
+        })?;
     }
     crate::trust::atomic::write(&path, text.as_bytes(), 0o644)
         .map_err(|source| IdentityFileError::Write { path, source })?;

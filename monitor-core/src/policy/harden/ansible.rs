@@ -11,8 +11,11 @@ pub fn playbook(plan: &Plan, title: &str) -> String {
         "---\n# Made by `hardpan harden plan --format ansible`.\n- name: {}\n  hosts: all\n  become: true\n  tasks:\n",
         scalar(&format!("Hardpan hardening, {title}"))
     );
-    let changes: Vec<&Entry> =
-        plan.entries.iter().filter(|entry| matches!(entry.state, State::Differs { .. })).collect();
+    let changes: Vec<&Entry> = plan
+        .entries
+        .iter()
+        .filter(|entry| matches!(entry.state, State::Differs { .. }))
+        .collect();
     if changes.is_empty() {
         out.push_str("    []\n");
     }
@@ -26,15 +29,15 @@ fn tasks(out: &mut String, entry: &Entry) {
     let item = &entry.item;
     let mut comment = String::new();
     if let Some(breaks) = &item.breaks {
-        let _ = write!(comment, "    # may break: {}\n", plain(breaks));
+        let _infallible = write!(comment, "    # may break: {}\n", plain(breaks));
     }
     if !item.controls.is_empty() {
-        let _ = write!(comment, "    # satisfies: {}\n", plain(&item.controls.join(", ")));
+        let _infallible = write!(comment, "    # satisfies: {}\n", plain(&item.controls.join(", ")));
     }
     let name = |more: &str| scalar(&format!("{}{more}: {}", item.id, item.reason));
     match &item.want {
         Want::Sysctl { name: key, value } => {
-            let _ = write!(
+            let _infallible = write!(
                 out,
                 "{comment}    - name: {}\n      ansible.posix.sysctl:\n        name: {}\n        value: {}\n        sysctl_file: {SYSCTL_FILE}\n        state: present\n        reload: true\n",
                 name(""),
@@ -43,24 +46,34 @@ fn tasks(out: &mut String, entry: &Entry) {
             );
         }
         Want::ModuleDenied { name: module } => {
-            for line in [format!("install {module} /bin/false"), format!("blacklist {module}")] {
+            for line in [
+                format!("install {module} /bin/false"),
+                format!("blacklist {module}"),
+            ] {
                 let verb = line.split(' ').next().unwrap_or_default().to_owned();
                 line_in_file(out, &comment, &name(&format!(" {verb}")), MODPROBE_FILE, &line);
             }
         }
-        Want::BootArgument { name: argument, value } => {
+        Want::BootArgument {
+            name: argument,
+            value,
+        } => {
             let word = match value.as_deref() {
                 Some("") | None => argument.clone(),
                 Some(value) => format!("{argument}={value}"),
             };
-            let option = if value.is_some() { "--args" } else { "--remove-args" };
+            let option = if value.is_some() {
+                "--args"
+            } else {
+                "--remove-args"
+            };
             let test = if value.is_some() { "not in" } else { "in" };
-            let _ = write!(
+            let _infallible = write!(
                 out,
                 "{comment}    - name: {}\n      ansible.builtin.command:\n        cmd: grubby --info=ALL\n      register: hardpan_boot\n      changed_when: false\n",
                 name(" (look)")
             );
-            let _ = write!(
+            let _infallible = write!(
                 out,
                 "    - name: {}\n      ansible.builtin.command:\n        argv: [grubby, --update-kernel=ALL, {}]\n      when: {}\n      changed_when: true\n",
                 name(""),
@@ -69,7 +82,7 @@ fn tasks(out: &mut String, entry: &Entry) {
             );
         }
         Want::ServiceMasked { unit } => {
-            let _ = write!(
+            let _infallible = write!(
                 out,
                 "{comment}    - name: {}\n      ansible.builtin.systemd_service:\n        name: {}\n        masked: true\n        state: stopped\n",
                 name(""),
@@ -77,8 +90,12 @@ fn tasks(out: &mut String, entry: &Entry) {
             );
         }
         Want::SetIdReduced { path, wheel } => {
-            let (mode, group) = if *wheel { ("4710", "wheel") } else { ("0700", "root") };
-            let _ = write!(
+            let (mode, group) = if *wheel {
+                ("4710", "wheel")
+            } else {
+                ("0700", "root")
+            };
+            let _infallible = write!(
                 out,
                 "{comment}    - name: {}\n      ansible.builtin.file:\n        path: {}\n        mode: \"{mode}\"\n        owner: root\n        group: {group}\n",
                 name(""),
@@ -90,7 +107,7 @@ fn tasks(out: &mut String, entry: &Entry) {
                 if let Edit::Line { path, line } = edit
                     && let (Locator::Mount { target }, Some(after)) = (&line.locator, &line.after)
                 {
-                    let _ = write!(
+                    let _infallible = write!(
                         out,
                         "{comment}    - name: {}\n      ansible.builtin.lineinfile:\n        path: {}\n        regexp: {}\n        line: {}\n",
                         name(""),
@@ -105,7 +122,7 @@ fn tasks(out: &mut String, entry: &Entry) {
             line_in_file(out, &comment, &name(""), SSHD_FILE, &format!("{keyword} {value}"));
         }
         Want::CryptoPolicy { policy } => {
-            let _ = write!(
+            let _infallible = write!(
                 out,
                 "{comment}    - name: {}\n      ansible.builtin.command:\n        cmd: update-crypto-policies --show\n      register: hardpan_crypto\n      changed_when: false\n    - name: {}\n      ansible.builtin.command:\n        argv: [update-crypto-policies, --set, {}]\n      when: {}\n      changed_when: true\n",
                 name(" (look)"),
@@ -118,7 +135,7 @@ fn tasks(out: &mut String, entry: &Entry) {
 }
 
 fn line_in_file(out: &mut String, comment: &str, name: &str, path: &str, line: &str) {
-    let _ = write!(
+    let _infallible = write!(
         out,
         "{comment}    - name: {name}\n      ansible.builtin.lineinfile:\n        path: {path}\n        line: {}\n        create: true\n        mode: \"0644\"\n",
         scalar(line)

@@ -22,7 +22,7 @@ pub fn drop_ins(host: &dyn Host, name: &str) -> Vec<String> {
     for prefix in PREFIXES {
         let directory = format!("{prefix}/{name}");
         for base in host.list(&directory) {
-            if base.ends_with(".conf") && !files.iter().any(|(other, _)| *other == base) {
+            if base.strip_suffix(".conf").is_some() && !files.iter().any(|(other, _)| *other == base) {
                 let path = format!("{directory}/{base}");
                 files.push((base, path));
             }
@@ -40,7 +40,11 @@ pub fn sysctl(host: &dyn Host, key: &str) -> Option<Found> {
             if let Some((name, value)) = sysctl_line(line)
                 && name == key
             {
-                found = Some(Found { file: file.clone(), line: n + 1, value });
+                found = Some(Found {
+                    file: file.clone(),
+                    line: n + 1,
+                    value,
+                });
             }
         }
     }
@@ -79,7 +83,13 @@ pub fn module(host: &dyn Host, name: &str) -> ModuleRule {
     for file in drop_ins(host, "modprobe.d") {
         for (n, line) in host.read(&file).unwrap_or_default().lines().enumerate() {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let found = |value: &str| Some(Found { file: file.clone(), line: n + 1, value: value.to_owned() });
+            let found = |value: &str| {
+                Some(Found {
+                    file: file.clone(),
+                    line: n + 1,
+                    value: value.to_owned(),
+                })
+            };
             match words.as_slice() {
                 ["install", module, command, ..] if same(module) && is_nothing(command) => {
                     rule.install = found(command);
@@ -113,13 +123,19 @@ fn sshd_in(host: &dyn Host, file: &str, keyword: &str, depth: usize) -> Option<F
             return None;
         }
         if name.eq_ignore_ascii_case("Include") {
-            let found = included(host, value).into_iter().find_map(|file| sshd_in(host, &file, keyword, depth + 1));
+            let found = included(host, value)
+                .into_iter()
+                .find_map(|file| sshd_in(host, &file, keyword, depth + 1));
             if found.is_some() {
                 return found;
             }
         }
         if name.eq_ignore_ascii_case(keyword) {
-            return Some(Found { file: file.to_owned(), line: n + 1, value: value.to_owned() });
+            return Some(Found {
+                file: file.to_owned(),
+                line: n + 1,
+                value: value.to_owned(),
+            });
         }
     }
     None
@@ -136,7 +152,11 @@ fn sshd_line(line: &str) -> (&str, &str) {
 
 /// `/etc/ssh/sshd_config.d/*.conf`, sorted; other patterns than a directory's `*SUFFIX` name one file.
 fn included(host: &dyn Host, pattern: &str) -> Vec<String> {
-    let pattern = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
+    let pattern = if pattern.starts_with('/') {
+        pattern.to_owned()
+    } else {
+        format!("/etc/ssh/{pattern}")
+    };
     match pattern.rsplit_once("/*") {
         Some((directory, suffix)) => host
             .list(directory)
@@ -150,16 +170,21 @@ fn included(host: &dyn Host, pattern: &str) -> Vec<String> {
 
 /// Whether sshd_config reads sshd_config.d (EL 9 and 10 do, EL 8 does not).
 pub fn sshd_has_drop_ins(host: &dyn Host) -> bool {
-    host.read("/etc/ssh/sshd_config").unwrap_or_default().lines().any(|line| {
-        let (name, value) = sshd_line(line);
-        name.eq_ignore_ascii_case("Include") && value.contains("sshd_config.d/")
-    })
+    host.read("/etc/ssh/sshd_config")
+        .unwrap_or_default()
+        .lines()
+        .any(|line| {
+            let (name, value) = sshd_line(line);
+            name.eq_ignore_ascii_case("Include") && value.contains("sshd_config.d/")
+        })
 }
 
 /// The group id of a name in /etc/group.
 pub fn group_id(host: &dyn Host, name: &str) -> Option<u32> {
     host.read("/etc/group")?.lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+        (fields.next() == Some(name))
+            .then(|| fields.nth(1)?.parse().ok())
+            .flatten()
     })
 }

@@ -117,7 +117,8 @@ pub const HEADER: &str = "# Written by `hardpan harden apply`; taken back by `ha
 /// Makes an edit in a file's text. `None` for a file that is not there. The error says what stands in the way.
 pub fn apply(path: &str, text: Option<&str>, edit: &LineEdit) -> Result<String, String> {
     let created = text.is_none();
-    let text = text.unwrap_or(if comments_allowed(path) { HEADER } else { "" });
+    let empty = if comments_allowed(path) { HEADER } else { "" };
+    let text = text.unwrap_or(empty);
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     match (&edit.locator, &edit.before, &edit.after) {
         (Locator::Start, None, Some(after)) => {
@@ -132,8 +133,12 @@ pub fn apply(path: &str, text: Option<&str>, edit: &LineEdit) -> Result<String, 
             lines.push(format!("{after}\n"));
         }
         (_, Some(before), Some(after)) => {
-            let line = lines.iter_mut().find(|line| line.trim_end_matches('\n') == before);
-            let Some(line) = line else { return Err(format!("the line {before:?} is no longer there")) };
+            let line = lines
+                .iter_mut()
+                .find(|line| line.trim_end_matches('\n') == before);
+            let Some(line) = line else {
+                return Err(format!("the line {before:?} is no longer there"));
+            };
             let end = if line.ends_with('\n') { "\n" } else { "" };
             *line = format!("{after}{end}");
         }
@@ -156,10 +161,20 @@ pub enum Reverted {
 }
 
 /// Takes an edit back out of a file's present text.
-pub fn revert(path: &str, text: Option<&str>, edit: &LineEdit, created: bool, joined: bool) -> Result<Reverted, String> {
-    let Some(text) = text else { return Ok(Reverted::Gone) };
+pub fn revert(
+    path: &str,
+    text: Option<&str>,
+    edit: &LineEdit,
+    created: bool,
+    joined: bool,
+) -> Result<Reverted, String> {
+    let Some(text) = text else {
+        return Ok(Reverted::Gone);
+    };
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    let Some(after) = &edit.after else { return Err("the journal's edit wrote nothing".to_owned()) };
+    let Some(after) = &edit.after else {
+        return Err("the journal's edit wrote nothing".to_owned());
+    };
     let is_ours = |line: &String| line.trim_end_matches('\n') == after;
     // The same line may also be somebody else's: ours is the one at the end it was put to.
     let exact = match edit.locator {
@@ -174,10 +189,10 @@ pub fn revert(path: &str, text: Option<&str>, edit: &LineEdit, created: bool, jo
         None => {
             lines.remove(at);
             // The newline that joined our line to a file that ended without one.
-            if let (true, true, Some(last)) = (joined, was_last, lines.last_mut()) {
-                if last.ends_with('\n') {
-                    last.pop();
-                }
+            if let (true, true, Some(last)) = (joined, was_last, lines.last_mut())
+                && last.ends_with('\n')
+            {
+                last.pop();
             }
         }
         Some(before) => {
@@ -197,7 +212,9 @@ pub fn revert(path: &str, text: Option<&str>, edit: &LineEdit, created: bool, jo
 /// The line was changed by somebody: take our words out of it, leave theirs.
 fn revert_words(path: &str, mut lines: Vec<String>, edit: &LineEdit) -> Result<Reverted, String> {
     let found = lines.iter_mut().find(|line| matches(&edit.locator, line));
-    let Some(line) = found else { return Ok(Reverted::Gone) };
+    let Some(line) = found else {
+        return Ok(Reverted::Gone);
+    };
     if edit.added.is_empty() && edit.removed.is_empty() {
         return Ok(Reverted::Kept(line.trim_end().to_owned()));
     }
@@ -239,8 +256,14 @@ fn region(line: &str, locator: &Locator) -> std::ops::Range<usize> {
         Locator::Prefix { prefix } => {
             let start = line.find(prefix.as_str()).map_or(0, |at| at + prefix.len());
             // GRUB_CMDLINE_LINUX="…": the words stand within the quotes.
-            let quoted = content.get(start..).is_some_and(|rest| rest.starts_with('"') && rest.len() > 1 && rest.ends_with('"'));
-            if quoted { start + 1..content.len() - 1 } else { start..content.len() }
+            let quoted = content
+                .get(start..)
+                .is_some_and(|rest| rest.starts_with('"') && rest.len() > 1 && rest.ends_with('"'));
+            if quoted {
+                start + 1..content.len() - 1
+            } else {
+                start..content.len()
+            }
         }
         Locator::Mount { .. } => {
             let mut at = 0;
@@ -262,7 +285,11 @@ fn region(line: &str, locator: &Locator) -> std::ops::Range<usize> {
 
 /// The words of a line.
 pub fn words<'l>(line: &'l str, separator: char, locator: &Locator) -> impl Iterator<Item = &'l str> {
-    line.get(region(line, locator)).unwrap_or_default().split(separator).map(str::trim).filter(|word| !word.is_empty())
+    line.get(region(line, locator))
+        .unwrap_or_default()
+        .split(separator)
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
 }
 
 /// The line with one more word at the end of its words.
@@ -270,7 +297,11 @@ pub fn with_word(line: &str, word: &str, separator: char, locator: &Locator) -> 
     let region = region(line, locator);
     let (before, rest) = line.split_at_checked(region.end).unwrap_or((line, ""));
     let old = line.get(region).unwrap_or_default();
-    let gap = if old.trim().is_empty() || old.ends_with(separator) { String::new() } else { separator.to_string() };
+    let gap = if old.trim().is_empty() || old.ends_with(separator) {
+        String::new()
+    } else {
+        separator.to_string()
+    };
     format!("{before}{gap}{word}{rest}")
 }
 
@@ -279,8 +310,15 @@ pub fn without_word(line: &str, word: &str, separator: char, locator: &Locator) 
     let region = region(line, locator);
     let old = line.get(region.clone()).unwrap_or_default();
     let kept: Vec<&str> = old.split(separator).collect();
-    let Some(at) = kept.iter().position(|other| other.trim() == word) else { return line.to_owned() };
-    let kept: Vec<&str> = kept.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, word)| *word).collect();
+    let Some(at) = kept.iter().position(|other| other.trim() == word) else {
+        return line.to_owned();
+    };
+    let kept: Vec<&str> = kept
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| *n != at)
+        .map(|(_, word)| *word)
+        .collect();
     let new = kept.join(&separator.to_string());
     let start = line.get(..region.start).unwrap_or_default();
     let end = line.get(region.end..).unwrap_or_default();
@@ -299,7 +337,10 @@ fn finish(path: &str, text: String) -> Result<String, String> {
     }
     let content = text.trim_end_matches('#');
     if content.len() > GRUBENV_BYTES {
-        return Err(format!("GRUB's environment block has {GRUBENV_BYTES} bytes; {} would be needed", content.len()));
+        return Err(format!(
+            "GRUB's environment block has {GRUBENV_BYTES} bytes; {} would be needed",
+            content.len()
+        ));
     }
     Ok(format!("{content}{}", "#".repeat(GRUBENV_BYTES - content.len())))
 }
@@ -320,7 +361,9 @@ mod tests {
     }
 
     fn options(before: &str, word: &str) -> LineEdit {
-        let locator = Locator::Prefix { prefix: "options ".to_owned() };
+        let locator = Locator::Prefix {
+            prefix: "options ".to_owned(),
+        };
         let after = with_word(before, word, ' ', &locator);
         LineEdit {
             locator,
@@ -344,19 +387,39 @@ mod tests {
         }
         let edit = end("b = 2");
         let created = apply("/etc/x.conf", None, &edit).expect("applied");
-        assert_eq!(revert("/etc/x.conf", Some(&created), &edit, true, false), Ok(Reverted::Remove));
+        assert_eq!(
+            revert("/etc/x.conf", Some(&created), &edit, true, false),
+            Ok(Reverted::Remove)
+        );
     }
 
     #[test]
     fn later_edits_of_others_stay() {
         let edit = end("b = 2");
         let theirs = "a = 1\nb = 2\nc = 3\n";
-        assert_eq!(revert("/f", Some(theirs), &edit, false, false), Ok(Reverted::Text("a = 1\nc = 3\n".to_owned())));
+        assert_eq!(
+            revert("/f", Some(theirs), &edit, false, false),
+            Ok(Reverted::Text("a = 1\nc = 3\n".to_owned()))
+        );
         let own = format!("{HEADER}b = 2\n# theirs\n");
-        assert_eq!(revert("/f", Some(&own), &edit, true, false), Ok(Reverted::Text(format!("{HEADER}# theirs\n"))));
-        let prefixed = LineEdit { locator: Locator::Prefix { prefix: "b =".to_owned() }, ..end("b = 2") };
-        assert_eq!(revert("/f", Some("a\nb = 7\n"), &prefixed, false, false), Ok(Reverted::Kept("b = 7".to_owned())));
-        assert_eq!(revert("/f", Some("a\n"), &prefixed, false, false), Ok(Reverted::Gone));
+        assert_eq!(
+            revert("/f", Some(&own), &edit, true, false),
+            Ok(Reverted::Text(format!("{HEADER}# theirs\n")))
+        );
+        let prefixed = LineEdit {
+            locator: Locator::Prefix {
+                prefix: "b =".to_owned(),
+            },
+            ..end("b = 2")
+        };
+        assert_eq!(
+            revert("/f", Some("a\nb = 7\n"), &prefixed, false, false),
+            Ok(Reverted::Kept("b = 7".to_owned()))
+        );
+        assert_eq!(
+            revert("/f", Some("a\n"), &prefixed, false, false),
+            Ok(Reverted::Gone)
+        );
         assert_eq!(revert("/f", None, &prefixed, false, false), Ok(Reverted::Gone));
     }
 
@@ -370,27 +433,56 @@ mod tests {
         let two = apply("/e", Some(&one), &second).expect("applied");
         assert!(two.contains("$tuned_params init_on_alloc=1 slab_nomerge\n"));
         // Undone in reverse order: the bytes of before.
-        let Ok(Reverted::Text(back)) = revert("/e", Some(&two), &second, false, false) else { panic!("text") };
-        assert_eq!(revert("/e", Some(&back), &first, false, false), Ok(Reverted::Text(text)));
+        let Ok(Reverted::Text(back)) = revert("/e", Some(&two), &second, false, false) else {
+            panic!("text")
+        };
+        assert_eq!(
+            revert("/e", Some(&back), &first, false, false),
+            Ok(Reverted::Text(text))
+        );
         // Somebody added a word in between: only ours goes.
         let theirs = two.replace("quiet", "quiet console=ttyS0");
-        let Ok(Reverted::Text(back)) = revert("/e", Some(&theirs), &second, false, false) else { panic!("text") };
-        assert!(back.contains("console=ttyS0 $tuned_params init_on_alloc=1\n"), "{back}");
+        let Ok(Reverted::Text(back)) = revert("/e", Some(&theirs), &second, false, false) else {
+            panic!("text")
+        };
+        assert!(
+            back.contains("console=ttyS0 $tuned_params init_on_alloc=1\n"),
+            "{back}"
+        );
         // Somebody gave our argument another value: theirs stays.
         let theirs = two.replace("init_on_alloc=1", "init_on_alloc=0");
-        assert!(matches!(revert("/e", Some(&theirs), &first, false, false), Ok(Reverted::Kept(_))));
+        assert!(matches!(
+            revert("/e", Some(&theirs), &first, false, false),
+            Ok(Reverted::Kept(_))
+        ));
     }
 
     #[test]
     fn fstab_options_and_quoted_arguments() {
-        let mount = Locator::Mount { target: "/tmp".to_owned() };
+        let mount = Locator::Mount {
+            target: "/tmp".to_owned(),
+        };
         let line = "tmpfs\t/tmp  tmpfs   size=1G,mode=1777\t0 0\n";
         assert!(matches(&mount, line));
-        assert_eq!(with_word(line, "nodev", ',', &mount), "tmpfs\t/tmp  tmpfs   size=1G,mode=1777,nodev\t0 0\n");
-        assert_eq!(without_word(line, "size=1G", ',', &mount), "tmpfs\t/tmp  tmpfs   mode=1777\t0 0\n");
-        let grub = Locator::Prefix { prefix: "GRUB_CMDLINE_LINUX=".to_owned() };
-        assert_eq!(with_word("GRUB_CMDLINE_LINUX=\"a b\"", "c=1", ' ', &grub), "GRUB_CMDLINE_LINUX=\"a b c=1\"");
-        assert_eq!(with_word("GRUB_CMDLINE_LINUX=\"\"", "c=1", ' ', &grub), "GRUB_CMDLINE_LINUX=\"c=1\"");
+        assert_eq!(
+            with_word(line, "nodev", ',', &mount),
+            "tmpfs\t/tmp  tmpfs   size=1G,mode=1777,nodev\t0 0\n"
+        );
+        assert_eq!(
+            without_word(line, "size=1G", ',', &mount),
+            "tmpfs\t/tmp  tmpfs   mode=1777\t0 0\n"
+        );
+        let grub = Locator::Prefix {
+            prefix: "GRUB_CMDLINE_LINUX=".to_owned(),
+        };
+        assert_eq!(
+            with_word("GRUB_CMDLINE_LINUX=\"a b\"", "c=1", ' ', &grub),
+            "GRUB_CMDLINE_LINUX=\"a b c=1\""
+        );
+        assert_eq!(
+            with_word("GRUB_CMDLINE_LINUX=\"\"", "c=1", ' ', &grub),
+            "GRUB_CMDLINE_LINUX=\"c=1\""
+        );
         assert!(words("GRUB_CMDLINE_LINUX=\"a b\"", ' ', &grub).eq(["a", "b"]));
     }
 
@@ -398,13 +490,25 @@ mod tests {
     fn the_grub_environment_keeps_its_size() {
         let content = "# GRUB Environment Block\nkernelopts=root=/dev/x ro\n";
         let block = format!("{content}{}", "#".repeat(1024 - content.len()));
-        let locator = Locator::Prefix { prefix: "kernelopts=".to_owned() };
+        let locator = Locator::Prefix {
+            prefix: "kernelopts=".to_owned(),
+        };
         let before = "kernelopts=root=/dev/x ro".to_owned();
         let after = with_word(&before, "audit=1", ' ', &locator);
-        let edit = LineEdit { locator, before: Some(before), after: Some(after), added: vec!["audit=1".to_owned()], removed: vec![], separator: ' ' };
+        let edit = LineEdit {
+            locator,
+            before: Some(before),
+            after: Some(after),
+            added: vec!["audit=1".to_owned()],
+            removed: vec![],
+            separator: ' ',
+        };
         let new = apply("/boot/grub2/grubenv", Some(&block), &edit).expect("applied");
         assert_eq!(new.len(), 1024);
         assert!(new.contains("ro audit=1\n"));
-        assert_eq!(revert("/boot/grub2/grubenv", Some(&new), &edit, false, false), Ok(Reverted::Text(block)));
+        assert_eq!(
+            revert("/boot/grub2/grubenv", Some(&new), &edit, false, false),
+            Ok(Reverted::Text(block))
+        );
     }
 }

@@ -93,9 +93,19 @@ pub struct Item {
 pub fn items(resolved: &Resolved) -> Vec<Item> {
     let mut items = Vec::new();
     for name in resolved.entries("sysctl") {
-        let entry = Fields { resolved, section: "sysctl", name };
+        let entry = Fields {
+            resolved,
+            section: "sysctl",
+            name,
+        };
         if let Some((value, origin)) = entry.main("value") {
-            let mut item = entry.item(Want::Sysctl { name: name.to_owned(), value: value.to_plain() }, origin);
+            let mut item = entry.item(
+                Want::Sysctl {
+                    name: name.to_owned(),
+                    value: value.to_plain(),
+                },
+                origin,
+            );
             item.one_way = entry.flag("one_way") == Some(true);
             if let Some(place) = entry.denied("exists") {
                 item.not_applicable = Some(format!("kernels of this release do not have it ({place})"));
@@ -104,9 +114,18 @@ pub fn items(resolved: &Resolved) -> Vec<Item> {
         }
     }
     for name in resolved.entries("module") {
-        let entry = Fields { resolved, section: "module", name };
+        let entry = Fields {
+            resolved,
+            section: "module",
+            name,
+        };
         if let Some((Value::Bool(true), origin)) = entry.main("deny") {
-            let mut item = entry.item(Want::ModuleDenied { name: name.to_owned() }, origin);
+            let mut item = entry.item(
+                Want::ModuleDenied {
+                    name: name.to_owned(),
+                },
+                origin,
+            );
             if let Some(place) = entry.denied("built") {
                 item.not_applicable = Some(format!("this release's kernel does not build it ({place})"));
             }
@@ -114,15 +133,27 @@ pub fn items(resolved: &Resolved) -> Vec<Item> {
         }
     }
     for name in resolved.entries("boot") {
-        let entry = Fields { resolved, section: "boot", name };
-        let absent = entry.main("absent").filter(|(value, _)| value.as_bool() == Some(true));
+        let entry = Fields {
+            resolved,
+            section: "boot",
+            name,
+        };
+        let absent = entry
+            .main("absent")
+            .filter(|(value, _)| value.as_bool() == Some(true));
         let want = match (entry.main("value"), absent) {
             (Some((value, origin)), _) => Some((Some(value.to_plain()), origin)),
             (None, Some((_, origin))) => Some((None, origin)),
             (None, None) => None,
         };
         if let Some((value, origin)) = want {
-            let mut item = entry.item(Want::BootArgument { name: name.to_owned(), value }, origin);
+            let mut item = entry.item(
+                Want::BootArgument {
+                    name: name.to_owned(),
+                    value,
+                },
+                origin,
+            );
             item.needs_reboot = true;
             if let Some(place) = entry.denied("exists") {
                 item.not_applicable = Some(format!("this kernel or processor does not know it ({place})"));
@@ -131,33 +162,70 @@ pub fn items(resolved: &Resolved) -> Vec<Item> {
         }
     }
     for name in resolved.entries("service") {
-        let entry = Fields { resolved, section: "service", name };
-        if let Some((_, origin)) = entry.main("state").filter(|(state, _)| state.as_text() == Some("masked")) {
-            items.push(entry.item(Want::ServiceMasked { unit: name.to_owned() }, origin));
+        let entry = Fields {
+            resolved,
+            section: "service",
+            name,
+        };
+        if let Some((_, origin)) = entry
+            .main("state")
+            .filter(|(state, _)| state.as_text() == Some("masked"))
+        {
+            items.push(entry.item(
+                Want::ServiceMasked {
+                    unit: name.to_owned(),
+                },
+                origin,
+            ));
         }
     }
     for name in resolved.entries("suid") {
-        let entry = Fields { resolved, section: "suid", name };
-        if let Some((access, origin)) = entry.main("access") {
-            if access.as_text() != Some("public") {
-                let wheel = access.as_text() == Some("wheelonly");
-                items.push(entry.item(Want::SetIdReduced { path: name.to_owned(), wheel }, origin));
-            }
+        let entry = Fields {
+            resolved,
+            section: "suid",
+            name,
+        };
+        if let Some((access, origin)) = entry
+            .main("access")
+            .filter(|(access, _)| access.as_text() != Some("public"))
+        {
+            let wheel = access.as_text() == Some("wheelonly");
+            items.push(entry.item(
+                Want::SetIdReduced {
+                    path: name.to_owned(),
+                    wheel,
+                },
+                origin,
+            ));
         }
     }
     for name in resolved.entries("mount") {
-        let entry = Fields { resolved, section: "mount", name };
+        let entry = Fields {
+            resolved,
+            section: "mount",
+            name,
+        };
         if let Some((options, origin)) = entry.main("options") {
-            let want = Want::MountOptions { target: name.to_owned(), options: options.to_texts() };
+            let want = Want::MountOptions {
+                target: name.to_owned(),
+                options: options.to_texts(),
+            };
             let mut item = entry.item(want, origin);
             item.needs_reboot = true;
             items.push(item);
         }
     }
     for name in resolved.entries("sshd") {
-        let entry = Fields { resolved, section: "sshd", name };
+        let entry = Fields {
+            resolved,
+            section: "sshd",
+            name,
+        };
         if let Some((value, origin)) = entry.main("value") {
-            let want = Want::Sshd { keyword: name.to_owned(), value: value.to_plain() };
+            let want = Want::Sshd {
+                keyword: name.to_owned(),
+                value: value.to_plain(),
+            };
             let mut item = entry.item(want, origin);
             item.needs_confirmation = true;
             items.push(item);
@@ -174,13 +242,20 @@ fn crypto(resolved: &Resolved) -> Option<Item> {
     if policy.is_empty() {
         return None;
     }
-    let text = |field| resolved.setting(&["crypto", field]).map(|setting| setting.value.to_plain());
+    let text = |field| {
+        resolved
+            .setting(&["crypto", field])
+            .map(|setting| setting.value.to_plain())
+    };
     Some(Item {
         id: "crypto-policy".to_owned(),
         want: Want::CryptoPolicy { policy },
         reason: text("reason").unwrap_or_default(),
         breaks: text("breaks"),
-        controls: resolved.setting(&["crypto", "controls"]).map(|list| list.value.to_texts()).unwrap_or_default(),
+        controls: resolved
+            .setting(&["crypto", "controls"])
+            .map(|list| list.value.to_texts())
+            .unwrap_or_default(),
         one_way: false,
         needs_reboot: false,
         needs_confirmation: true,
@@ -212,7 +287,9 @@ impl<'p> Fields<'p> {
 
     /// Where a flag is set to false.
     fn denied(&self, field: &str) -> Option<&'p Origin> {
-        self.main(field).filter(|(value, _)| value.as_bool() == Some(false)).map(|(_, origin)| origin)
+        self.main(field)
+            .filter(|(value, _)| value.as_bool() == Some(false))
+            .map(|(_, origin)| origin)
     }
 
     fn item(&self, want: Want, origin: &Origin) -> Item {
@@ -222,7 +299,10 @@ impl<'p> Fields<'p> {
             want,
             reason: self.text("reason").unwrap_or_default(),
             breaks: self.text("breaks"),
-            controls: self.main("controls").map(|(list, _)| list.to_texts()).unwrap_or_default(),
+            controls: self
+                .main("controls")
+                .map(|(list, _)| list.to_texts())
+                .unwrap_or_default(),
             one_way: false,
             needs_reboot: false,
             needs_confirmation: false,

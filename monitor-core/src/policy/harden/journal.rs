@@ -61,7 +61,11 @@ pub struct Journal {
 /// Reads a journal. Total: what cannot be read is named.
 pub fn read(text: &str) -> Journal {
     let mut journal = Journal::default();
-    for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (n, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let Ok(line) = serde_json::from_str::<Line>(line) else {
             journal.unreadable.push(n + 1);
             continue;
@@ -103,7 +107,11 @@ mod tests {
             number,
             stage,
             item: "sysctl:kernel.kptr_restrict".to_owned(),
-            change: Edit::Runtime { name: "kernel.kptr_restrict".to_owned(), before: "0".to_owned(), after: "1".to_owned() },
+            change: Edit::Runtime {
+                name: "kernel.kptr_restrict".to_owned(),
+                before: "0".to_owned(),
+                after: "1".to_owned(),
+            },
             created: false,
             joined: false,
             directories: Vec::new(),
@@ -112,10 +120,15 @@ mod tests {
 
     #[test]
     fn what_is_in_place_survives_a_torn_line() {
-        let text: String = [line(0, Stage::Intended), line(0, Stage::Done), line(1, Stage::Intended), line(0, Stage::Undone)]
-            .iter()
-            .map(|line| write(line).expect("written"))
-            .collect();
+        let text: String = [
+            line(0, Stage::Intended),
+            line(0, Stage::Done),
+            line(1, Stage::Intended),
+            line(0, Stage::Undone),
+        ]
+        .iter()
+        .map(|line| write(line).expect("written"))
+        .collect();
         let torn = format!("{text}{{\"version\":1,\"tran");
         let journal = read(&torn);
         assert_eq!(journal.in_place.keys().collect::<Vec<_>>(), [&(3, 1)]);

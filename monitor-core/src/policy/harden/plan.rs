@@ -1,9 +1,9 @@
 //! Items against a host: what holds already, what does not apply, which edits are needed.
 
+use super::Host;
 use super::conf;
 use super::edit::{Edit, LineEdit, Locator, matches, with_word, without_word, words};
 use super::item::{Item, Want};
-use super::Host;
 use crate::policy::resolve::Resolved;
 use crate::policy::strength;
 use crate::policy::value::{KeyPath, Value};
@@ -70,18 +70,28 @@ pub struct Plan {
 impl Plan {
     /// How many items need edits.
     pub fn changes(&self) -> usize {
-        self.entries.iter().filter(|entry| matches!(entry.state, State::Differs { .. })).count()
+        self.entries
+            .iter()
+            .filter(|entry| matches!(entry.state, State::Differs { .. }))
+            .count()
     }
 }
 
 /// Plans all items.
 pub fn plan(host: &dyn Host, resolved: &Resolved, items: &[Item]) -> Plan {
-    Plan { entries: items.iter().map(|item| entry(host, resolved, item)).collect() }
+    Plan {
+        entries: items.iter().map(|item| entry(host, resolved, item)).collect(),
+    }
 }
 
 /// Plans one item.
 pub fn entry(host: &dyn Host, resolved: &Resolved, item: &Item) -> Entry {
-    let mut draft = Draft { host, resolved, edits: Vec::new(), notes: Vec::new() };
+    let mut draft = Draft {
+        host,
+        resolved,
+        edits: Vec::new(),
+        notes: Vec::new(),
+    };
     let state = match &item.not_applicable {
         Some(why) => State::NotApplicable { why: why.clone() },
         None => draft.state(&item.want),
@@ -89,7 +99,12 @@ pub fn entry(host: &dyn Host, resolved: &Resolved, item: &Item) -> Entry {
     if !matches!(state, State::Differs { .. }) {
         draft.edits.clear();
     }
-    Entry { item: item.clone(), state, edits: draft.edits, notes: draft.notes }
+    Entry {
+        item: item.clone(),
+        state,
+        edits: draft.edits,
+        notes: draft.notes,
+    }
 }
 
 struct Draft<'h> {
@@ -135,26 +150,47 @@ impl Draft<'_> {
         if found == wanted {
             return true;
         }
-        let value = |text: &str| text.parse().map_or_else(|_| Value::Text(text.to_owned()), Value::Integer);
+        let value = |text: &str| {
+            text.parse()
+                .map_or_else(|_| Value::Text(text.to_owned()), Value::Integer)
+        };
         let (wanted, found) = (value(wanted), value(&found));
         let stronger = strength::scalar_order(key, &found, &wanted) == Some(Ordering::Greater);
         stronger && self.resolved.accepts(key, &found)
     }
 
     fn line(&mut self, path: &str, line: LineEdit) {
-        self.edits.push(Edit::Line { path: path.to_owned(), line });
+        self.edits.push(Edit::Line {
+            path: path.to_owned(),
+            line,
+        });
     }
 
     /// A line of one of our own files: added, or replaced where an earlier policy wrote another value.
     fn own_line(&mut self, path: &str, prefix: &str, after: &str) {
-        let locator = Locator::Prefix { prefix: prefix.to_owned() };
+        let locator = Locator::Prefix {
+            prefix: prefix.to_owned(),
+        };
         let text = self.host.read(path).unwrap_or_default();
-        let before = text.lines().find(|line| matches(&locator, line)).map(str::to_owned);
+        let before = text
+            .lines()
+            .find(|line| matches(&locator, line))
+            .map(str::to_owned);
         if before.as_deref() == Some(after) {
             return;
         }
         let after = Some(after.to_owned());
-        self.line(path, LineEdit { locator, before, after, added: Vec::new(), removed: Vec::new(), separator: ' ' });
+        self.line(
+            path,
+            LineEdit {
+                locator,
+                before,
+                after,
+                added: Vec::new(),
+                removed: Vec::new(),
+                separator: ' ',
+            },
+        );
     }
 
     fn sysctl(&mut self, name: &str, value: &str) -> State {
@@ -169,8 +205,12 @@ impl Draft<'_> {
             None
         };
         let configured = conf::sysctl(self.host, name);
-        let configured_good = configured.as_ref().is_some_and(|found| self.good_enough(&key, value, &found.value));
-        let running_good = running.as_ref().is_none_or(|found| self.good_enough(&key, value, found));
+        let configured_good = configured
+            .as_ref()
+            .is_some_and(|found| self.good_enough(&key, value, &found.value));
+        let running_good = running
+            .as_ref()
+            .is_none_or(|found| self.good_enough(&key, value, found));
         let mut found = Vec::new();
         if let Some(running) = &running {
             found.push(format!("running {running}"));
@@ -193,7 +233,11 @@ impl Draft<'_> {
             self.own_line(SYSCTL_FILE, &format!("{name} ="), &format!("{name} = {value}"));
         }
         if let (false, Some(before)) = (running_good, running) {
-            self.edits.push(Edit::Runtime { name: name.to_owned(), before, after: value.to_owned() });
+            self.edits.push(Edit::Runtime {
+                name: name.to_owned(),
+                before,
+                after: value.to_owned(),
+            });
         }
         differs(found)
     }
@@ -201,21 +245,41 @@ impl Draft<'_> {
     fn module(&mut self, name: &str) -> State {
         let rule = conf::module(self.host, name);
         if rule.install.is_none() {
-            self.own_line(MODPROBE_FILE, &format!("install {name} "), &format!("install {name} /bin/false"));
+            self.own_line(
+                MODPROBE_FILE,
+                &format!("install {name} "),
+                &format!("install {name} /bin/false"),
+            );
         }
         if rule.blacklist.is_none() {
             // A prefix would also fit `blacklist usb-storage-x`; the line as a whole is looked for first.
-            self.own_line(MODPROBE_FILE, &format!("blacklist {name}"), &format!("blacklist {name}"));
+            self.own_line(
+                MODPROBE_FILE,
+                &format!("blacklist {name}"),
+                &format!("blacklist {name}"),
+            );
         }
         let loaded = self.host.read("/proc/modules").unwrap_or_default();
         let underscored = name.replace('-', "_");
-        if self.host.is_live() && loaded.lines().any(|line| line.split(' ').next() == Some(&underscored)) {
-            self.notes.push(format!("{name} is loaded now and stays so until the next boot or `rmmod {name}`"));
+        if self.host.is_live()
+            && loaded
+                .lines()
+                .any(|line| line.split(' ').next() == Some(&underscored))
+        {
+            self.notes.push(format!(
+                "{name} is loaded now and stays so until the next boot or `rmmod {name}`"
+            ));
         }
         match (rule.install, rule.blacklist) {
             (Some(install), Some(_)) => satisfied(format!("denied in {}:{}", install.file, install.line)),
-            (Some(install), None) => differs(format!("install line in {}:{}, no blacklist line", install.file, install.line)),
-            (None, Some(list)) => differs(format!("blacklist line in {}:{} only: modprobe {name} still works", list.file, list.line)),
+            (Some(install), None) => differs(format!(
+                "install line in {}:{}, no blacklist line",
+                install.file, install.line
+            )),
+            (None, Some(list)) => differs(format!(
+                "blacklist line in {}:{} only: modprobe {name} still works",
+                list.file, list.line
+            )),
             (None, None) => differs("not denied"),
         }
     }
@@ -234,7 +298,9 @@ impl Draft<'_> {
         for (path, prefix) in self.boot_files() {
             let locator = Locator::Prefix { prefix };
             let text = self.host.read(&path).unwrap_or_default();
-            let Some(line) = text.lines().find(|line| matches(&locator, line)) else { continue };
+            let Some(line) = text.lines().find(|line| matches(&locator, line)) else {
+                continue;
+            };
             // EL 8's entries say $kernelopts, which stands in grubenv.
             if words(line, ' ', &locator).any(|word| word == "$kernelopts") {
                 continue;
@@ -244,7 +310,9 @@ impl Draft<'_> {
                 .filter(|word| word.split('=').next() == Some(name))
                 .map(str::to_owned)
                 .collect();
-            let last = present.last().and_then(|word| word.split_once('=').map(|(_, value)| value.to_owned()));
+            let last = present
+                .last()
+                .and_then(|word| word.split_once('=').map(|(_, value)| value.to_owned()));
             let good = match (&word, value) {
                 (None, _) | (_, None) => present.is_empty(),
                 (Some(word), Some(value)) => {
@@ -280,7 +348,9 @@ impl Draft<'_> {
                 None => other.split('=').next() == Some(name),
             });
             if here != word.is_some() {
-                self.notes.push("the running kernel was booted otherwise: takes effect at the next boot".to_owned());
+                self.notes.push(
+                    "the running kernel was booted otherwise: takes effect at the next boot".to_owned(),
+                );
             }
         }
         match (places, wrong.is_empty()) {
@@ -296,7 +366,7 @@ impl Draft<'_> {
             .host
             .list("/boot/loader/entries")
             .into_iter()
-            .filter(|name| name.ends_with(".conf"))
+            .filter(|name| name.strip_suffix(".conf").is_some())
             .map(|name| (format!("/boot/loader/entries/{name}"), "options ".to_owned()))
             .collect();
         if files.is_empty() {
@@ -313,11 +383,17 @@ impl Draft<'_> {
         let Some(value) = value else {
             return not_applicable("image mode: remove the argument where the image sets it");
         };
-        let word = if value.is_empty() { name.to_owned() } else { format!("{name}={value}") };
+        let word = if value.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{name}={value}")
+        };
         let directory = "/usr/lib/bootc/kargs.d";
         let quoted = format!("\"{word}\"");
         let there = self.host.list(directory).into_iter().find(|file| {
-            self.host.read(&format!("{directory}/{file}")).is_some_and(|text| text.contains(&quoted))
+            self.host
+                .read(&format!("{directory}/{file}"))
+                .is_some_and(|text| text.contains(&quoted))
         });
         if let Some(file) = there {
             return satisfied(format!("in {directory}/{file}"));
@@ -336,14 +412,23 @@ impl Draft<'_> {
         if link.as_deref() == Some("/dev/null") {
             return satisfied("masked");
         }
-        let shipped = self.host.stat(&format!("/usr/lib/systemd/system/{unit}")).is_some();
+        let shipped = self
+            .host
+            .stat(&format!("/usr/lib/systemd/system/{unit}"))
+            .is_some();
         if link.is_none() && self.host.stat(&own).is_some() {
-            return blocked(format!("{own} is a unit file of this host's own: remove or rename it first"));
+            return blocked(format!(
+                "{own} is a unit file of this host's own: remove or rename it first"
+            ));
         }
         if !shipped && link.is_none() {
             return not_applicable("not installed");
         }
-        self.edits.push(Edit::Link { path: own, before: link, after: "/dev/null".to_owned() });
+        self.edits.push(Edit::Link {
+            path: own,
+            before: link,
+            after: "/dev/null".to_owned(),
+        });
         if self.host.is_live() {
             self.notes.push(format!("if it runs now: systemctl stop {unit}"));
         }
@@ -372,20 +457,31 @@ impl Draft<'_> {
             (0o700, stat.uid, stat.gid)
         };
         let before = (stat.mode, stat.uid, stat.gid);
-        self.edits.push(Edit::Mode { path: path.to_owned(), before, after });
-        self.notes.push("an update of the package sets its own mode again; the daemon reports that as drift".to_owned());
+        self.edits.push(Edit::Mode {
+            path: path.to_owned(),
+            before,
+            after,
+        });
+        self.notes.push(
+            "an update of the package sets its own mode again; the daemon reports that as drift".to_owned(),
+        );
         differs(shown)
     }
 
     fn mount(&mut self, target: &str, options: &[String]) -> State {
-        let locator = Locator::Mount { target: target.to_owned() };
+        let locator = Locator::Mount {
+            target: target.to_owned(),
+        };
         let text = self.host.read("/etc/fstab").unwrap_or_default();
         let Some(line) = text.lines().find(|line| matches(&locator, line)) else {
             return not_applicable("no entry in /etc/fstab");
         };
         let present: Vec<&str> = words(line, ',', &locator).collect();
-        let missing: Vec<String> =
-            options.iter().filter(|option| !present.contains(&option.as_str())).cloned().collect();
+        let missing: Vec<String> = options
+            .iter()
+            .filter(|option| !present.contains(&option.as_str()))
+            .cloned()
+            .collect();
         if missing.is_empty() {
             return satisfied(present.join(","));
         }
@@ -402,9 +498,21 @@ impl Draft<'_> {
             after = with_word(&after, option, ',', &locator);
         }
         let before = Some(line.to_owned());
-        self.line("/etc/fstab", LineEdit { locator, before, after: Some(after), added: missing, removed, separator: ',' });
+        self.line(
+            "/etc/fstab",
+            LineEdit {
+                locator,
+                before,
+                after: Some(after),
+                added: missing,
+                removed,
+                separator: ',',
+            },
+        );
         if self.host.is_live() {
-            self.notes.push(format!("takes effect at the next boot, or: mount -o remount {target}"));
+            self.notes.push(format!(
+                "takes effect at the next boot, or: mount -o remount {target}"
+            ));
         }
         differs(found)
     }
@@ -414,7 +522,10 @@ impl Draft<'_> {
             return not_applicable("sshd is not installed");
         }
         let found = conf::sshd(self.host, keyword);
-        if let Some(found) = found.as_ref().filter(|found| found.value.eq_ignore_ascii_case(value)) {
+        if let Some(found) = found
+            .as_ref()
+            .filter(|found| found.value.eq_ignore_ascii_case(value))
+        {
             return satisfied(format!("{} in {}:{}", found.value, found.file, found.line));
         }
         let line = format!("{keyword} {value}");
@@ -442,17 +553,27 @@ impl Draft<'_> {
         let Some(text) = self.host.read(config) else {
             return not_applicable("crypto-policies is not installed");
         };
-        let current = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+        let current = text
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && !line.starts_with('#'));
         let current = current.unwrap_or_default().to_owned();
         if self.good_enough(&KeyPath::new(&["crypto", "policy"]), policy, &current) {
             return satisfied(current);
         }
         let base = policy.split(':').next().unwrap_or(policy);
-        if self.host.stat(&format!("/usr/share/crypto-policies/policies/{base}.pol")).is_none() {
+        if self
+            .host
+            .stat(&format!("/usr/share/crypto-policies/policies/{base}.pol"))
+            .is_none()
+        {
             return blocked(format!("this release has no crypto policy {base}"));
         }
         if self.host.is_live() {
-            self.edits.push(Edit::CryptoTool { before: current.clone(), after: policy.to_owned() });
+            self.edits.push(Edit::CryptoTool {
+                before: current.clone(),
+                after: policy.to_owned(),
+            });
             return differs(current);
         }
         if policy.contains(':') || current.contains(':') {
@@ -460,9 +581,15 @@ impl Draft<'_> {
         }
         // In an image: what update-crypto-policies does for a policy without sub-policies.
         for file in [config, "/etc/crypto-policies/state/current"] {
-            if self.host.read(file).is_some_and(|text| text.lines().any(|line| line == current)) {
+            if self
+                .host
+                .read(file)
+                .is_some_and(|text| text.lines().any(|line| line == current))
+            {
                 let edit = LineEdit {
-                    locator: Locator::Prefix { prefix: current.clone() },
+                    locator: Locator::Prefix {
+                        prefix: current.clone(),
+                    },
                     before: Some(current.clone()),
                     after: Some(policy.to_owned()),
                     added: Vec::new(),
@@ -474,11 +601,17 @@ impl Draft<'_> {
         }
         for name in self.host.list("/etc/crypto-policies/back-ends") {
             let path = format!("/etc/crypto-policies/back-ends/{name}");
-            let Some(stem) = name.strip_suffix(".config") else { continue };
+            let Some(stem) = name.strip_suffix(".config") else {
+                continue;
+            };
             let target = format!("/usr/share/crypto-policies/{policy}/{stem}.txt");
             let before = self.host.link(&path);
             if before.is_some() && before.as_deref() != Some(&target) && self.host.stat(&target).is_some() {
-                self.edits.push(Edit::Link { path, before, after: target });
+                self.edits.push(Edit::Link {
+                    path,
+                    before,
+                    after: target,
+                });
             }
         }
         differs(current)

@@ -23,12 +23,16 @@ impl Defaults {
 
     /// The action for a class.
     pub fn action(&self, kind: Kind, class: &str) -> Option<(Action, &Origin)> {
-        self.table.get(&(kind, class.to_owned())).map(|(action, origin)| (*action, origin))
+        self.table
+            .get(&(kind, class.to_owned()))
+            .map(|(action, origin)| (*action, origin))
     }
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, &str, Action, &Origin)> {
-        self.table.iter().map(|((kind, class), (action, origin))| (*kind, class.as_str(), *action, origin))
+        self.table
+            .iter()
+            .map(|((kind, class), (action, origin))| (*kind, class.as_str(), *action, origin))
     }
 }
 
@@ -60,7 +64,10 @@ pub struct Decision<'p> {
 pub fn decide<'p>(rules: &'p [Rule], defaults: &'p Defaults, facts: &Facts, tier: Tier) -> Decision<'p> {
     for (n, rule) in rules.iter().enumerate() {
         let fits = rule.on.contains(&facts.kind)
-            && rule.tests.iter().all(|test| outcome(test, facts) == Outcome::Holds);
+            && rule
+                .tests
+                .iter()
+                .all(|test| outcome(test, facts) == Outcome::Holds);
         if fits {
             let action = possible(rule.action_at(tier), facts.kind, tier);
             return Decision {
@@ -75,15 +82,29 @@ pub fn decide<'p>(rules: &'p [Rule], defaults: &'p Defaults, facts: &Facts, tier
     match default {
         Some((wanted, origin)) => {
             let action = possible(wanted, facts.kind, tier);
-            Decision { action, why: Why::Default(origin), weakened: action < wanted, record: action >= Action::Alert }
+            Decision {
+                action,
+                why: Why::Default(origin),
+                weakened: action < wanted,
+                record: action >= Action::Alert,
+            }
         }
-        None => Decision { action: Action::Alert, why: Why::Nothing, weakened: false, record: true },
+        None => Decision {
+            action: Action::Alert,
+            why: Why::Nothing,
+            weakened: false,
+            record: true,
+        },
     }
 }
 
 /// `deny` needs a kernel that can refuse; `kill` works everywhere.
 fn possible(action: Action, kind: Kind, tier: Tier) -> Action {
-    if action == Action::Deny && !kind.deniable(tier) { Action::Alert } else { action }
+    if action == Action::Deny && !kind.deniable(tier) {
+        Action::Alert
+    } else {
+        action
+    }
 }
 
 fn outcome(test: &Test, facts: &Facts) -> Outcome {
@@ -144,7 +165,10 @@ pub struct HitCounters {
 impl HitCounters {
     /// Counters for this many rules, at zero.
     pub fn new(rules: usize) -> Self {
-        Self { rules: (0..rules).map(|_| AtomicU64::new(0)).collect(), defaults: AtomicU64::new(0) }
+        Self {
+            rules: (0..rules).map(|_| AtomicU64::new(0)).collect(),
+            defaults: AtomicU64::new(0),
+        }
     }
 
     /// Counts a decision.
@@ -160,7 +184,10 @@ impl HitCounters {
 
     /// Hits per rule, in the rules' order.
     pub fn rules(&self) -> Vec<u64> {
-        self.rules.iter().map(|counter| counter.load(Ordering::Relaxed)).collect()
+        self.rules
+            .iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .collect()
     }
 
     /// Events that no rule decided.

@@ -27,7 +27,10 @@ pub struct Facts {
 impl Facts {
     /// An event of this kind of which nothing is known yet.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, attributes: BTreeMap::new() }
+        Self {
+            kind,
+            attributes: BTreeMap::new(),
+        }
     }
 
     /// The same event with one more attribute. Names that are no attribute are ignored by rules.

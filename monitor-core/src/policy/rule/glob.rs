@@ -105,7 +105,11 @@ mod tests {
     use super::*;
 
     fn check(pattern: &str, path: &str, expected: bool) {
-        assert_eq!(Glob::new(pattern).expect("absolute").matches(path), expected, "{pattern} {path}");
+        assert_eq!(
+            Glob::new(pattern).expect("absolute").matches(path),
+            expected,
+            "{pattern} {path}"
+        );
     }
 
     #[test]

@@ -81,7 +81,14 @@ impl Kind {
             ],
             Self::Module => &["signed", "unsigned", "untrusted-loader"],
             Self::Credential => &["unwitnessed", "tampered", "pointer", "namespace", "seccomp"],
-            Self::Kernel => &["text", "table", "hidden-module", "selinux", "usermode-helper", "self-protection"],
+            Self::Kernel => &[
+                "text",
+                "table",
+                "hidden-module",
+                "selinux",
+                "usermode-helper",
+                "self-protection",
+            ],
             Self::Bpf => &["trusted-loader", "untrusted-loader"],
             Self::Ptrace => &["same-user", "other-user", "trusted-daemon"],
             Self::FileWrite => &["running", "packaged", "protected", "block-device"],
@@ -212,7 +219,14 @@ const fn attribute(
     in_kernel: bool,
     doc: &'static str,
 ) -> Attribute {
-    Attribute { side, name, kind, on, in_kernel, doc }
+    Attribute {
+        side,
+        name,
+        kind,
+        on,
+        in_kernel,
+        doc,
+    }
 }
 
 /// Every attribute.
@@ -221,43 +235,224 @@ const fn attribute(
 /// packages and signers are looked up by the daemon: they depend on mounts, on what the task says of itself, or on the
 /// package index.
 pub const ATTRIBUTES: &[Attribute] = &[
-    attribute(Side::Subject, "uid", AttributeKind::Ids, &[], true, "effective user id"),
-    attribute(Side::Subject, "gid", AttributeKind::Ids, &[], true, "effective group id"),
-    attribute(Side::Subject, "loginuid", AttributeKind::Ids, &[], true, "audit login uid; 4294967295 is unset"),
-    attribute(Side::Subject, "cgroup", AttributeKind::Names, &[], true, "cgroup path, resolved to its id when the policy is loaded"),
-    attribute(Side::Subject, "container", AttributeKind::Flag, &[], true, "outside the initial PID and mount namespaces"),
-    attribute(Side::Subject, "capabilities", AttributeKind::Capabilities, &[], true, "effective capabilities, any of these"),
-    attribute(Side::Subject, "class", AttributeKind::Classes, &[], true, "digest class of the running program"),
-    attribute(Side::Subject, "exe", AttributeKind::Paths, &[], false, "path of the running program"),
-    attribute(Side::Subject, "comm", AttributeKind::Names, &[], false, "command name, which the task itself can change"),
-    attribute(Side::Subject, "package", AttributeKind::Names, &[], false, "package of the running program"),
-    attribute(Side::Subject, "parent", AttributeKind::Paths, &[], false, "path of the parent's program"),
-    attribute(Side::Object, "class", AttributeKind::Classes, &[], true, "what Hardpan knows of it"),
-    attribute(Side::Object, "digest", AttributeKind::Digests, GATED, true, "SHA-256 of the content; compiled into a mark on the digest's map entry"),
-    attribute(Side::Object, "inode", AttributeKind::Ids, FILES, true, "inode number; give the device as well"),
-    attribute(Side::Object, "device", AttributeKind::Devices, FILES, true, "device of the file system"),
-    attribute(Side::Object, "filesystem", AttributeKind::Names, FILES, true, "type of the file system"),
-    attribute(Side::Object, "owner", AttributeKind::Ids, FILES, true, "user id of the file's owner"),
-    attribute(Side::Object, "setid", AttributeKind::Flag, GATED, true, "set-user-id, set-group-id or file capabilities"),
-    attribute(Side::Object, "path", AttributeKind::Paths, FILES, false, "path as the task saw it"),
-    attribute(Side::Object, "package", AttributeKind::Names, GATED, false, "package that owns the digest"),
-    attribute(Side::Object, "signer", AttributeKind::Names, GATED, false, "fingerprint of the key that signed the package"),
-    attribute(Side::Object, "name", AttributeKind::Names, &[Kind::Module, Kind::Bpf], true, "name of the module or BPF program"),
-    attribute(Side::Object, "program_type", AttributeKind::Names, &[Kind::Bpf], true, "type of the BPF program"),
-    attribute(Side::Object, "field", AttributeKind::Names, &[Kind::Credential, Kind::Kernel], true, "what was changed"),
-    attribute(Side::Object, "uid", AttributeKind::Ids, &[Kind::Ptrace], true, "user id of the debugged task"),
+    attribute(
+        Side::Subject,
+        "uid",
+        AttributeKind::Ids,
+        &[],
+        true,
+        "effective user id",
+    ),
+    attribute(
+        Side::Subject,
+        "gid",
+        AttributeKind::Ids,
+        &[],
+        true,
+        "effective group id",
+    ),
+    attribute(
+        Side::Subject,
+        "loginuid",
+        AttributeKind::Ids,
+        &[],
+        true,
+        "audit login uid; 4294967295 is unset",
+    ),
+    attribute(
+        Side::Subject,
+        "cgroup",
+        AttributeKind::Names,
+        &[],
+        true,
+        "cgroup path, resolved to its id when the policy is loaded",
+    ),
+    attribute(
+        Side::Subject,
+        "container",
+        AttributeKind::Flag,
+        &[],
+        true,
+        "outside the initial PID and mount namespaces",
+    ),
+    attribute(
+        Side::Subject,
+        "capabilities",
+        AttributeKind::Capabilities,
+        &[],
+        true,
+        "effective capabilities, any of these",
+    ),
+    attribute(
+        Side::Subject,
+        "class",
+        AttributeKind::Classes,
+        &[],
+        true,
+        "digest class of the running program",
+    ),
+    attribute(
+        Side::Subject,
+        "exe",
+        AttributeKind::Paths,
+        &[],
+        false,
+        "path of the running program",
+    ),
+    attribute(
+        Side::Subject,
+        "comm",
+        AttributeKind::Names,
+        &[],
+        false,
+        "command name, which the task itself can change",
+    ),
+    attribute(
+        Side::Subject,
+        "package",
+        AttributeKind::Names,
+        &[],
+        false,
+        "package of the running program",
+    ),
+    attribute(
+        Side::Subject,
+        "parent",
+        AttributeKind::Paths,
+        &[],
+        false,
+        "path of the parent's program",
+    ),
+    attribute(
+        Side::Object,
+        "class",
+        AttributeKind::Classes,
+        &[],
+        true,
+        "what Hardpan knows of it",
+    ),
+    attribute(
+        Side::Object,
+        "digest",
+        AttributeKind::Digests,
+        GATED,
+        true,
+        "SHA-256 of the content; compiled into a mark on the digest's map entry",
+    ),
+    attribute(
+        Side::Object,
+        "inode",
+        AttributeKind::Ids,
+        FILES,
+        true,
+        "inode number; give the device as well",
+    ),
+    attribute(
+        Side::Object,
+        "device",
+        AttributeKind::Devices,
+        FILES,
+        true,
+        "device of the file system",
+    ),
+    attribute(
+        Side::Object,
+        "filesystem",
+        AttributeKind::Names,
+        FILES,
+        true,
+        "type of the file system",
+    ),
+    attribute(
+        Side::Object,
+        "owner",
+        AttributeKind::Ids,
+        FILES,
+        true,
+        "user id of the file's owner",
+    ),
+    attribute(
+        Side::Object,
+        "setid",
+        AttributeKind::Flag,
+        GATED,
+        true,
+        "set-user-id, set-group-id or file capabilities",
+    ),
+    attribute(
+        Side::Object,
+        "path",
+        AttributeKind::Paths,
+        FILES,
+        false,
+        "path as the task saw it",
+    ),
+    attribute(
+        Side::Object,
+        "package",
+        AttributeKind::Names,
+        GATED,
+        false,
+        "package that owns the digest",
+    ),
+    attribute(
+        Side::Object,
+        "signer",
+        AttributeKind::Names,
+        GATED,
+        false,
+        "fingerprint of the key that signed the package",
+    ),
+    attribute(
+        Side::Object,
+        "name",
+        AttributeKind::Names,
+        &[Kind::Module, Kind::Bpf],
+        true,
+        "name of the module or BPF program",
+    ),
+    attribute(
+        Side::Object,
+        "program_type",
+        AttributeKind::Names,
+        &[Kind::Bpf],
+        true,
+        "type of the BPF program",
+    ),
+    attribute(
+        Side::Object,
+        "field",
+        AttributeKind::Names,
+        &[Kind::Credential, Kind::Kernel],
+        true,
+        "what was changed",
+    ),
+    attribute(
+        Side::Object,
+        "uid",
+        AttributeKind::Ids,
+        &[Kind::Ptrace],
+        true,
+        "user id of the debugged task",
+    ),
 ];
 
 impl Attribute {
     /// The attribute of this side with this name.
     pub fn find(side: Side, name: &str) -> Option<&'static Self> {
-        ATTRIBUTES.iter().find(|attribute| attribute.side == side && attribute.name == name)
+        ATTRIBUTES
+            .iter()
+            .find(|attribute| attribute.side == side && attribute.name == name)
     }
 
     /// Who decides a condition on it at `tier`.
     pub fn decider(&self, tier: Tier) -> Decider {
         let kernel_decides = self.in_kernel && matches!(tier, Tier::A | Tier::B);
-        if kernel_decides { Decider::Kernel } else { Decider::UserSpace }
+        if kernel_decides {
+            Decider::Kernel
+        } else {
+            Decider::UserSpace
+        }
     }
 
     /// Whether events of this kind have it.
@@ -282,9 +477,16 @@ mod tests {
     #[test]
     fn names_are_unique_and_actions_agree_with_the_schema() {
         for (n, attribute) in ATTRIBUTES.iter().enumerate() {
-            assert!(ATTRIBUTES.iter().skip(n + 1).all(|other| other != attribute), "{}", attribute.name);
+            assert!(
+                ATTRIBUTES.iter().skip(n + 1).all(|other| other != attribute),
+                "{}",
+                attribute.name
+            );
         }
-        assert_eq!(Action::ALL.map(Action::name).as_slice(), crate::policy::schema::ACTIONS);
+        assert_eq!(
+            Action::ALL.map(Action::name).as_slice(),
+            crate::policy::schema::ACTIONS
+        );
         for kind in Kind::ALL {
             assert_eq!(Kind::from_name(kind.name()), Some(kind));
         }

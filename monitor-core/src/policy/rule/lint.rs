@@ -29,8 +29,11 @@ pub fn lint(rules: &[Rule], tiers: &[Tier]) -> Vec<Problem> {
 /// A rule that earlier ones leave nothing to.
 fn unreachable(earlier: &[Rule], rule: &Rule) -> Option<Problem> {
     let covers = |other: &Rule, kind: Kind| other.on.contains(&kind) && covers(other, rule);
-    let by: Vec<&Rule> =
-        rule.on.iter().filter_map(|kind| earlier.iter().find(|other| covers(other, *kind))).collect();
+    let by: Vec<&Rule> = rule
+        .on
+        .iter()
+        .filter_map(|kind| earlier.iter().find(|other| covers(other, *kind)))
+        .collect();
     if by.len() < rule.on.len() {
         return None;
     }
@@ -46,14 +49,21 @@ fn unreachable(earlier: &[Rule], rule: &Rule) -> Option<Problem> {
             other.origin
         )
     } else {
-        format!("rule {:?} can never decide: {:?} of {} comes first and covers it", rule.name, other.name, other.origin)
+        format!(
+            "rule {:?} can never decide: {:?} of {} comes first and covers it",
+            rule.name, other.name, other.origin
+        )
     };
     Some(Problem::error(rule.origin.clone(), message).with_hint("remove it, or move it in front"))
 }
 
 /// Whether every event that fits `inner` fits `outer` too (kinds aside).
 fn covers(outer: &Rule, inner: &Rule) -> bool {
-    outer.tests.iter().all(|wide| inner.test_of(wide.attribute).is_some_and(|narrow| narrow.is_within(wide)))
+    outer.tests.iter().all(|wide| {
+        inner
+            .test_of(wide.attribute)
+            .is_some_and(|narrow| narrow.is_within(wide))
+    })
 }
 
 /// A deny that the kernel cannot decide at this tier, or not in time.
@@ -61,38 +71,64 @@ fn undecidable(earlier: &[Rule], rule: &Rule, tier: Tier) -> Option<Problem> {
     if rule.action_at(tier) != Action::Deny {
         return None;
     }
-    let fail = |message: String, hint: &str| Some(Problem::error(rule.origin.clone(), message).with_hint(hint));
+    let fail =
+        |message: String, hint: &str| Some(Problem::error(rule.origin.clone(), message).with_hint(hint));
     if let Some(kind) = rule.on.iter().find(|kind| !kind.deniable(tier)) {
         let hint = match kind {
             Kind::Kernel => "kernel findings are noticed after the fact: use alert or kill",
             _ => "say what holds there: needs_tier = \"B\" and below = \"alert\"",
         };
-        return fail(format!("rule {:?} denies {}, which tier {tier} cannot refuse", rule.name, kind.name()), hint);
+        return fail(
+            format!(
+                "rule {:?} denies {}, which tier {tier} cannot refuse",
+                rule.name,
+                kind.name()
+            ),
+            hint,
+        );
     }
-    if let Some(test) = rule.tests.iter().find(|test| test.attribute.decider(tier) == Decider::UserSpace) {
+    if let Some(test) = rule
+        .tests
+        .iter()
+        .find(|test| test.attribute.decider(tier) == Decider::UserSpace)
+    {
         let message = format!(
             "rule {:?} denies by {}.{}, which the kernel cannot decide at tier {tier}",
             rule.name,
             test.attribute.side.name(),
             test.attribute.name
         );
-        return fail(message, "deny by class, digest, inode, device, uid, cgroup or capabilities, or use alert or kill");
+        return fail(
+            message,
+            "deny by class, digest, inode, device, uid, cgroup or capabilities, or use alert or kill",
+        );
     }
     let in_front = earlier.iter().find(|other| {
         other.on.iter().any(|kind| rule.on.contains(kind))
-            && other.tests.iter().any(|test| test.attribute.decider(tier) == Decider::UserSpace)
+            && other
+                .tests
+                .iter()
+                .any(|test| test.attribute.decider(tier) == Decider::UserSpace)
             && !are_disjoint(other, rule, tier)
     })?;
     let message = format!(
         "rule {:?} denies, but {:?} of {} comes first and needs user space at tier {tier}: the kernel could not wait for it",
         rule.name, in_front.name, in_front.origin
     );
-    fail(message, "move the deny in front, or make both exclude each other by class, uid, cgroup or capabilities")
+    fail(
+        message,
+        "move the deny in front, or make both exclude each other by class, uid, cgroup or capabilities",
+    )
 }
 
 /// Whether conditions the kernel can decide keep two rules apart.
 fn are_disjoint(left: &Rule, right: &Rule, tier: Tier) -> bool {
-    left.tests.iter().filter(|test| test.attribute.decider(tier) == Decider::Kernel).any(|test| {
-        right.test_of(test.attribute).is_some_and(|other| test.is_disjoint(other))
-    })
+    left.tests
+        .iter()
+        .filter(|test| test.attribute.decider(tier) == Decider::Kernel)
+        .any(|test| {
+            right
+                .test_of(test.attribute)
+                .is_some_and(|other| test.is_disjoint(other))
+        })
 }

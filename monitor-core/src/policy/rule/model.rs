@@ -14,7 +14,17 @@ use toml::de::DeValue;
 pub const MAX_RULES: usize = 4_096;
 
 /// The keys of a rule.
-const KEYS: &[&str] = &["name", "on", "action", "subject", "object", "needs_tier", "below", "record", "reason"];
+const KEYS: &[&str] = &[
+    "name",
+    "on",
+    "action",
+    "subject",
+    "object",
+    "needs_tier",
+    "below",
+    "record",
+    "reason",
+];
 
 /// A rule: on these kinds of events, if all conditions hold, do this. The first rule that fits decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +71,7 @@ pub(crate) fn read<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<Rule>
         reader.error(origin, "a rule is a table: [[rules]]");
         return None;
     };
-    for (key, _) in table.iter() {
+    for (key, _) in table {
         if !KEYS.contains(&key.get_ref().as_ref()) {
             unknown(reader, reader.at(key), "a rule has no key", key.get_ref(), KEYS);
         }
@@ -69,13 +79,25 @@ pub(crate) fn read<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<Rule>
     let before = reader.problems.len();
     let name = name(reader, table, &origin);
     let on = kinds(reader, table, &origin);
-    let action = required(reader, table, &origin, "action").and_then(|node| word(reader, node, Action::from_name));
-    let needs_tier = table.get("needs_tier").and_then(|node| word(reader, node, Tier::from_name));
-    let below = table.get("below").and_then(|node| word(reader, node, Action::from_name));
-    let record = table.get("record").and_then(|node| reader.value(node, schema::Kind::Bool));
-    let reason = table.get("reason").and_then(|node| reader.value(node, schema::Kind::Text));
+    let action =
+        required(reader, table, &origin, "action").and_then(|node| word(reader, node, Action::from_name));
+    let needs_tier = table
+        .get("needs_tier")
+        .and_then(|node| word(reader, node, Tier::from_name));
+    let below = table
+        .get("below")
+        .and_then(|node| word(reader, node, Action::from_name));
+    let record = table
+        .get("record")
+        .and_then(|node| reader.value(node, schema::Kind::Bool));
+    let reason = table
+        .get("reason")
+        .and_then(|node| reader.value(node, schema::Kind::Text));
     if needs_tier.is_some() != below.is_some() {
-        reader.error(origin.clone(), "needs_tier and below belong together: what is the action below that tier?");
+        reader.error(
+            origin.clone(),
+            "needs_tier and below belong together: what is the action below that tier?",
+        );
     }
     let mut tests = Vec::new();
     for side in [Side::Subject, Side::Object] {
@@ -99,7 +121,12 @@ pub(crate) fn read<'t>(reader: &mut Reader<'t>, node: &Node<'t>) -> Option<Rule>
     })
 }
 
-fn required<'a, 't>(reader: &mut Reader<'t>, table: &'a Table<'t>, origin: &Origin, key: &str) -> Option<&'a Node<'t>> {
+fn required<'a, 't>(
+    reader: &mut Reader<'t>,
+    table: &'a Table<'t>,
+    origin: &Origin,
+    key: &str,
+) -> Option<&'a Node<'t>> {
     let node = table.get(key);
     if node.is_none() {
         reader.error(origin.clone(), format!("the rule has no {key}"));
@@ -113,10 +140,15 @@ fn name<'t>(reader: &mut Reader<'t>, table: &Table<'t>, origin: &Origin) -> Opti
     let name = value.as_text().unwrap_or_default();
     let good = !name.is_empty()
         && name.len() <= MAX_NAME_BYTES
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     if !good {
         let origin = reader.at(node);
-        reader.error(origin, "a rule's name is made of letters, digits, '-', '_' and '.'");
+        reader.error(
+            origin,
+            "a rule's name is made of letters, digits, '-', '_' and '.'",
+        );
         return None;
     }
     Some(name.to_owned())
@@ -169,24 +201,39 @@ fn conditions<'t>(reader: &mut Reader<'t>, node: &Node<'t>, side: Side, kinds: &
         return Vec::new();
     };
     let mut tests = Vec::new();
-    for (key, node) in table.iter() {
+    for (key, node) in table {
         let name = key.get_ref().as_ref();
         let origin = reader.at(key);
         let Some(attribute) = Attribute::find(side, name) else {
-            let names: Vec<&str> =
-                ATTRIBUTES.iter().filter(|attribute| attribute.side == side).map(|attribute| attribute.name).collect();
-            unknown(reader, origin, &format!("a {} has no attribute", side.name()), name, &names);
+            let names: Vec<&str> = ATTRIBUTES
+                .iter()
+                .filter(|attribute| attribute.side == side)
+                .map(|attribute| attribute.name)
+                .collect();
+            unknown(
+                reader,
+                origin,
+                &format!("a {} has no attribute", side.name()),
+                name,
+                &names,
+            );
             continue;
         };
         if let Some(kind) = kinds.iter().find(|kind| !attribute.applies_to(**kind)) {
-            reader.error(origin, format!("{} events have no {}.{name}", kind.name(), side.name()));
+            reader.error(
+                origin,
+                format!("{} events have no {}.{name}", kind.name(), side.name()),
+            );
             continue;
         }
         let (negated, node) = match node.get_ref() {
             DeValue::Table(inner) => match inner.get("not") {
                 Some(values) if inner.len() == 1 => (true, values),
                 _ => {
-                    reader.error(origin, format!("{name} takes a value, a list, or {{ not = [...] }}"));
+                    reader.error(
+                        origin,
+                        format!("{name} takes a value, a list, or {{ not = [...] }}"),
+                    );
                     continue;
                 }
             },
@@ -202,7 +249,11 @@ fn conditions<'t>(reader: &mut Reader<'t>, node: &Node<'t>, side: Side, kinds: &
             continue;
         }
         match Accept::read(attribute, kinds, &values) {
-            Ok(accept) => tests.push(Test { attribute, negated, accept }),
+            Ok(accept) => tests.push(Test {
+                attribute,
+                negated,
+                accept,
+            }),
             Err(message) => reader.error(origin, message),
         }
     }

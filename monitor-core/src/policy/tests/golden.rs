@@ -11,7 +11,10 @@ fn the_base() {
         .filter(|(name, _)| name.starts_with("base/"))
         .map(|(name, text)| (Layer::Base, format!("policies/{name}"), *text))
         .collect();
-    let files: Vec<(Layer, &str, &str)> = files.iter().map(|(layer, name, text)| (*layer, name.as_str(), *text)).collect();
+    let files: Vec<(Layer, &str, &str)> = files
+        .iter()
+        .map(|(layer, name, text)| (*layer, name.as_str(), *text))
+        .collect();
     let (resolved, problems) = merge(&files);
     assert_eq!(lines(&problems), "");
     expect_file!["golden/base.txt"].assert_eq(&show::text(&resolved));
@@ -36,7 +39,10 @@ fn check_difference(name: &str, change: impl Fn(&mut Selector)) {
         show::title(&changed),
         show::diff_text(&show::diff(&before, &after))
     );
-    let path = format!("{}/src/policy/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/src/policy/tests/golden/{name}.txt",
+        env!("CARGO_MANIFEST_DIR")
+    );
     expect_file![path].assert_eq(&text);
 }
 
@@ -46,16 +52,24 @@ fn each_layer_differs_as_reviewed() {
         check_difference(&format!("el{el}"), |selector| selector.el = el);
     }
     for vendor in shipped::names("vendor") {
-        check_difference(&format!("vendor-{vendor}"), |selector| selector.vendor = vendor.to_owned());
+        check_difference(&format!("vendor-{vendor}"), |selector| {
+            selector.vendor = vendor.to_owned()
+        });
     }
     for hardware in shipped::names("hardware") {
-        check_difference(&format!("hardware-{hardware}"), |selector| selector.hardware = hardware.to_owned());
+        check_difference(&format!("hardware-{hardware}"), |selector| {
+            selector.hardware = hardware.to_owned()
+        });
     }
     for role in shipped::names("role") {
-        check_difference(&format!("role-{role}"), |selector| selector.role = role.to_owned());
+        check_difference(&format!("role-{role}"), |selector| {
+            selector.role = role.to_owned()
+        });
     }
     for level in shipped::names("level") {
-        check_difference(&format!("level-{level}"), |selector| selector.level = level.to_owned());
+        check_difference(&format!("level-{level}"), |selector| {
+            selector.level = level.to_owned()
+        });
     }
     check_difference("aarch64-el8", |selector| {
         selector.el = 8;

@@ -34,7 +34,11 @@ deny_audit perm=execute all : all
 #[test]
 fn fapolicyd_rules_carry_over_or_are_named() {
     let import = fapolicyd::import(RULES);
-    let notes: String = import.notes.iter().map(|note| format!("{}: {}\n", note.line, note.text)).collect();
+    let notes: String = import
+        .notes
+        .iter()
+        .map(|note| note.line.to_string() + ": " + &note.text + "\n")
+        .collect();
     expect![[r#"
         19: no fapolicyd rule: "nonsense"
         5: an allow by path or name would have to be waited for in front of every deny; put the program's digest into a manifest (hardpan trust add), or its package is trusted already
@@ -48,7 +52,11 @@ fn fapolicyd_rules_carry_over_or_are_named() {
     assert_eq!((import.whole, import.partial, import.left_out), (8, 0, 8));
     let (resolved, problems) = merge(&[(Layer::Local, "import.toml", &import.policy)]);
     assert_eq!(lines(&problems), "", "{}", import.policy);
-    let rules: String = resolved.rules.iter().map(|rule| format!("{}\n", show::rule_line(rule))).collect();
+    let rules: String = resolved
+        .rules
+        .iter()
+        .map(|rule| show::rule_line(rule) + "\n")
+        .collect();
     expect![[r#"
         fapolicyd-6: allow exec,library,script subject.class in [trusted, local, provisional, retired] subject.uid in [0]
         fapolicyd-9: allow library object.class in [trusted, local, provisional, retired]
@@ -77,17 +85,38 @@ fn record(action: &str, verdict: &str, path: &str, uid: &str, more: &str) -> Str
 fn records_become_events() {
     let check = |line: &str, expected: &[(Kind, Option<&str>, u64)]| {
         let found = events_of(line).expect("record");
-        let found: Vec<_> = found.iter().map(|event| (event.facts.kind, event.facts.class(), event.count)).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|event| (event.facts.kind, event.facts.class(), event.count))
+            .collect();
         assert_eq!(found, expected, "{line}");
     };
-    check(&record("exec", "trusted", "/usr/bin/id", "0", ""), &[(Kind::Exec, Some("trusted"), 1)]);
     check(
-        &record("exec-aggregate", "trusted", "/usr/bin/id", "0", ",\"aggregate\":{\"count\":40}"),
+        &record("exec", "trusted", "/usr/bin/id", "0", ""),
+        &[(Kind::Exec, Some("trusted"), 1)],
+    );
+    check(
+        &record(
+            "exec-aggregate",
+            "trusted",
+            "/usr/bin/id",
+            "0",
+            ",\"aggregate\":{\"count\":40}",
+        ),
         &[(Kind::Exec, Some("trusted"), 40)],
     );
     check(
-        &record("exec", "trusted", "/usr/bin/bash", "0", ",\"script\":{\"verdict\":\"untrusted\",\"path\":\"/x.sh\"}"),
-        &[(Kind::Exec, Some("trusted"), 1), (Kind::Script, Some("untrusted"), 1)],
+        &record(
+            "exec",
+            "trusted",
+            "/usr/bin/bash",
+            "0",
+            ",\"script\":{\"verdict\":\"untrusted\",\"path\":\"/x.sh\"}",
+        ),
+        &[
+            (Kind::Exec, Some("trusted"), 1),
+            (Kind::Script, Some("untrusted"), 1),
+        ],
     );
     check("{\"event\":{\"action\":\"service-started\"}}", &[]);
     for bad in ["", "no json", "[1]", "{}", "{\"event\":3}"] {
@@ -101,7 +130,13 @@ fn a_candidate_is_measured_against_what_was_recorded() {
     let (now, candidate) = (host("balanced"), host("strict"));
     let mut simulator = Simulator::new(&now, &candidate, Tier::A);
     for line in [
-        record("exec-aggregate", "trusted", "/usr/bin/id", "0", ",\"aggregate\":{\"count\":40}"),
+        record(
+            "exec-aggregate",
+            "trusted",
+            "/usr/bin/id",
+            "0",
+            ",\"aggregate\":{\"count\":40}",
+        ),
         record("exec", "untrusted", "/opt/tool", "1000", ""),
         record("exec", "untrusted", "/opt/tool", "1000", ""),
         record("exec", "untrusted", "/var/www/up/x", "48", ""),
@@ -121,7 +156,8 @@ fn a_candidate_is_measured_against_what_was_recorded() {
         rule setid-untrusted decided nothing (0 hits)
         rule write-into-packaged decided nothing (0 hits)
         rule strict-protocol-modules decided nothing (0 hits)
-    "#]].assert_eq(&simulator.finish().text());
+    "#]]
+    .assert_eq(&simulator.finish().text());
 }
 
 #[test]
@@ -145,7 +181,8 @@ fn learning_proposes_digests_not_paths() {
         path = "/opt/t\u001Bool"
         kind = "exec"
         seen = 2
-    "##]].assert_eq(&learner.manifest());
+    "##]]
+    .assert_eq(&learner.manifest());
     let (_, problems) = merge(&[(Layer::Local, "learned.toml", &learner.policy())]);
     assert_eq!(lines(&problems), "");
 }

@@ -9,7 +9,10 @@ fn check_problems(files: &[(Layer, &str, &str)], expected: &Expect) {
 }
 
 fn value_of(resolved: &Resolved, path: &[&str]) -> String {
-    resolved.setting(path).map_or_else(|| "unset".to_owned(), |setting| format!("{} from {}", setting.value, setting.origin))
+    resolved.setting(path).map_or_else(
+        || "unset".to_owned(),
+        |setting| format!("{} from {}", setting.value, setting.origin),
+    )
 }
 
 #[test]
@@ -27,10 +30,22 @@ fn scalars_last_wins_tables_by_key_lists_replace() {
         ),
     ]);
     assert_eq!(lines(&problems), "");
-    assert_eq!(value_of(&resolved, &["gate", "mode"]), "\"enforce\" from local.toml:3");
-    assert_eq!(value_of(&resolved, &["gate", "on_doubt"]), "\"open\" from base.toml:4");
-    assert_eq!(value_of(&resolved, &["trust", "key_sets"]), "[\"a\", \"b\", \"c\"] from local.toml:5");
-    assert_eq!(value_of(&resolved, &["gate", "hooks", "exec"]), "[\"y\"] from local.toml:7");
+    assert_eq!(
+        value_of(&resolved, &["gate", "mode"]),
+        "\"enforce\" from local.toml:3"
+    );
+    assert_eq!(
+        value_of(&resolved, &["gate", "on_doubt"]),
+        "\"open\" from base.toml:4"
+    );
+    assert_eq!(
+        value_of(&resolved, &["trust", "key_sets"]),
+        "[\"a\", \"b\", \"c\"] from local.toml:5"
+    );
+    assert_eq!(
+        value_of(&resolved, &["gate", "hooks", "exec"]),
+        "[\"y\"] from local.toml:7"
+    );
     let overridden = &resolved.setting(&["gate", "mode"]).expect("set").overridden;
     assert_eq!(overridden.len(), 1);
     assert_eq!(overridden[0].origin.to_string(), "base.toml:3");
@@ -39,12 +54,27 @@ fn scalars_last_wins_tables_by_key_lists_replace() {
 #[test]
 fn lists_lose_items_and_gain_in_front() {
     let (resolved, problems) = merge(&[
-        (Layer::Base, "b.toml", "schema = 1\ntrust.key_sets = [\"a\", \"b\", \"c\"]\n"),
-        (Layer::Role, "r.toml", "schema = 1\ntrust.key_sets = { remove = [\"b\"] }\n"),
-        (Layer::Local, "l.toml", "schema = 1\ntrust.key_sets.prepend = [\"z\", \"c\"]\n"),
+        (
+            Layer::Base,
+            "b.toml",
+            "schema = 1\ntrust.key_sets = [\"a\", \"b\", \"c\"]\n",
+        ),
+        (
+            Layer::Role,
+            "r.toml",
+            "schema = 1\ntrust.key_sets = { remove = [\"b\"] }\n",
+        ),
+        (
+            Layer::Local,
+            "l.toml",
+            "schema = 1\ntrust.key_sets.prepend = [\"z\", \"c\"]\n",
+        ),
     ]);
     assert_eq!(lines(&problems), "");
-    assert_eq!(value_of(&resolved, &["trust", "key_sets"]), "[\"z\", \"c\", \"a\"] from l.toml:2");
+    assert_eq!(
+        value_of(&resolved, &["trust", "key_sets"]),
+        "[\"z\", \"c\", \"a\"] from l.toml:2"
+    );
 }
 
 #[test]
@@ -94,7 +124,11 @@ fn wrong_types_and_bounds_are_named() {
 #[test]
 fn the_language_must_be_named() {
     check_problems(
-        &[(Layer::Local, "a.toml", "gate.mode = \"enforce\"\n"), (Layer::Local, "b.toml", "schema = 2\n"), (Layer::Local, "c.toml", "schema = 1\n[gate\n")],
+        &[
+            (Layer::Local, "a.toml", "gate.mode = \"enforce\"\n"),
+            (Layer::Local, "b.toml", "schema = 2\n"),
+            (Layer::Local, "c.toml", "schema = 1\n[gate\n"),
+        ],
         &expect![[r#"
             a.toml:1:1: error: the file does not say which policy language it is written in
               hint: put `schema = 1` into its first line
@@ -110,10 +144,17 @@ fn final_forbids_weakening_and_allows_strengthening() {
     let level = "schema = 1\n[gate]\nmode = { value = \"enforce\", final = true }\n[sysctl.\"kernel.kptr_restrict\"]\nvalue = 1\nfinal = true\n[sysctl.\"kernel.core_pattern\"]\nvalue = \"|/bin/false\"\nfinal = true\n";
     let (resolved, problems) = merge(&[
         (Layer::Level, "level/strict.toml", level),
-        (Layer::Local, "l.toml", "schema = 1\n[sysctl]\n\"kernel.kptr_restrict\" = 2\n"),
+        (
+            Layer::Local,
+            "l.toml",
+            "schema = 1\n[sysctl]\n\"kernel.kptr_restrict\" = 2\n",
+        ),
     ]);
     assert_eq!(lines(&problems), "");
-    assert_eq!(value_of(&resolved, &["sysctl", "kernel.kptr_restrict", "value"]), "2 from l.toml:3");
+    assert_eq!(
+        value_of(&resolved, &["sysctl", "kernel.kptr_restrict", "value"]),
+        "2 from l.toml:3"
+    );
     check_problems(
         &[
             (Layer::Level, "level/strict.toml", level),
@@ -161,8 +202,16 @@ fn requirements_name_both_sides() {
 fn check_pair(left: &str, right: &str, compatible: bool) {
     let file = |predicate: &str| format!("schema = 1\n[require.{predicate}\n");
     let (left, right) = (file(left), file(right));
-    let (_, problems) = merge(&[(Layer::Role, "left.toml", &left), (Layer::Local, "right.toml", &right)]);
-    assert_eq!(problems.is_empty(), compatible, "{left}{right}{}", lines(&problems));
+    let (_, problems) = merge(&[
+        (Layer::Role, "left.toml", &left),
+        (Layer::Local, "right.toml", &right),
+    ]);
+    assert_eq!(
+        problems.is_empty(),
+        compatible,
+        "{left}{right}{}",
+        lines(&problems)
+    );
 }
 
 #[test]
@@ -172,11 +221,31 @@ fn unsatisfiable_pairs_are_found() {
         ("sysctl.\"a\"]\nmin = 2", "sysctl.\"a\"]\nmax = 2", true),
         ("sysctl.\"a\"]\none_of = [1, 2]", "sysctl.\"a\"]\nmin = 2", true),
         ("sysctl.\"a\"]\none_of = [1, 2]", "sysctl.\"a\"]\nmin = 3", false),
-        ("sysctl.\"a\"]\none_of = [1]", "sysctl.\"a\"]\none_of = [\"1\"]", true),
-        ("gate.mode]\nmin = \"enforce\"", "gate.mode]\none_of = [\"observe\"]", false),
-        ("mount.\"/tmp\"]\ncontains = [\"noexec\"]", "mount.\"/tmp\"]\nexcludes = [\"noexec\"]", false),
-        ("mount.\"/tmp\"]\ncontains = [\"noexec\"]", "mount.\"/tmp\"]\ncontains = [\"nodev\"]", true),
-        ("module.overlay]\none_of = [true]", "module.overlay]\none_of = [false]", false),
+        (
+            "sysctl.\"a\"]\none_of = [1]",
+            "sysctl.\"a\"]\none_of = [\"1\"]",
+            true,
+        ),
+        (
+            "gate.mode]\nmin = \"enforce\"",
+            "gate.mode]\none_of = [\"observe\"]",
+            false,
+        ),
+        (
+            "mount.\"/tmp\"]\ncontains = [\"noexec\"]",
+            "mount.\"/tmp\"]\nexcludes = [\"noexec\"]",
+            false,
+        ),
+        (
+            "mount.\"/tmp\"]\ncontains = [\"noexec\"]",
+            "mount.\"/tmp\"]\ncontains = [\"nodev\"]",
+            true,
+        ),
+        (
+            "module.overlay]\none_of = [true]",
+            "module.overlay]\none_of = [false]",
+            false,
+        ),
     ];
     for (left, right, compatible) in cases {
         check_pair(left, right, compatible);
@@ -187,11 +256,19 @@ fn unsatisfiable_pairs_are_found() {
 fn soft_values_give_way_to_requirements() {
     let role = "schema = 1\n[require.sysctl.\"user.max_user_namespaces\"]\nmin = 1000\n[sysctl]\n\"user.max_user_namespaces\" = 15000\n[require.module.overlay]\none_of = [false]\n";
     let level = "schema = 1\n[sysctl]\n\"user.max_user_namespaces\" = { value = 0, soft = true }\n[module]\noverlay = { deny = true, soft = true }\n";
-    let (resolved, problems) = merge(&[(Layer::Role, "role.toml", role), (Layer::Level, "level.toml", level)]);
+    let (resolved, problems) = merge(&[
+        (Layer::Role, "role.toml", role),
+        (Layer::Level, "level.toml", level),
+    ]);
     assert_eq!(lines(&problems), "");
-    let setting = resolved.setting(&["sysctl", "user.max_user_namespaces", "value"]).expect("set");
+    let setting = resolved
+        .setting(&["sysctl", "user.max_user_namespaces", "value"])
+        .expect("set");
     assert_eq!(setting.value, Value::Integer(15000));
-    assert_eq!(setting.gave_way_to.as_ref().map(ToString::to_string), Some("role.toml:2".to_owned()));
+    assert_eq!(
+        setting.gave_way_to.as_ref().map(ToString::to_string),
+        Some("role.toml:2".to_owned())
+    );
     assert_eq!(value_of(&resolved, &["module", "overlay", "deny"]), "unset");
 }
 
@@ -206,10 +283,22 @@ fn local_files_replace_mask_and_come_last_in_lexical_order() {
     assert_eq!(mode(&[]), "\"observe\" from policies/level/balanced.toml:5");
     let enforce = local("20-site.toml", Some("schema = 1\ngate.mode = \"enforce\"\n"));
     let observe = local("10-site.toml", Some("schema = 1\ngate.mode = \"observe\"\n"));
-    assert_eq!(mode(&[enforce, observe]), "\"enforce\" from /etc/hardpan/policies/20-site.toml:2");
-    let replaced = local("level/balanced.toml", Some("schema = 1\ngate.mode = \"enforce\"\n"));
-    assert_eq!(mode(&[replaced]), "\"enforce\" from /etc/hardpan/policies/level/balanced.toml:2");
-    assert_eq!(mode(&[local("level/balanced.toml", None)]), "\"observe\" from policies/base/10-gate.toml:5");
+    assert_eq!(
+        mode(&[enforce, observe]),
+        "\"enforce\" from /etc/hardpan/policies/20-site.toml:2"
+    );
+    let replaced = local(
+        "level/balanced.toml",
+        Some("schema = 1\ngate.mode = \"enforce\"\n"),
+    );
+    assert_eq!(
+        mode(&[replaced]),
+        "\"enforce\" from /etc/hardpan/policies/level/balanced.toml:2"
+    );
+    assert_eq!(
+        mode(&[local("level/balanced.toml", None)]),
+        "\"observe\" from policies/base/10-gate.toml:5"
+    );
 }
 
 #[test]
@@ -228,10 +317,23 @@ fn a_set_that_does_not_exist_is_named_with_the_nearest() {
 fn hostile_files_are_bounded() {
     let deep = format!("schema = 1\na = {}1{}\n", "[".repeat(5000), "]".repeat(5000));
     let long = format!("schema = 1\n# {}\n", "x".repeat(2 << 20));
-    let many = format!("schema = 1\n{}", (0..5000).map(|n| format!("k{n} = 1\n")).collect::<String>());
+    let many = format!(
+        "schema = 1\n{}",
+        (0..5000)
+            .map(|n| "k".to_owned() + &n.to_string() + " = 1\n")
+            .collect::<String>()
+    );
     let wide = format!("schema = 1\ntrust.key_sets = [{}]\n", "\"a\",".repeat(2000));
     let name = format!("schema = 1\nsysctl.\"{}\" = 1\n", "n".repeat(1000));
-    for text in [&deep, &long, &many, &wide, &name, "\u{0}", "schema = 99999999999999999999"] {
+    for text in [
+        &deep,
+        &long,
+        &many,
+        &wide,
+        &name,
+        "\u{0}",
+        "schema = 99999999999999999999",
+    ] {
         let (_, problems) = document::parse(Layer::Local, "x.toml", text);
         assert!(problems.iter().any(Problem::is_error));
         assert!(problems.len() <= 100);

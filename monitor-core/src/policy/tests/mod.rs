@@ -24,16 +24,29 @@ fn merge(files: &[(Layer, &str, &str)]) -> (Resolved, Vec<Problem>) {
 
 /// Problems, one per line, as people see them.
 fn lines(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{problem}\n")).collect()
+    problems
+        .iter()
+        .map(|problem| problem.to_string() + "\n")
+        .collect()
 }
 
 fn selector(el: u32, vendor: &str, hardware: &str, role: &str, level: &str) -> Selector {
     let own = str::to_owned;
-    Selector { el, vendor: own(vendor), hardware: own(hardware), role: own(role), level: own(level) }
+    Selector {
+        el,
+        vendor: own(vendor),
+        hardware: own(hardware),
+        role: own(role),
+        level: own(level),
+    }
 }
 
 fn local(name: &str, text: Option<&str>) -> Source {
-    Source { file: format!("/etc/hardpan/policies/{name}"), name: name.to_owned(), text: text.map(str::to_owned) }
+    Source {
+        file: format!("/etc/hardpan/policies/{name}"),
+        name: name.to_owned(),
+        text: text.map(str::to_owned),
+    }
 }
 
 fn load(selector: &Selector, local: &[Source]) -> (Resolved, Vec<Problem>) {

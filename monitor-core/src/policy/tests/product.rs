@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 fn the_compiled_table_is_the_folder() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies");
     let mut found = Vec::new();
-    for directory in ["base", "el8", "el9", "el10", "vendor", "hardware", "role", "level"] {
+    for directory in [
+        "base", "el8", "el9", "el10", "vendor", "hardware", "role", "level",
+    ] {
         for entry in std::fs::read_dir(root.join(directory)).expect("policies") {
             let path: PathBuf = entry.expect("entry").path();
             if path.extension().is_some_and(|extension| extension == "toml") {
@@ -22,7 +24,10 @@ fn the_compiled_table_is_the_folder() {
         }
     }
     found.sort();
-    let mut compiled: Vec<String> = shipped::SHIPPED.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut compiled: Vec<String> = shipped::SHIPPED
+        .iter()
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     compiled.sort();
     assert_eq!(found, compiled, "policies/ and SHIPPED differ");
 }
@@ -60,7 +65,8 @@ fn every_combination_is_a_sound_policy() {
             Some("level") => Layer::Level,
             _ => Layer::El,
         };
-        let (document, problems) = document::parse(layer, &source.file, source.text.as_deref().expect("text"));
+        let (document, problems) =
+            document::parse(layer, &source.file, source.text.as_deref().expect("text"));
         assert!(problems.is_empty(), "{}", lines(&problems));
         parsed.insert(source.name.clone(), document);
     }
@@ -73,7 +79,11 @@ fn every_combination_is_a_sound_policy() {
         assert!(problems.is_empty(), "{selector:?}\n{}", lines(&problems));
         for tier in [Tier::A, Tier::B, Tier::C] {
             let problems = rule::lint(&resolved.rules, &[tier]);
-            assert!(problems.is_empty(), "{selector:?} tier {tier}\n{}", lines(&problems));
+            assert!(
+                problems.is_empty(),
+                "{selector:?} tier {tier}\n{}",
+                lines(&problems)
+            );
         }
         properties(selector, &resolved);
     }
@@ -81,22 +91,37 @@ fn every_combination_is_a_sound_policy() {
 
 /// What must hold whatever the combination.
 fn properties(selector: &Selector, resolved: &Resolved) {
-    let text = |path: &[&str]| resolved.setting(path).and_then(|setting| setting.value.as_text()).unwrap_or("unset");
+    let text = |path: &[&str]| {
+        resolved
+            .setting(path)
+            .and_then(|setting| setting.value.as_text())
+            .unwrap_or("unset")
+    };
     // Every key that is not an entry's has a value: typed readers need no defaults of their own.
     for spec in schema::KEYS {
         for path in concrete(spec.path) {
-            assert!(resolved.settings.contains_key(&path), "{selector:?}: {path} is unset");
+            assert!(
+                resolved.settings.contains_key(&path),
+                "{selector:?}: {path} is unset"
+            );
         }
     }
     for (key, setting) in &resolved.settings {
         let spec = schema::find(key.segments()).unwrap_or_else(|| panic!("{key} is not in the schema"));
         assert!(setting.origin.line > 0);
-        assert!(resolved.accepts(key, &setting.value), "{selector:?}: {key} = {}", setting.value);
+        assert!(
+            resolved.accepts(key, &setting.value),
+            "{selector:?}: {key} = {}",
+            setting.value
+        );
         let _ = spec;
     }
     // A level that enforces never lets a tampered file of a package run.
     if text(&["gate", "mode"]) == "enforce" {
-        assert!(Action::from_name(text(&["default", "exec", "mismatch"])) >= Some(Action::Deny), "{selector:?}");
+        assert!(
+            Action::from_name(text(&["default", "exec", "mismatch"])) >= Some(Action::Deny),
+            "{selector:?}"
+        );
     }
     // EL 8 has neither the lockdown LSM nor IBT.
     if selector.el == 8 {
@@ -110,13 +135,17 @@ fn properties(selector: &Selector, resolved: &Resolved) {
     // Containers run where they are what the host is for.
     if selector.role == "container-host" {
         assert_ne!(text(&["default", "exec", "container"]), "deny", "{selector:?}");
-        let overlay = resolved.setting(&["module", "overlay", "deny"]).map(|setting| setting.value.clone());
+        let overlay = resolved
+            .setting(&["module", "overlay", "deny"])
+            .map(|setting| setting.value.clone());
         assert_eq!(overlay, Some(Value::Bool(false)), "{selector:?}");
     }
     // One-way switches are marked, so that `harden apply` asks.
     for name in ["kernel.kexec_load_disabled", "kernel.unprivileged_bpf_disabled"] {
         if resolved.setting(&["sysctl", name, "value"]).is_some() {
-            let marked = resolved.setting(&["sysctl", name, "one_way"]).map(|setting| setting.value.clone());
+            let marked = resolved
+                .setting(&["sysctl", name, "one_way"])
+                .map(|setting| setting.value.clone());
             assert_eq!(marked, Some(Value::Bool(true)), "{selector:?}: {name}");
         }
     }
@@ -127,7 +156,10 @@ fn properties(selector: &Selector, resolved: &Resolved) {
                 .is_some_and(|entry| resolved.setting(&[section, name, entry.main]).is_some());
             let managed = resolved.setting(&[section, name, "managed"]).is_none();
             if acts && managed {
-                assert!(resolved.setting(&[section, name, "reason"]).is_some(), "{selector:?}: {section}.{name}");
+                assert!(
+                    resolved.setting(&[section, name, "reason"]).is_some(),
+                    "{selector:?}: {section}.{name}"
+                );
             }
         }
     }
@@ -142,8 +174,15 @@ fn concrete(path: &[Segment]) -> Vec<KeyPath> {
             Segment::OneOf(names) => names,
             Segment::Name => return Vec::new(),
         };
-        paths = paths.iter().flat_map(|path| names.iter().map(|name| [path.as_slice(), &[*name]].concat())).collect();
+        paths = paths
+            .iter()
+            .flat_map(|path| names.iter().map(|name| [path.as_slice(), &[*name]].concat()))
+            .collect();
     }
     let crypto = |path: &Vec<&str>| path.first() == Some(&"crypto");
-    paths.iter().filter(|path| !crypto(path)).map(|path| KeyPath::new(path)).collect()
+    paths
+        .iter()
+        .filter(|path| !crypto(path))
+        .map(|path| KeyPath::new(path))
+        .collect()
 }

@@ -59,9 +59,21 @@ fn the_first_rule_that_fits_decides_and_is_counted() {
         };
         assert_eq!((decision.action, found.as_str()), (action, why), "{facts:?}");
     };
-    check(exec("untrusted", 1000, "/opt/tools/a/b"), Action::Allow, "admins-tools");
-    check(exec("untrusted", 1011, "/opt/tools/a/b"), Action::Deny, "r.toml:5");
-    check(exec("fileless", 1000, "/memfd:x"), Action::Kill, "no-fileless-service");
+    check(
+        exec("untrusted", 1000, "/opt/tools/a/b"),
+        Action::Allow,
+        "admins-tools",
+    );
+    check(
+        exec("untrusted", 1011, "/opt/tools/a/b"),
+        Action::Deny,
+        "r.toml:5",
+    );
+    check(
+        exec("fileless", 1000, "/memfd:x"),
+        Action::Kill,
+        "no-fileless-service",
+    );
     check(exec("fileless", 0, "/memfd:x"), Action::Alert, "nothing");
     check(exec("trusted", 0, "/usr/bin/id"), Action::Allow, "r.toml:4");
     assert_eq!(hits.rules(), [1, 1]);
@@ -80,7 +92,11 @@ fn below_its_tier_a_deny_is_what_the_policy_says_there() {
     let defaults = resolved.defaults();
     let check = |class: &str, tier: Tier, action: Action, weakened: bool| {
         let decision = rule::decide(&resolved.rules, &defaults, &exec(class, 0, "/x"), tier);
-        assert_eq!((decision.action, decision.weakened), (action, weakened), "{class} {tier}");
+        assert_eq!(
+            (decision.action, decision.weakened),
+            (action, weakened),
+            "{class} {tier}"
+        );
     };
     check("mismatch", Tier::B, Action::Deny, false);
     check("mismatch", Tier::C, Action::Kill, false);
@@ -104,11 +120,17 @@ fn explain_tells_why_each_rule_did_not_fit() {
     };
     assert_eq!(
         steps(&exec("fileless", 1005, "/memfd:x")),
-        ["admins-tools: not object.class in [untrusted]", "no-fileless-service: decided"]
+        [
+            "admins-tools: not object.class in [untrusted]",
+            "no-fileless-service: decided"
+        ]
     );
     assert_eq!(
         steps(&Facts::new(Kind::Library)),
-        ["admins-tools: other kind", "no-fileless-service: unknown whether subject.uid not in [0]"]
+        [
+            "admins-tools: other kind",
+            "no-fileless-service: unknown whether subject.uid not in [0]"
+        ]
     );
 }
 

@@ -16,15 +16,60 @@ pub(crate) struct Kind {
 
 /// Three vendors on three releases.
 pub(crate) const KINDS: &[Kind] = &[
-    Kind { el: 8, vendor: "rhel", os: ("rhel", "Red Hat Enterprise Linux", "8.10"), kernel: "4.18.0-553.el8_10.x86_64" },
-    Kind { el: 8, vendor: "rocky", os: ("rocky", "Rocky Linux", "8.10"), kernel: "4.18.0-553.el8_10.x86_64" },
-    Kind { el: 8, vendor: "almalinux", os: ("almalinux", "AlmaLinux", "8.10"), kernel: "4.18.0-553.el8_10.x86_64" },
-    Kind { el: 9, vendor: "rhel", os: ("rhel", "Red Hat Enterprise Linux", "9.6"), kernel: "5.14.0-570.el9_6.x86_64" },
-    Kind { el: 9, vendor: "rocky", os: ("rocky", "Rocky Linux", "9.6"), kernel: "5.14.0-570.el9_6.x86_64" },
-    Kind { el: 9, vendor: "almalinux", os: ("almalinux", "AlmaLinux", "9.6"), kernel: "5.14.0-570.el9_6.x86_64" },
-    Kind { el: 10, vendor: "rhel", os: ("rhel", "Red Hat Enterprise Linux", "10.0"), kernel: "6.12.0-55.el10_0.x86_64" },
-    Kind { el: 10, vendor: "rocky", os: ("rocky", "Rocky Linux", "10.0"), kernel: "6.12.0-55.el10_0.x86_64" },
-    Kind { el: 10, vendor: "almalinux", os: ("almalinux", "AlmaLinux", "10.0"), kernel: "6.12.0-55.el10_0.x86_64" },
+    Kind {
+        el: 8,
+        vendor: "rhel",
+        os: ("rhel", "Red Hat Enterprise Linux", "8.10"),
+        kernel: "4.18.0-553.el8_10.x86_64",
+    },
+    Kind {
+        el: 8,
+        vendor: "rocky",
+        os: ("rocky", "Rocky Linux", "8.10"),
+        kernel: "4.18.0-553.el8_10.x86_64",
+    },
+    Kind {
+        el: 8,
+        vendor: "almalinux",
+        os: ("almalinux", "AlmaLinux", "8.10"),
+        kernel: "4.18.0-553.el8_10.x86_64",
+    },
+    Kind {
+        el: 9,
+        vendor: "rhel",
+        os: ("rhel", "Red Hat Enterprise Linux", "9.6"),
+        kernel: "5.14.0-570.el9_6.x86_64",
+    },
+    Kind {
+        el: 9,
+        vendor: "rocky",
+        os: ("rocky", "Rocky Linux", "9.6"),
+        kernel: "5.14.0-570.el9_6.x86_64",
+    },
+    Kind {
+        el: 9,
+        vendor: "almalinux",
+        os: ("almalinux", "AlmaLinux", "9.6"),
+        kernel: "5.14.0-570.el9_6.x86_64",
+    },
+    Kind {
+        el: 10,
+        vendor: "rhel",
+        os: ("rhel", "Red Hat Enterprise Linux", "10.0"),
+        kernel: "6.12.0-55.el10_0.x86_64",
+    },
+    Kind {
+        el: 10,
+        vendor: "rocky",
+        os: ("rocky", "Rocky Linux", "10.0"),
+        kernel: "6.12.0-55.el10_0.x86_64",
+    },
+    Kind {
+        el: 10,
+        vendor: "almalinux",
+        os: ("almalinux", "AlmaLinux", "10.0"),
+        kernel: "6.12.0-55.el10_0.x86_64",
+    },
 ];
 
 /// A root in a temporary directory.
@@ -35,24 +80,49 @@ pub(crate) struct Fake {
 impl Fake {
     pub(crate) fn new(kind: &Kind) -> Self {
         // In memory where that is possible: a plan syncs hundreds of times.
-        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("directory");
+        let directory = tempfile::tempdir_in("/dev/shm")
+            .or_else(|_| tempfile::tempdir())
+            .expect("directory");
         let fake = Self { directory };
-        let Kind { el, os: (id, name, version), kernel, .. } = kind;
+        let Kind {
+            el,
+            os: (id, name, version),
+            kernel,
+            ..
+        } = kind;
         fake.write(
             "etc/os-release",
-            &format!("NAME=\"{name}\"\nID=\"{id}\"\nVERSION_ID=\"{version}\"\nPLATFORM_ID=\"platform:el{el}\"\n"),
+            &format!(
+                "NAME=\"{name}\"\nID=\"{id}\"\nVERSION_ID=\"{version}\"\nPLATFORM_ID=\"platform:el{el}\"\n"
+            ),
         );
         fake.write("etc/group", "root:x:0:\nwheel:x:10:admin\n");
-        fake.write("usr/lib/sysctl.d/50-default.conf", "kernel.sysrq = 16\nnet.ipv4.conf.default.rp_filter = 2\n");
-        fake.write("etc/sysctl.d/10-site.conf", "# ours\nkernel.kptr_restrict = 0\nvm.swappiness=10");
+        fake.write(
+            "usr/lib/sysctl.d/50-default.conf",
+            "kernel.sysrq = 16\nnet.ipv4.conf.default.rp_filter = 2\n",
+        );
+        fake.write(
+            "etc/sysctl.d/10-site.conf",
+            "# ours\nkernel.kptr_restrict = 0\nvm.swappiness=10",
+        );
         fake.write("etc/modprobe.d/tuned.conf", "options kvm nested=1\n");
         fake.write("usr/lib/modprobe.d/dist-blacklist.conf", "blacklist cramfs\n");
-        fake.write("etc/default/grub", "GRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX=\"crashkernel=auto rhgb quiet\"\n");
+        fake.write(
+            "etc/default/grub",
+            "GRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX=\"crashkernel=auto rhgb quiet\"\n",
+        );
         if *el == 8 {
             let content = "# GRUB Environment Block\nsaved_entry=x\nkernelopts=root=/dev/mapper/r ro nopti crashkernel=auto\n";
-            fake.write("boot/grub2/grubenv", &format!("{content}{}", "#".repeat(1024 - content.len())));
+            fake.write(
+                "boot/grub2/grubenv",
+                &format!("{content}{}", "#".repeat(1024 - content.len())),
+            );
         }
-        let options = if *el == 8 { "$kernelopts $tuned_params" } else { "root=/dev/mapper/r ro nopti crashkernel=1G" };
+        let options = if *el == 8 {
+            "$kernelopts $tuned_params"
+        } else {
+            "root=/dev/mapper/r ro nopti crashkernel=1G"
+        };
         for entry in [format!("id-{kernel}"), "id-0-rescue".to_owned()] {
             fake.write(
                 &format!("boot/loader/entries/{entry}.conf"),
@@ -63,29 +133,57 @@ impl Fake {
             fake.write("etc/kernel/cmdline", "root=/dev/mapper/r ro crashkernel=1G\n");
         }
         fake.write("etc/fstab", "#\n/dev/mapper/r / xfs defaults 0 0\ntmpfs   /tmp  tmpfs  size=1G,exec  0 0\n/dev/sda2\t/home\txfs\tdefaults\t0 0\n");
-        let include = if *el == 8 { "" } else { "Include /etc/ssh/sshd_config.d/*.conf\n" };
-        fake.write("etc/ssh/sshd_config", &format!("{include}#Port 22\nX11Forwarding yes\nMatch User x\n\tX11Forwarding no\n"));
+        let include = if *el == 8 {
+            ""
+        } else {
+            "Include /etc/ssh/sshd_config.d/*.conf\n"
+        };
+        fake.write(
+            "etc/ssh/sshd_config",
+            &format!("{include}#Port 22\nX11Forwarding yes\nMatch User x\n\tX11Forwarding no\n"),
+        );
         if *el >= 9 {
             fake.write("etc/ssh/sshd_config.d/50-redhat.conf", "X11Forwarding yes\n");
         }
-        fake.write("usr/lib/systemd/system/cups.service", "[Unit]\nDescription=CUPS\n");
-        fake.write("usr/lib/systemd/system/avahi-daemon.service", "[Unit]\nDescription=Avahi\n");
-        for (path, mode) in [("usr/bin/chage", 0o4755), ("usr/bin/gpasswd", 0o4755), ("usr/bin/newgrp", 0o4755), ("usr/bin/ls", 0o755)] {
+        fake.write(
+            "usr/lib/systemd/system/cups.service",
+            "[Unit]\nDescription=CUPS\n",
+        );
+        fake.write(
+            "usr/lib/systemd/system/avahi-daemon.service",
+            "[Unit]\nDescription=Avahi\n",
+        );
+        for (path, mode) in [
+            ("usr/bin/chage", 0o4755),
+            ("usr/bin/gpasswd", 0o4755),
+            ("usr/bin/newgrp", 0o4755),
+            ("usr/bin/ls", 0o755),
+        ] {
             fake.write(path, "\u{7f}ELF");
             fs::set_permissions(fake.at(path), fs::Permissions::from_mode(mode)).expect("mode");
         }
         fake.write("etc/crypto-policies/config", "# This file\nDEFAULT\n");
         fake.write("etc/crypto-policies/state/current", "DEFAULT\n");
         for policy in ["DEFAULT", "FUTURE"] {
-            fake.write(&format!("usr/share/crypto-policies/policies/{policy}.pol"), "mac = X\n");
+            fake.write(
+                &format!("usr/share/crypto-policies/policies/{policy}.pol"),
+                "mac = X\n",
+            );
             for back_end in ["openssl", "gnutls"] {
-                fake.write(&format!("usr/share/crypto-policies/{policy}/{back_end}.txt"), policy);
+                fake.write(
+                    &format!("usr/share/crypto-policies/{policy}/{back_end}.txt"),
+                    policy,
+                );
             }
         }
         fs::create_dir_all(fake.at("etc/crypto-policies/back-ends")).expect("directory");
         for back_end in ["openssl", "gnutls"] {
             let target = format!("/usr/share/crypto-policies/DEFAULT/{back_end}.txt");
-            symlink(target, fake.at(&format!("etc/crypto-policies/back-ends/{back_end}.config"))).expect("link");
+            symlink(
+                target,
+                fake.at(&format!("etc/crypto-policies/back-ends/{back_end}.config")),
+            )
+            .expect("link");
         }
         // The running kernel, for tests that take the root for a live one.
         for (name, value) in [
@@ -139,13 +237,20 @@ fn walk(root: &Path, directory: &Path, found: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(directory).expect("directory") {
         let path = entry.expect("entry").path();
         let metadata = fs::symlink_metadata(&path).expect("metadata");
-        let name = path.strip_prefix(root).expect("within").to_string_lossy().into_owned();
+        let name = path
+            .strip_prefix(root)
+            .expect("within")
+            .to_string_lossy()
+            .into_owned();
         let owner = format!("{:o} {}:{}", metadata.mode(), metadata.uid(), metadata.gid());
         if metadata.is_dir() {
             found.insert(name, owner);
             walk(root, &path, found);
         } else if metadata.is_symlink() {
-            found.insert(name, format!("-> {}", fs::read_link(&path).expect("link").display()));
+            found.insert(
+                name,
+                format!("-> {}", fs::read_link(&path).expect("link").display()),
+            );
         } else {
             found.insert(name, format!("{owner} {:?}", fs::read(&path).expect("content")));
         }

@@ -2,7 +2,7 @@
 
 use super::sight::{SightArgs, StateArgs, chain};
 use super::table::{push, table};
-use super::{Exit, Failure, Message, print, say};
+use super::{Answer, Exit, Failure, Message, say};
 use crate::config::read_safely;
 use crate::crypto::public_keys;
 use crate::trust::{atomic, store};
@@ -77,7 +77,7 @@ struct UnpinArgs {
     state: StateArgs,
 }
 
-pub(super) fn run(args: &KeysArgs) -> Result<Exit, Failure> {
+pub(super) fn run(args: &KeysArgs) -> Result<Answer, Failure> {
     match &args.command {
         None => list(args),
         Some(KeysCommand::Pin(args)) => pin(args),
@@ -101,7 +101,7 @@ fn material(keys: &[KeyMaterial]) -> BTreeMap<Fingerprint, String> {
     found
 }
 
-fn list(args: &KeysArgs) -> Result<Exit, Failure> {
+fn list(args: &KeysArgs) -> Result<Answer, Failure> {
     let sight = args.sight.look(false)?;
     let outcome = &sight.current.outcome;
     let found = material(&sight.options.keys);
@@ -177,7 +177,10 @@ fn list(args: &KeysArgs) -> Result<Exit, Failure> {
         say(&format!("{}: {finding}", finding.kind()));
     }
     tell(&sight.findings);
-    Ok(print(if args.json { &lines } else { &text }, Exit::Fine))
+    Ok(Answer {
+        text: if args.json { lines } else { text },
+        exit: Exit::Fine,
+    })
 }
 
 fn about_keys(finding: &hardpan_rpm::Finding) -> bool {
@@ -233,7 +236,7 @@ fn keys_dir(dirs: &[PathBuf]) -> Result<&Path, Failure> {
     dirs.first().map(PathBuf::as_path).ok_or_else(none)
 }
 
-fn pin(args: &PinArgs) -> Result<Exit, Failure> {
+fn pin(args: &PinArgs) -> Result<Answer, Failure> {
     let key = fingerprint(&args.fingerprint)?;
     let config = args.state.trust_config()?;
     let dir = keys_dir(&config.pins)?;
@@ -276,14 +279,14 @@ fn pin(args: &PinArgs) -> Result<Exit, Failure> {
             "hint: no key file with this fingerprint was found; put it into /etc/pki/rpm-gpg, or `rpmkeys --import` it",
         );
     }
-    Ok(Exit::Fine)
+    Ok(Answer::silent())
 }
 
 pub(super) fn as_root() -> Option<String> {
     (!nix::unistd::Uid::effective().is_root()).then(|| "run it as root".to_owned())
 }
 
-fn unpin(args: &UnpinArgs) -> Result<Exit, Failure> {
+fn unpin(args: &UnpinArgs) -> Result<Answer, Failure> {
     let key = fingerprint(&args.fingerprint)?;
     let config = args.state.trust_config()?;
     let (options, findings) = store::scan_options(&config);
@@ -318,7 +321,7 @@ fn unpin(args: &UnpinArgs) -> Result<Exit, Failure> {
             say(&format!("removed from {}; its comments are gone", path.display()));
         }
     }
-    Ok(Exit::Fine)
+    Ok(Answer::silent())
 }
 
 /// A file of pins without one key; `None` if nothing is left.

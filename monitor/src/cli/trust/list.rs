@@ -2,7 +2,7 @@
 
 use super::sight::{Sight, SightArgs};
 use super::table::{count, push, table};
-use super::{Exit, Failure, print, say};
+use super::{Answer, Exit, Failure, say};
 use crate::trust::manifest::ManifestSource;
 use crate::trust::store::ReadingOrigin;
 use clap::Args;
@@ -46,7 +46,15 @@ pub(super) struct ListArgs {
     sight: SightArgs,
 }
 
-pub(super) fn run(args: &ListArgs) -> Result<Exit, Failure> {
+impl ListArgs {
+    /// Which system to look at.
+    #[cfg(test)]
+    pub(super) fn sight(&self) -> &SightArgs {
+        &self.sight
+    }
+}
+
+pub(super) fn run(args: &ListArgs) -> Result<Answer, Failure> {
     let sight = args.sight.look(false)?;
     let (rows, head, exit) = if args.findings {
         let rows = findings(&sight);
@@ -96,7 +104,7 @@ pub(super) fn run(args: &ListArgs) -> Result<Exit, Failure> {
             &rows.into_iter().map(|(cells, _)| cells).collect::<Vec<_>>(),
         )
     };
-    Ok(print(&text, exit))
+    Ok(Answer { text, exit })
 }
 
 /// A row for people and the same for programs.
@@ -283,7 +291,7 @@ pub(super) struct RefreshArgs {
     sight: SightArgs,
 }
 
-pub(super) fn refresh(args: &RefreshArgs) -> Result<Exit, Failure> {
+pub(super) fn refresh(args: &RefreshArgs) -> Result<Answer, Failure> {
     let sight = args.sight.look(true)?;
     let outcome = &sight.current.outcome;
     let summary = &outcome.summary;
@@ -317,5 +325,5 @@ pub(super) fn refresh(args: &RefreshArgs) -> Result<Exit, Failure> {
         (Some(_), true) => Exit::Fine,
         (Some(_), false) => Exit::Findings,
     };
-    Ok(print(&text, exit))
+    Ok(Answer { text, exit })
 }

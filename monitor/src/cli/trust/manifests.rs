@@ -4,7 +4,7 @@ use super::keys::as_root;
 use super::sight::StateArgs;
 use super::sign::collect;
 use super::table::count;
-use super::{Exit, Failure, now, say};
+use super::{Answer, Failure, now, say};
 use crate::crypto::{LedgerFile, public_keys, this_host};
 use crate::trust::manifest::{
     LocalManifest, MANIFEST_DIR, ManifestFileError, ManifestSource, SIGNED_EXTENSION, add_signed,
@@ -62,7 +62,7 @@ fn failure(error: ManifestFileError) -> Failure {
     }
 }
 
-pub(super) fn add(args: &AddArgs) -> Result<Exit, Failure> {
+pub(super) fn add(args: &AddArgs) -> Result<Answer, Failure> {
     let dir = args.state.dir().join(MANIFEST_DIR);
     let Some(name) = &args.name else {
         let [file] = args.paths.as_slice() else {
@@ -73,7 +73,7 @@ pub(super) fn add(args: &AddArgs) -> Result<Exit, Failure> {
         }
         let manifest = add_file(args, file, &dir)?;
         tell(&manifest);
-        return Ok(Exit::Fine);
+        return Ok(Answer::silent());
     };
     check_name(name).map_err(|must| Failure::usage(format!("--name: {must}"), None))?;
     let manifest = collect(&args.paths)?;
@@ -86,7 +86,7 @@ pub(super) fn add(args: &AddArgs) -> Result<Exit, Failure> {
     say(
         "note: nobody signed it, so strict policy does not count it; sign on another machine with `hardpan trust sign`",
     );
-    Ok(Exit::Fine)
+    Ok(Answer::silent())
 }
 
 fn not_one_manifest() -> Failure {
@@ -127,9 +127,9 @@ fn tell(manifest: &LocalManifest) {
     });
 }
 
-pub(super) fn remove(args: &RemoveArgs) -> Result<Exit, Failure> {
+pub(super) fn remove(args: &RemoveArgs) -> Result<Answer, Failure> {
     let dir = args.state.dir().join(MANIFEST_DIR);
     let path = remove_manifest(&dir, &args.name).map_err(failure)?;
     say(&format!("removed {}", path.display()));
-    Ok(Exit::Fine)
+    Ok(Answer::silent())
 }

@@ -41,7 +41,20 @@ enum TrustCommand {
 
 /// Runs the command.
 pub fn run(args: &TrustArgs) -> Exit {
-    let outcome = match &args.command {
+    match answer(args) {
+        Ok(answer) => match super::print(&answer.text) {
+            Exit::Fine => answer.exit,
+            failed => failed,
+        },
+        Err(failure) => {
+            complain("hardpan", &*failure.error, failure.hint.as_deref());
+            failure.exit
+        }
+    }
+}
+
+fn answer(args: &TrustArgs) -> Result<Answer, Failure> {
+    match &args.command {
         TrustCommand::Whence(args) => whence::run(args),
         TrustCommand::List(args) => list::run(args),
         TrustCommand::Keys(args) => keys::run(args),
@@ -50,11 +63,24 @@ pub fn run(args: &TrustArgs) -> Exit {
         TrustCommand::Remove(args) => manifests::remove(args),
         TrustCommand::Sign(args) => sign::sign(args),
         TrustCommand::Pubkey(args) => sign::pubkey(args),
-    };
-    outcome.unwrap_or_else(|failure| {
-        complain("hardpan", &*failure.error, failure.hint.as_deref());
-        failure.exit
-    })
+    }
+}
+
+/// What a command has to say on standard output, and its exit code.
+#[derive(Debug)]
+struct Answer {
+    text: String,
+    exit: Exit,
+}
+
+impl Answer {
+    /// Done, and nothing to say.
+    const fn silent() -> Self {
+        Self {
+            text: String::new(),
+            exit: Exit::Fine,
+        }
+    }
 }
 
 /// Why a command ended early.
@@ -104,14 +130,6 @@ fn say(text: &str) {
     let text = hardpan_core::event::escape(text.as_bytes());
     // There is nobody left to tell when standard error is gone.
     let _closed = writeln!(std::io::stderr().lock(), "{text}");
-}
-
-/// Prints lines; a reader that went away is not our failure.
-fn print(text: &str, then: Exit) -> Exit {
-    match super::print(text) {
-        Exit::Fine => then,
-        failed => failed,
-    }
 }
 
 /// Seconds since 1970.

@@ -1,7 +1,7 @@
 //! `hardpan trust sign` and `pubkey`: what is done on the machine that holds the private key.
 
 use super::table::count;
-use super::{Exit, Failure, Message, now, print, say};
+use super::{Answer, Exit, Failure, Message, now, say};
 use crate::crypto::{Draft, KeyLoadError, load_signing_key, sha256_of};
 use crate::trust::atomic;
 use clap::Args;
@@ -82,7 +82,7 @@ fn key_failure(error: KeyLoadError) -> Failure {
     Failure::failed(error, hint)
 }
 
-pub(super) fn sign(args: &SignArgs) -> Result<Exit, Failure> {
+pub(super) fn sign(args: &SignArgs) -> Result<Answer, Failure> {
     let key = load_signing_key(&args.key).map_err(key_failure)?;
     let manifest = collect(&args.paths)?;
     let draft = Draft {
@@ -115,10 +115,10 @@ pub(super) fn sign(args: &SignArgs) -> Result<Exit, Failure> {
         args.serial,
         time_text(args.expires),
     ));
-    Ok(Exit::Fine)
+    Ok(Answer::silent())
 }
 
-pub(super) fn pubkey(args: &PubkeyArgs) -> Result<Exit, Failure> {
+pub(super) fn pubkey(args: &PubkeyArgs) -> Result<Answer, Failure> {
     let key = load_signing_key(&args.key).map_err(key_failure)?;
     let uses = if args.uses.is_empty() {
         Kind::ALL.to_vec()
@@ -129,7 +129,10 @@ pub(super) fn pubkey(args: &PubkeyArgs) -> Result<Exit, Failure> {
     // What is printed must be readable by the hosts: names may hold anything.
     hardpan_core::envelope::PublicKey::from_toml(&text)
         .map_err(|error| Failure::usage(error.to_string(), None))?;
-    Ok(print(&text, Exit::Fine))
+    Ok(Answer {
+        text,
+        exit: Exit::Fine,
+    })
 }
 
 /// The digests of files, and of all regular files below directories. Links are not followed.

@@ -2,7 +2,7 @@
 
 use super::sight::{Sight, SightArgs};
 use super::table::{facts, push};
-use super::{Exit, Failure, print};
+use super::{Answer, Exit, Failure};
 use crate::crypto::sha256_of;
 use crate::trust::manifest::ManifestSource;
 use clap::Args;
@@ -41,7 +41,7 @@ pub(super) struct WhenceArgs {
     sight: SightArgs,
 }
 
-pub(super) fn run(args: &WhenceArgs) -> Result<Exit, Failure> {
+pub(super) fn run(args: &WhenceArgs) -> Result<Answer, Failure> {
     let sight = args.sight.look(false)?;
     let root_path = args.sight.root(&args.sight.config()?);
     let root = Root::open(&root_path).map_err(|error| Failure::failed(error, None))?;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &WhenceArgs) -> Result<Exit, Failure> {
             text.push_str(&whence.text());
         }
     }
-    Ok(print(&text, exit))
+    Ok(Answer { text, exit })
 }
 
 pub(super) fn worse(a: Exit, b: Exit) -> Exit {
@@ -345,7 +345,7 @@ fn whence(sight: &Sight, asked: &Path, found: &Found) -> Whence {
         Content::Missing => {
             answer.state = StateField(State::Missing);
             if owners.is_empty() {
-                answer.detail = Some("and no verified package owns it".to_owned());
+                answer.detail = Some("no verified package owns it either".to_owned());
             }
         }
         Content::Unreadable(error) => {

@@ -167,7 +167,90 @@ pub(super) fn wanted(job: &Job, facts: &Facts) -> Properties {
     wanted
 }
 
-/// Compares; both lists are in the same order.
+/// Collects what differs.
+#[derive(Debug, Default)]
+struct Differing {
+    properties: Properties,
+    list: Vec<Difference>,
+}
+
+impl Differing {
+    fn note(&mut self, property: Properties, name: &'static str, expected: String, found: String) {
+        self.properties.add(property);
+        self.list.push(Difference {
+            property: name,
+            expected,
+            found,
+        });
+    }
+
+    fn digest(&mut self, job: &Job, content: &ContentDigest) {
+        let expected = || {
+            job.digest
+                .map_or_else(|| "none".to_owned(), |digest| format!("{digest:?}"))
+        };
+        let (property, found) = match content {
+            ContentDigest::Found(found) if job.digest == Some(*found) => return,
+            ContentDigest::Found(found) => (Properties::DIGEST, format!("{found:?}")),
+            ContentDigest::OtherSize => (Properties::DIGEST, "not read, the size differs".to_owned()),
+            ContentDigest::Failed(error) => {
+                let failed = Properties(Properties::DIGEST.0 | Properties::READ_FAILED.0);
+                (failed, format!("unreadable: {error}"))
+            }
+            // The package wants no regular file here, and there is one: the mode tells which.
+            ContentDigest::NotRead => (Properties::DIGEST, "a regular file".to_owned()),
+        };
+        self.note(property, "digest", expected(), found);
+    }
+
+    fn link(&mut self, job: &Job, link_to: Option<&[u8]>) {
+        let expected = || String::from_utf8_lossy(job.link_to()).into_owned();
+        match link_to {
+            Some(found) if found == job.link_to() => {}
+            Some(found) => {
+                let found = String::from_utf8_lossy(found).into_owned();
+                self.note(Properties::LINK, "link", expected(), found);
+            }
+            None => {
+                let failed = Properties(Properties::LINK.0 | Properties::READLINK_FAILED.0);
+                self.note(failed, "link", expected(), "unreadable".to_owned());
+            }
+        }
+    }
+
+    fn mode(&mut self, job: &Job, facts: &Facts) {
+        // The type of a %ghost means nothing, its permissions do.
+        let mask = if job.flags.is_ghost() { !TYPE_MASK } else { !0 };
+        if (job.mode ^ facts.mode) & mask != 0 {
+            self.note(
+                Properties::MODE,
+                "mode",
+                show_mode(job.mode),
+                show_mode(facts.mode),
+            );
+        }
+    }
+
+    fn owners(&mut self, job: &Job, facts: &Facts, wanted: Properties, accounts: &Accounts) {
+        for (property, what, names, expected, found) in [
+            (Properties::USER, "user", &accounts.users, job.user(), facts.user),
+            (
+                Properties::GROUP,
+                "group",
+                &accounts.groups,
+                job.group(),
+                facts.group,
+            ),
+        ] {
+            if wanted.has(property) && !names.agrees(expected, found) {
+                let expected = String::from_utf8_lossy(expected).into_owned();
+                self.note(property, what, expected, names.show(found));
+            }
+        }
+    }
+}
+
+/// Compares; both answers say the same.
 pub(super) fn compare(
     job: &Job,
     facts: &Facts,
@@ -175,90 +258,35 @@ pub(super) fn compare(
     wanted: Properties,
     accounts: &Accounts,
 ) -> (Properties, Vec<Difference>) {
-    let mut differ = Properties::default();
-    let mut list = Vec::new();
-    let mut note = |property: Properties, name: &'static str, expected: String, found: String| {
-        differ.add(property);
-        list.push(Difference {
-            property: name,
-            expected,
-            found,
-        });
-    };
+    let mut differing = Differing::default();
     if wanted.has(Properties::DIGEST) {
-        let expected = job
-            .digest
-            .map_or_else(|| "none".to_owned(), |digest| format!("{digest:?}"));
-        match &content.digest {
-            ContentDigest::Found(found) if job.digest == Some(*found) => {}
-            ContentDigest::Found(found) => note(Properties::DIGEST, "digest", expected, format!("{found:?}")),
-            ContentDigest::OtherSize => {
-                note(
-                    Properties::DIGEST,
-                    "digest",
-                    expected,
-                    "not read, the size differs".to_owned(),
-                );
-            }
-            ContentDigest::Failed(error) => {
-                let failed = Properties(Properties::DIGEST.0 | Properties::READ_FAILED.0);
-                note(failed, "digest", expected, format!("unreadable: {error}"));
-            }
-            // The package wants no regular file here, and there is one: the mode tells which.
-            ContentDigest::NotRead => note(
-                Properties::DIGEST,
-                "digest",
-                expected,
-                "a regular file".to_owned(),
-            ),
-        }
+        differing.digest(job, &content.digest);
     }
     if wanted.has(Properties::LINK) {
-        let expected = || String::from_utf8_lossy(job.link_to()).into_owned();
-        match &content.link_to {
-            Some(found) if found == job.link_to() => {}
-            Some(found) => note(
-                Properties::LINK,
-                "link",
-                expected(),
-                String::from_utf8_lossy(found).into_owned(),
-            ),
-            None => {
-                let failed = Properties(Properties::LINK.0 | Properties::READLINK_FAILED.0);
-                note(failed, "link", expected(), "unreadable".to_owned());
-            }
-        }
+        differing.link(job, content.link_to.as_deref());
     }
     if wanted.has(Properties::SIZE) && facts.size != job.size {
-        note(
+        differing.note(
             Properties::SIZE,
             "size",
             job.size.to_string(),
             facts.size.to_string(),
         );
     }
-    // The type of a %ghost means nothing, its permissions do.
-    let mode_mask = if job.flags.is_ghost() { !TYPE_MASK } else { !0 };
-    if wanted.has(Properties::MODE) && (job.mode ^ facts.mode) & mode_mask != 0 {
-        note(
-            Properties::MODE,
-            "mode",
-            show_mode(job.mode),
-            show_mode(facts.mode),
-        );
+    if wanted.has(Properties::MODE) {
+        differing.mode(job, facts);
     }
     if wanted.has(Properties::DEVICE) && devices_differ(job, facts) {
-        note(
-            Properties::DEVICE,
-            "device",
+        let (expected, found) = (
             show_device(job.mode, job.rdev),
             show_device(facts.mode, facts.rdev),
         );
+        differing.note(Properties::DEVICE, "device", expected, found);
     }
     if wanted.has(Properties::CAPS) {
         let expected = FileCaps::from_text(job.caps()).unwrap_or_default();
         if expected != content.caps {
-            note(
+            differing.note(
                 Properties::CAPS,
                 "capabilities",
                 expected.to_string(),
@@ -267,31 +295,15 @@ pub(super) fn compare(
         }
     }
     if wanted.has(Properties::MTIME) && facts.mtime != job.mtime {
-        note(
+        differing.note(
             Properties::MTIME,
             "mtime",
             job.mtime.to_string(),
             facts.mtime.to_string(),
         );
     }
-    let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-    if wanted.has(Properties::USER) && !accounts.users.agrees(job.user(), facts.user) {
-        note(
-            Properties::USER,
-            "user",
-            name(job.user()),
-            accounts.users.show(facts.user),
-        );
-    }
-    if wanted.has(Properties::GROUP) && !accounts.groups.agrees(job.group(), facts.group) {
-        note(
-            Properties::GROUP,
-            "group",
-            name(job.group()),
-            accounts.groups.show(facts.group),
-        );
-    }
-    (differ, list)
+    differing.owners(job, facts, wanted, accounts);
+    (differing.properties, differing.list)
 }
 
 fn devices_differ(job: &Job, facts: &Facts) -> bool {

@@ -1,0 +1,22 @@
+//! Compliance audits: checks as data, facts in, outcomes with evidence out.
+//!
+//! Everything here is pure. A collector outside this crate reads what checks wish for ([`Want`]) into [`Facts`];
+//! [`evaluate`] answers a check from them.
+
+pub mod check;
+pub mod expect;
+pub mod facts;
+mod hint;
+pub mod kind;
+pub mod outcome;
+pub mod parse;
+pub mod sweep;
+#[cfg(test)]
+mod testkit;
+
+pub use check::{Check, Checks, ContentError, evaluate};
+pub use expect::Expect;
+pub use facts::{Ctx, Facts, FileKind, Host, Package, Read, Stat, Stop, Tool, TreeEntry, UnitState, Want};
+pub use kind::Kind;
+pub use outcome::{Evidence, Outcome, Verdict, clip};
+pub use sweep::{SweepHit, SweepQuery, SweepResult};

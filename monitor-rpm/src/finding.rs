@@ -120,6 +120,13 @@ pub enum Finding {
         /// How many files.
         count: u64,
     },
+    /// The database could only be read in part: packages may be missing from the index.
+    DamagedDatabase {
+        /// The database file.
+        database: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// More findings of a kind than are kept.
     Truncated {
         /// The kind.
@@ -144,6 +151,7 @@ impl Finding {
             Self::UnusableKey { .. } => "unusable-key",
             Self::UnreadableKey { .. } => "unreadable-key",
             Self::ForeignDigests { .. } => "foreign-digests",
+            Self::DamagedDatabase { .. } => "damaged-database",
             Self::Truncated { .. } => "truncated",
         }
     }
@@ -210,6 +218,9 @@ impl fmt::Display for Finding {
             Self::UnreadableKey { source, reason } => write!(f, "{source}: cannot read key: {reason}"),
             Self::ForeignDigests { package, algorithm, count } => {
                 write!(f, "{package}: {count} files with {algorithm} digests that were not compared")
+            }
+            Self::DamagedDatabase { database, reason } => {
+                write!(f, "{database}: only read in part: {reason}")
             }
             Self::Truncated { of, count } => write!(f, "{count} more findings of kind {of}"),
         }

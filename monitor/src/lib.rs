@@ -1,5 +1,11 @@
 //! Hardpan user space: everything that touches the running system.
 
+pub mod cli;
+pub mod config;
+pub mod doctor;
+pub mod enrich;
+pub mod export;
 pub mod probe;
 pub mod sensor;
 pub mod sys;
+pub mod trust;

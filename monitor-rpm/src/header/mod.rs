@@ -128,6 +128,11 @@ impl Header {
         Ok(header)
     }
 
+    /// The package name in a database's header, found without checking anything else.
+    pub fn peek_name(blob: &[u8]) -> Option<&[u8]> {
+        parse::peek_name(blob)
+    }
+
     /// Parses a header as a package file stores it, with magic, at the start of `bytes`. `region_tag` is
     /// [`tag::HEADERSIGNATURES`] for the signature header, [`tag::HEADERIMMUTABLE`] for the main one.
     /// Also returns how many bytes it takes (without padding).

@@ -196,3 +196,15 @@ fn refuse_duplicates(entries: &[Entry]) -> Result<(), HeaderError> {
     }
     Ok(())
 }
+
+/// The name in a database's header, found without checking anything else: to pick out gpg-pubkey headers.
+pub(super) fn peek_name(blob: &[u8]) -> Option<&[u8]> {
+    let n_entries = (be32(blob, 0)? as usize).min(MAX_ENTRIES);
+    let index = blob.get(8..8 + n_entries * ENTRY_BYTES)?;
+    let data = blob.get(8 + n_entries * ENTRY_BYTES..)?;
+    (0..n_entries)
+        .filter_map(|position| raw_entry(index, position))
+        .find(|entry| entry.tag == tag::NAME)
+        .and_then(|entry| CStr::from_bytes_until_nul(data.get(entry.offset as usize..)?).ok())
+        .map(CStr::to_bytes)
+}

@@ -53,7 +53,7 @@ impl fmt::Display for Nevra {
     }
 }
 
-pub(crate) fn lossy(bytes: &[u8]) -> String {
+fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 

@@ -29,31 +29,43 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut pins = Pins::default();
     for entry in std::fs::read_dir(pin_folder)? {
         let path = entry?.path();
-        pins.merge(&Pins::from_toml(&std::fs::read_to_string(&path)?, &path.display().to_string())?)?;
+        pins.merge(&Pins::from_toml(
+            &std::fs::read_to_string(&path)?,
+            &path.display().to_string(),
+        )?)?;
     }
     let path = Path::new(database);
-    let mut options = ScanOptions::new(path.parent().unwrap_or(Path::new(".")), pins);
+    let mut options = ScanOptions::new(path.parent().unwrap_or_else(|| Path::new(".")), pins);
     options.dbpath = path.file_name().map(Into::into);
     options.threads = rest.first().map_or(Ok(1), |threads| threads.parse())?;
     for entry in std::fs::read_dir(keys)? {
         let path = entry?.path();
-        options.keys.push(KeyMaterial { source: path.display().to_string(), bytes: std::fs::read(&path)? });
+        options.keys.push(KeyMaterial {
+            source: path.display().to_string(),
+            bytes: std::fs::read(&path)?,
+        });
     }
 
     let (wall, cpu) = (Instant::now(), cpu_time());
     let outcome = scan(&options)?;
-    let (wall, cpu) = (wall.elapsed(), cpu_time() - cpu);
+    let (wall, cpu) = (wall.elapsed(), cpu_time().saturating_sub(cpu));
 
     for finding in &outcome.findings {
         println!("{}: {finding}", finding.kind());
     }
     println!("{:#?}", outcome.summary);
     let index = &outcome.index;
-    let per_file = |bytes: usize| bytes as f64 / index.n_files().max(1) as f64;
-    println!("index: {index:?}, {:.1} bytes per file", per_file(index.memory_bytes()));
+    println!(
+        "index: {index:?}, {} bytes per file",
+        index.memory_bytes().div_ceil(index.n_files().max(1))
+    );
     let decoded = Instant::now();
     hardpan_rpm::DigestIndex::decode(index.as_bytes().to_vec())?;
     println!("decoding the index: {:?}", decoded.elapsed());
-    println!("CPU {cpu:?}, wall {wall:?}, {} threads, peak memory {}", options.threads, peak_kib());
+    println!(
+        "CPU {cpu:?}, wall {wall:?}, {} threads, peak memory {}",
+        options.threads,
+        peak_kib()
+    );
     Ok(())
 }

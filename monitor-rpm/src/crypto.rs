@@ -19,7 +19,7 @@ use crate::openpgp::{PublicKey, Reader};
 /// Why a signature does not verify.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum CryptoError {
+pub(crate) enum CryptoError {
     /// It does not fit key and data.
     #[error("{0}")]
     Bad(&'static str),
@@ -93,24 +93,24 @@ fn verify_rsa(
     // OpenPGP drops leading zeros, ring wants the modulus's length.
     let mut signature = vec![0; n.len() - short.len()];
     signature.extend_from_slice(short);
-    RsaPublicKeyComponents { n, e }.verify(parameters, message, &signature).map_err(|_unspecified| MISMATCH)
+    RsaPublicKeyComponents { n, e }
+        .verify(parameters, message, &signature)
+        .map_err(|_unspecified| MISMATCH)
 }
 
 /// The general path. rPGP's SHA-1 notices collision attacks.
-fn verify_rpgp(
-    key: &PublicKey,
-    hash_algorithm: u8,
-    message: &[u8],
-    value: &[u8],
-) -> Result<(), CryptoError> {
+fn verify_rpgp(key: &PublicKey, hash_algorithm: u8, message: &[u8], value: &[u8]) -> Result<(), CryptoError> {
     let unsupported = |error: &dyn std::fmt::Display| CryptoError::Unsupported(error.to_string());
     let len = u32::try_from(key.body().len()).map_err(|error| unsupported(&error))?;
     let header = PacketHeader::new_fixed(Tag::PublicKey, len);
     let rpgp = RpgpKey::try_from_reader(header, key.body()).map_err(|error| unsupported(&error))?;
     let hash_algorithm = HashAlgorithm::from(hash_algorithm);
-    let digest = hash_algorithm.digest(message).map_err(|error| unsupported(&error))?;
+    let digest = hash_algorithm
+        .digest(message)
+        .map_err(|error| unsupported(&error))?;
     let value = signature_bytes(key.algorithm(), value).ok_or(CryptoError::Bad("malformed signature"))?;
-    rpgp.verify(hash_algorithm, &digest, &value).map_err(|_error| MISMATCH)
+    rpgp.verify(hash_algorithm, &digest, &value)
+        .map_err(|_error| MISMATCH)
 }
 
 /// One number (RSA), two (DSA, ECDSA, legacy EdDSA), or the algorithm's own bytes.
@@ -160,7 +160,10 @@ impl Hasher {
             D::Sha3_256 => HashAlgorithm::Sha3_256,
             D::Sha3_512 => HashAlgorithm::Sha3_512,
         };
-        other.new_hasher().map(Self::Rpgp).map_err(|error| CryptoError::Unsupported(error.to_string()))
+        other
+            .new_hasher()
+            .map(Self::Rpgp)
+            .map_err(|error| CryptoError::Unsupported(error.to_string()))
     }
 
     /// Adds bytes.

@@ -12,6 +12,7 @@
 //! | [`signature`] | verification; the only maker of [`VerifiedHeader`] | no |
 //! | [`index`] | [`DigestIndex`]: digest to package and path, path to digest; encodes itself | no |
 //! | [`finding`] | what is wrong, as data | no |
+//! | [`package`] | package files | reads from any reader |
 //! | [`scan`] | one look at a whole database: what a child process calls | yes |
 //!
 //! # Invariants
@@ -31,10 +32,13 @@ pub mod finding;
 pub mod header;
 pub mod index;
 pub mod openpgp;
+pub mod package;
 pub mod pins;
 pub mod root;
 pub mod scan;
 pub mod signature;
+#[cfg(test)]
+mod testing;
 
 pub use db::{DbError, RpmDb};
 pub use finding::Finding;

@@ -3,6 +3,8 @@
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod crypto;
+pub mod daemon;
 pub mod doctor;
 pub mod enrich;
 pub mod export;

@@ -43,7 +43,10 @@ pub fn dearmor(bytes: &[u8]) -> Result<Vec<u8>, ArmorError> {
     }
     let mut out = Vec::new();
     let mut found = false;
-    let mut lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).zip(1..);
+    let mut lines = bytes
+        .split(|&byte| byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .zip(1..);
     while let Some((line, number)) = lines.next() {
         if !line.starts_with(BEGIN) {
             continue;
@@ -69,7 +72,9 @@ pub fn dearmor(bytes: &[u8]) -> Result<Vec<u8>, ArmorError> {
         if !finished {
             return Err(ArmorError::Unfinished { line: number });
         }
-        BASE64.decode_vec(&body, &mut out).map_err(|_invalid| ArmorError::Base64 { line: number })?;
+        BASE64
+            .decode_vec(&body, &mut out)
+            .map_err(|_invalid| ArmorError::Base64 { line: number })?;
     }
     if found { Ok(out) } else { Err(ArmorError::NoBlock) }
 }

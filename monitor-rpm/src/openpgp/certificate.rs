@@ -30,7 +30,10 @@ pub struct CertificateParts {
 impl CertificateParts {
     /// The first user id, as it stands there, unproven.
     pub fn claimed_user_id(&self) -> String {
-        self.users.first().map(|(id, _)| String::from_utf8_lossy(id).into_owned()).unwrap_or_default()
+        self.users
+            .first()
+            .map(|(id, _)| String::from_utf8_lossy(id).into_owned())
+            .unwrap_or_default()
     }
 
     /// Fingerprints of primary key and subkeys, unproven.
@@ -111,7 +114,9 @@ pub fn certificates(packets: &[u8]) -> (Vec<CertificateParts>, Vec<String>) {
                 problems.push("a secret key, which does not belong here".to_owned());
             }
             _ => {
-                let Some(certificate) = found.last_mut().filter(|_| has_primary) else { continue };
+                let Some(certificate) = found.last_mut().filter(|_| has_primary) else {
+                    continue;
+                };
                 match packet.tag {
                     tag::USER_ID => {
                         certificate.users.push((packet.body.to_vec(), Vec::new()));
@@ -236,7 +241,9 @@ impl Evaluation<'_> {
         if signature.hash_algorithm == 1 || !signature.has_proper_salt() {
             return false;
         }
-        let Some(left) = self.checks_left.checked_sub(1) else { return false };
+        let Some(left) = self.checks_left.checked_sub(1) else {
+            return false;
+        };
         self.checks_left = left;
         key.verify(signature, data).is_ok()
     }
@@ -252,25 +259,36 @@ fn revocation(signature: &Signature) -> Revocation {
 impl Certificate {
     /// Verifies a certificate's own signatures.
     pub fn evaluate(parts: &CertificateParts) -> Self {
-        let mut evaluation = Evaluation { primary: &parts.primary, checks_left: MAX_CHECKS };
+        let mut evaluation = Evaluation {
+            primary: &parts.primary,
+            checks_left: MAX_CHECKS,
+        };
         let primary_framed = parts.primary.framed();
         // Newest statement about what the primary key may do.
         let mut flags: Option<(u32, u8)> = None;
         let mut note_flags = |signature: &Signature| {
-            if let (Some(created), Some(value)) = (signature.created, signature.key_flags) {
-                if flags.is_none_or(|(newest, _)| newest <= created) {
-                    flags = Some((created, value));
-                }
+            if let (Some(created), Some(value)) = (signature.created, signature.key_flags)
+                && flags.is_none_or(|(newest, _)| newest <= created)
+            {
+                flags = Some((created, value));
             }
         };
         let mut revoked = Revocation::None;
         // Revocations first, so that a flood of other signatures cannot use up the checks.
-        for signature in parts.direct.iter().filter(|signature| signature.kind == sigtype::KEY_REVOCATION) {
+        for signature in parts
+            .direct
+            .iter()
+            .filter(|signature| signature.kind == sigtype::KEY_REVOCATION)
+        {
             if evaluation.by_primary(signature, &[&primary_framed]) {
                 revoked = revoked.and(revocation(signature));
             }
         }
-        for signature in parts.direct.iter().filter(|signature| signature.kind == sigtype::DIRECT_KEY) {
+        for signature in parts
+            .direct
+            .iter()
+            .filter(|signature| signature.kind == sigtype::DIRECT_KEY)
+        {
             if evaluation.by_primary(signature, &[&primary_framed]) {
                 note_flags(signature);
             }
@@ -278,7 +296,10 @@ impl Certificate {
         let mut keys = Vec::new();
         for (key, signatures) in &parts.subkeys {
             if let Some(subkey) = evaluate_subkey(&mut evaluation, &primary_framed, key, signatures) {
-                keys.push(SigningKey { revocation: subkey.revocation.and(revoked), ..subkey });
+                keys.push(SigningKey {
+                    revocation: subkey.revocation.and(revoked),
+                    ..subkey
+                });
             }
         }
         let mut user_id = String::new();
@@ -286,8 +307,8 @@ impl Certificate {
             let mut prefix = vec![0xb4];
             prefix.extend_from_slice(&u32::try_from(id.len()).unwrap_or(u32::MAX).to_be_bytes());
             for signature in signatures {
-                let certifies =
-                    (sigtype::GENERIC_CERTIFICATION..=sigtype::POSITIVE_CERTIFICATION).contains(&signature.kind);
+                let certifies = (sigtype::GENERIC_CERTIFICATION..=sigtype::POSITIVE_CERTIFICATION)
+                    .contains(&signature.kind);
                 let prefix: &[u8] = if signature.version == 3 { &[] } else { &prefix };
                 if certifies && evaluation.by_primary(signature, &[&primary_framed, prefix, id]) {
                     note_flags(signature);
@@ -298,9 +319,20 @@ impl Certificate {
             }
         }
         if flags.is_none_or(|(_, flags)| flags & FLAG_SIGN != 0) {
-            keys.insert(0, SigningKey { key: parts.primary.clone(), revocation: revoked });
+            keys.insert(
+                0,
+                SigningKey {
+                    key: parts.primary.clone(),
+                    revocation: revoked,
+                },
+            );
         }
-        Self { fingerprint: parts.primary.fingerprint(), user_id, keys, revocation: revoked }
+        Self {
+            fingerprint: parts.primary.fingerprint(),
+            user_id,
+            keys,
+            revocation: revoked,
+        }
     }
 }
 
@@ -314,13 +346,19 @@ fn evaluate_subkey(
     let framed = key.framed();
     let data: [&[u8]; 2] = [primary_framed, &framed];
     let mut revoked = Revocation::None;
-    for signature in signatures.iter().filter(|signature| signature.kind == sigtype::SUBKEY_REVOCATION) {
+    for signature in signatures
+        .iter()
+        .filter(|signature| signature.kind == sigtype::SUBKEY_REVOCATION)
+    {
         if evaluation.by_primary(signature, &data) {
             revoked = revoked.and(revocation(signature));
         }
     }
     let mut newest: Option<&Signature> = None;
-    for signature in signatures.iter().filter(|signature| signature.kind == sigtype::SUBKEY_BINDING) {
+    for signature in signatures
+        .iter()
+        .filter(|signature| signature.kind == sigtype::SUBKEY_BINDING)
+    {
         let newer = newest.is_none_or(|newest| newest.created <= signature.created);
         if newer && evaluation.by_primary(signature, &data) {
             newest = Some(signature);
@@ -328,7 +366,9 @@ fn evaluate_subkey(
     }
     let binding = newest.filter(|binding| binding.key_flags.is_some_and(|flags| flags & FLAG_SIGN != 0))?;
     let back = binding.back_signature.as_ref()?;
-    let signed_back =
-        back.kind == sigtype::PRIMARY_KEY_BINDING && evaluation.verifies(key, back, &data);
-    signed_back.then(|| SigningKey { key: key.clone(), revocation: revoked })
+    let signed_back = back.kind == sigtype::PRIMARY_KEY_BINDING && evaluation.verifies(key, back, &data);
+    signed_back.then(|| SigningKey {
+        key: key.clone(),
+        revocation: revoked,
+    })
 }

@@ -31,7 +31,12 @@ impl PublicKey {
             2 | 3 => return Err("version 3 keys are not supported"),
             _ => return Err("unknown key version"),
         };
-        Ok(Self { body: body.to_vec(), fingerprint, algorithm, created })
+        Ok(Self {
+            body: body.to_vec(),
+            fingerprint,
+            algorithm,
+            created,
+        })
     }
 
     /// Fingerprint.
@@ -56,7 +61,11 @@ impl PublicKey {
 
     /// The material behind version, time and algorithm.
     pub(crate) fn material(&self) -> &[u8] {
-        let skip = if matches!(self.fingerprint, Fingerprint::V6(_)) { 10 } else { 6 };
+        let skip = if matches!(self.fingerprint, Fingerprint::V6(_)) {
+            10
+        } else {
+            6
+        };
         self.body.get(skip..).unwrap_or_default()
     }
 
@@ -71,13 +80,17 @@ impl PublicKey {
 
     /// The key as it is hashed into signatures on keys.
     pub(crate) fn framed(&self) -> Vec<u8> {
-        let version = if matches!(self.fingerprint, Fingerprint::V6(_)) { 6 } else { 4 };
+        let version = if matches!(self.fingerprint, Fingerprint::V6(_)) {
+            6
+        } else {
+            4
+        };
         frame(version, &self.body).unwrap_or_default()
     }
 
     /// Verifies a signature over `data` by this key. Nothing but the mathematics: whether the key may sign, and
     /// whether the hash is good enough, is for the caller.
-    pub fn verify(&self, signature: &Signature, data: &[&[u8]]) -> Result<(), CryptoError> {
+    pub(crate) fn verify(&self, signature: &Signature, data: &[&[u8]]) -> Result<(), CryptoError> {
         let key_is_v6 = matches!(self.fingerprint, Fingerprint::V6(_));
         if key_is_v6 != (signature.version == 6) {
             return Err(CryptoError::Bad("signature and key are of different versions"));
@@ -85,7 +98,12 @@ impl PublicKey {
         if signature.key_algorithm != self.algorithm {
             return Err(CryptoError::Bad("signature and key are of different algorithms"));
         }
-        crypto::verify(self, signature.hash_algorithm, &signature.message(data), &signature.value)
+        crypto::verify(
+            self,
+            signature.hash_algorithm,
+            &signature.message(data),
+            &signature.value,
+        )
     }
 }
 

@@ -31,7 +31,10 @@ pub struct Packets<'a> {
 impl<'a> Packets<'a> {
     /// Iterates over binary packets.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { reader: Reader::new(bytes), len: bytes.len() }
+        Self {
+            reader: Reader::new(bytes),
+            len: bytes.len(),
+        }
     }
 
     fn read(&mut self) -> Result<Packet<'a>, &'static str> {
@@ -61,7 +64,10 @@ impl<'a> Packets<'a> {
             };
             (first >> 2 & 0xf, len)
         };
-        Ok(Packet { tag, body: reader.bytes(len).ok_or(SHORT)? })
+        Ok(Packet {
+            tag,
+            body: reader.bytes(len).ok_or(SHORT)?,
+        })
     }
 }
 

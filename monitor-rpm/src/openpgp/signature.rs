@@ -91,7 +91,11 @@ pub fn signature_packet(bytes: &[u8]) -> Result<Signature, SignatureError> {
     if packets.next().is_some() {
         return Err(SignatureError::NotOnePacket("there is more behind it"));
     }
-    let Packet { tag: tag::SIGNATURE, body } = packet else {
+    let Packet {
+        tag: tag::SIGNATURE,
+        body,
+    } = packet
+    else {
         return Err(SignatureError::NotOnePacket("it is of another type"));
     };
     Signature::parse(body)
@@ -151,10 +155,17 @@ impl Signature {
         const SHORT: SignatureError = SignatureError::Malformed("ends too early");
         let mut reader = Reader::new(body);
         let version = reader.u8().ok_or(SHORT)?;
-        let [kind, key_algorithm, hash_algorithm] =
-            [reader.u8().ok_or(SHORT)?, reader.u8().ok_or(SHORT)?, reader.u8().ok_or(SHORT)?];
+        let [kind, key_algorithm, hash_algorithm] = [
+            reader.u8().ok_or(SHORT)?,
+            reader.u8().ok_or(SHORT)?,
+            reader.u8().ok_or(SHORT)?,
+        ];
         let mut area = || {
-            let len = if version == 6 { reader.u32()? as usize } else { usize::from(reader.u16()?) };
+            let len = if version == 6 {
+                reader.u32()? as usize
+            } else {
+                usize::from(reader.u16()?)
+            };
             Some((reader.bytes(len)?, body.len() - reader.rest().len()))
         };
         let (hashed, hashed_end) = area().ok_or(SHORT)?;
@@ -168,7 +179,11 @@ impl Signature {
         };
         let mut trailer = body.get(..hashed_end).ok_or(SHORT)?.to_vec();
         trailer.extend_from_slice(&[version, 0xff]);
-        trailer.extend_from_slice(&u32::try_from(hashed_end).map_err(|_too_long| SHORT)?.to_be_bytes());
+        trailer.extend_from_slice(
+            &u32::try_from(hashed_end)
+                .map_err(|_too_long| SHORT)?
+                .to_be_bytes(),
+        );
         let mut signature = Self {
             version,
             kind,
@@ -230,7 +245,7 @@ impl Signature {
                 self.set_issuer(Issuer::KeyId(id))?;
             }
             33 => {
-                let (version, bytes) = body.split_first().ok_or(malformed.clone())?;
+                let (version, bytes) = body.split_first().ok_or_else(|| malformed.clone())?;
                 let fingerprint = match version {
                     4 => bytes.try_into().ok().map(Fingerprint::V4),
                     6 => bytes.try_into().ok().map(Fingerprint::V6),
@@ -256,14 +271,13 @@ impl Signature {
     /// A fingerprint says more than an id; two different issuers are a contradiction.
     fn set_issuer(&mut self, issuer: Issuer) -> Result<(), SignatureError> {
         match (self.issuer, issuer) {
-            (None, _) => self.issuer = Some(issuer),
             (Some(Issuer::Fingerprint(a)), Issuer::Fingerprint(b)) if a != b => {
                 return Err(SignatureError::IssuerConflict);
             }
             (Some(known), _) if known.key_id() != issuer.key_id() => {
                 return Err(SignatureError::IssuerConflict);
             }
-            (Some(_), Issuer::Fingerprint(_)) => self.issuer = Some(issuer),
+            (None, _) | (Some(_), Issuer::Fingerprint(_)) => self.issuer = Some(issuer),
             (Some(_), Issuer::KeyId(_)) => {}
         }
         Ok(())

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::chain;
 use super::derive::Derived;
 use super::outcome::{ScanOutcome, ScanSummary};
-use super::chain;
 use crate::finding::{Finding, MAX_EXAMPLES};
 use crate::header::tag::TagName;
 use crate::index::{DecodeError, DigestIndex, IndexBuilder};
@@ -75,7 +75,11 @@ impl Collector {
 
     pub(super) fn unreadable(&mut self, package: String, header: u32, reason: String) {
         self.headers += 1;
-        self.add_finding(Finding::UnreadableHeader { package, header, reason });
+        self.add_finding(Finding::UnreadableHeader {
+            package,
+            header,
+            reason,
+        });
     }
 
     pub(super) fn key_header(&mut self) {
@@ -134,19 +138,44 @@ impl Collector {
         let named = |tag: u32| TagName(tag).to_string();
         match problem.clone() {
             SignatureProblem::Bad { tag, key, reason } => {
-                self.add_finding(Finding::BadSignature { package: package_name, tag: named(tag), key, reason });
+                self.add_finding(Finding::BadSignature {
+                    package: package_name,
+                    tag: named(tag),
+                    key,
+                    reason,
+                });
             }
             SignatureProblem::Weak { tag, key, reason } => {
-                self.add_finding(Finding::WeakSignature { package: package_name, tag: named(tag), key, reason });
+                self.add_finding(Finding::WeakSignature {
+                    package: package_name,
+                    tag: named(tag),
+                    key,
+                    reason,
+                });
             }
             SignatureProblem::Unreadable { tag, reason } => {
-                self.add_finding(Finding::UnreadableSignature { package: package_name, tag: named(tag), reason });
+                self.add_finding(Finding::UnreadableSignature {
+                    package: package_name,
+                    tag: named(tag),
+                    reason,
+                });
             }
             SignatureProblem::OutOfScope { fingerprint, pin } => {
-                self.out_of_scope.entry((fingerprint, pin)).or_default().add(package);
+                self.out_of_scope
+                    .entry((fingerprint, pin))
+                    .or_default()
+                    .add(package);
             }
-            SignatureProblem::Untrusted { key_id, fingerprint, user_id, reason } => {
-                self.unpinned.entry((key_id, fingerprint, user_id, reason)).or_default().add(package);
+            SignatureProblem::Untrusted {
+                key_id,
+                fingerprint,
+                user_id,
+                reason,
+            } => {
+                self.unpinned
+                    .entry((key_id, fingerprint, user_id, reason))
+                    .or_default()
+                    .add(package);
             }
         }
     }
@@ -169,7 +198,12 @@ impl Collector {
         }
         for ((fingerprint, pin), tally) in std::mem::take(&mut self.out_of_scope) {
             let count = tally.count;
-            self.add_finding(Finding::OutOfScope { fingerprint, pin, count, examples: tally.examples() });
+            self.add_finding(Finding::OutOfScope {
+                fingerprint,
+                pin,
+                count,
+                examples: tally.examples(),
+            });
         }
         if self.unsigned.count > 0 {
             let Tally { count, .. } = self.unsigned;
@@ -184,7 +218,10 @@ impl Collector {
         for (kind, (kept, dropped)) in self.findings {
             findings.extend(kept);
             if dropped > 0 {
-                findings.push(Finding::Truncated { of: kind.to_owned(), count: dropped });
+                findings.push(Finding::Truncated {
+                    of: kind.to_owned(),
+                    count: dropped,
+                });
             }
         }
         // Alarms first, otherwise by kind and package.
@@ -199,6 +236,10 @@ impl Collector {
             digests: index.n_digests() as u64,
             ..summary
         };
-        Ok(ScanOutcome { index, findings, summary })
+        Ok(ScanOutcome {
+            index,
+            findings,
+            summary,
+        })
     }
 }

@@ -28,7 +28,11 @@ impl Derived {
         let mut derived = Self::default();
         for (position, file) in header.files().enumerate() {
             let Some(signed) = file.digest else { continue };
-            let found = if allowed { compare(root, file.dir, file.name, &signed).ok().flatten() } else { None };
+            let found = if allowed {
+                compare(root, file.dir, file.name, &signed).ok().flatten()
+            } else {
+                None
+            };
             match found {
                 Some(sha256) => {
                     derived.sha256.insert(position, sha256);
@@ -42,7 +46,9 @@ impl Derived {
 
 /// SHA-256 of a file if it has the signed digest; both are taken of the same bytes.
 fn compare(root: &Root, dir: &[u8], name: &[u8], signed: &Digest) -> io::Result<Option<[u8; 32]>> {
-    let mut file = root.open_dir(Path::new(OsStr::from_bytes(dir)))?.open_file(name)?;
+    let mut file = root
+        .open_dir(Path::new(OsStr::from_bytes(dir)))?
+        .open_file(name)?;
     let unsupported = |_error| io::Error::from(io::ErrorKind::Unsupported);
     let mut signed_hasher = Hasher::new(signed.algorithm()).map_err(unsupported)?;
     let mut sha256_hasher = Hasher::new(DigestAlgorithm::Sha256).map_err(unsupported)?;
@@ -59,6 +65,8 @@ fn compare(root: &Root, dir: &[u8], name: &[u8], signed: &Digest) -> io::Result<
         sha256_hasher.update(bytes);
     }
     let same = signed_hasher.finish(signed.algorithm()) == Some(*signed);
-    let sha256 = sha256_hasher.finish(DigestAlgorithm::Sha256).and_then(|digest| digest.sha256());
+    let sha256 = sha256_hasher
+        .finish(DigestAlgorithm::Sha256)
+        .and_then(|digest| digest.sha256());
     Ok(sha256.filter(|_| same))
 }

@@ -15,7 +15,7 @@ use derive::Derived;
 pub use outcome::{OutcomeError, ScanOutcome, ScanSummary};
 
 use crate::crypto;
-use crate::db::{DbError, RpmDb, locate};
+use crate::db::{DbError, Record, RpmDb, locate};
 use crate::digest::DigestAlgorithm;
 use crate::finding::Finding;
 use crate::header::{Header, tag};
@@ -105,7 +105,10 @@ pub enum ScanError {
 }
 
 fn open_root(path: &Path) -> Result<Root, ScanError> {
-    Root::open(path).map_err(|source| ScanError::Root { path: path.to_owned(), source })
+    Root::open(path).map_err(|source| ScanError::Root {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// All files in `/etc/pki/rpm-gpg` below a root; none if the directory does not exist.
@@ -114,7 +117,10 @@ pub fn key_files(root: &Path) -> Result<Vec<KeyMaterial>, ScanError> {
     use std::os::unix::ffi::OsStrExt;
     let root = open_root(root)?;
     let folder = Path::new(KEY_DIRECTORY);
-    let failed = |source| ScanError::Keys { path: root.display(folder), source };
+    let failed = |source| ScanError::Keys {
+        path: root.display(folder),
+        source,
+    };
     let dir = match root.open_dir(folder) {
         Ok(dir) => dir,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -126,8 +132,13 @@ pub fn key_files(root: &Path) -> Result<Vec<KeyMaterial>, ScanError> {
         // Directories and dangling links are no keys.
         let Ok(file) = root.open_file(&path) else { continue };
         let mut bytes = Vec::new();
-        file.take(MAX_KEY_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-        found.push(KeyMaterial { source: root.display(&path).display().to_string(), bytes });
+        file.take(MAX_KEY_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        found.push(KeyMaterial {
+            source: root.display(&path).display().to_string(),
+            bytes,
+        });
     }
     Ok(found)
 }
@@ -150,7 +161,10 @@ fn note(options: &ScanOptions, database_stamp: &str) -> String {
             trust.push(0);
         }
     }
-    trust.extend_from_slice(&[u8::from(options.use_database_keys), u8::from(options.derive_foreign_digests)]);
+    trust.extend_from_slice(&[
+        u8::from(options.use_database_keys),
+        u8::from(options.derive_foreign_digests),
+    ]);
     for key in &options.keys {
         trust.extend_from_slice(&crypto::sha256(&key.bytes));
     }
@@ -168,8 +182,13 @@ pub fn scan(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
     }
     let (keyring, findings) = Keyring::build(&options.pins, &keys);
     let collector = Mutex::new(Collector::new(findings));
-    let job = Job { keyring: &keyring, root: &root, options, collector: &collector };
-    let damage = job.run(&db)?;
+    let job = Job {
+        keyring: &keyring,
+        root: &root,
+        options,
+        collector: &collector,
+    };
+    let damage = job.run(&db);
     let mut collector = collector.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = damage {
         // Something was read, so go on with that.
@@ -177,18 +196,27 @@ pub fn scan(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
             return Err(error.into());
         }
         let database = db.path().display().to_string();
-        collector.add_finding(Finding::DamagedDatabase { database, reason: chain(&error) });
+        collector.add_finding(Finding::DamagedDatabase {
+            database,
+            reason: chain(&error),
+        });
     }
     let summary = ScanSummary {
         database: db.path().display().to_string(),
         backend: db.backend().name().to_owned(),
         stamp: db.stamp().to_owned(),
         transaction_running: db.transaction_running(),
-        ignored_databases: db.ignored().iter().map(|path| path.display().to_string()).collect(),
+        ignored_databases: db
+            .ignored()
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
         usable_keys: keyring.n_usable() as u64,
         ..ScanSummary::default()
     };
-    collector.finish(summary, &note(options, db.stamp()), options.retire.as_ref()).map_err(ScanError::Index)
+    collector
+        .finish(summary, &note(options, db.stamp()), options.retire.as_ref())
+        .map_err(ScanError::Index)
 }
 
 /// An error and its sources in one line.
@@ -207,12 +235,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 fn database_keys(db: &RpmDb) -> Result<Vec<KeyMaterial>, DbError> {
     let mut keys = Vec::new();
     db.for_each(&mut |record| {
-        if let Ok((number, blob)) = record {
-            if Header::peek_name(&blob) == Some(KEY_PACKAGE) {
-                if let Ok(header) = Header::parse_db(&blob) {
-                    keys.extend(key_of(&header, number));
-                }
-            }
+        if let Ok((number, blob)) = record
+            && Header::peek_name(&blob) == Some(KEY_PACKAGE)
+            && let Ok(header) = Header::parse_db(&blob)
+        {
+            keys.extend(key_of(&header, number));
         }
         ControlFlow::Continue(())
     })
@@ -226,18 +253,26 @@ fn key_of(header: &Header, number: u32) -> Vec<KeyMaterial> {
     let mut found = Vec::new();
     for view in [header.region(), header.dribbles()] {
         let source = || {
-            let nevra = Nevra::read(view).map(|nevra| nevra.to_string()).unwrap_or_default();
+            let nevra = Nevra::read(view)
+                .map(|nevra| nevra.to_string())
+                .unwrap_or_default();
             format!("{nevra} in the rpm database (header {number})")
         };
         for text in view.strings(tag::PUBKEYS).into_iter().flatten() {
             if let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(text) {
-                found.push(KeyMaterial { source: source(), bytes });
+                found.push(KeyMaterial {
+                    source: source(),
+                    bytes,
+                });
             }
         }
-        if found.is_empty() {
-            if let Ok(Some(armor)) = view.string(tag::DESCRIPTION) {
-                found.push(KeyMaterial { source: source(), bytes: armor.to_vec() });
-            }
+        if found.is_empty()
+            && let Ok(Some(armor)) = view.string(tag::DESCRIPTION)
+        {
+            found.push(KeyMaterial {
+                source: source(),
+                bytes: armor.to_vec(),
+            });
         }
     }
     found
@@ -252,11 +287,9 @@ struct Job<'a> {
     collector: &'a Mutex<Collector>,
 }
 
-type Record = Result<(u32, Vec<u8>), DbError>;
-
 impl Job<'_> {
     /// Walks the database; the error is what ended the walk early.
-    fn run(self, db: &RpmDb) -> Result<Option<DbError>, ScanError> {
+    fn run(self, db: &RpmDb) -> Option<DbError> {
         let threads = match self.options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
@@ -266,11 +299,11 @@ impl Job<'_> {
                 self.record(record);
                 ControlFlow::Continue(())
             };
-            return Ok(db.for_each(&mut visit).err());
+            return db.for_each(&mut visit).err();
         }
         let (sender, receiver) = sync_channel::<Record>(2 * threads);
         let receiver = Mutex::new(receiver);
-        Ok(std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| self.work(&receiver));
             }
@@ -282,7 +315,7 @@ impl Job<'_> {
             let result = db.for_each(&mut visit);
             drop(sender);
             result.err()
-        }))
+        })
     }
 
     fn work(self, receiver: &Mutex<Receiver<Record>>) {
@@ -307,14 +340,20 @@ impl Job<'_> {
         let header = match Header::parse_db(&blob) {
             Ok(header) => header,
             Err(error) => {
-                let name = Header::peek_name(&blob).map(String::from_utf8_lossy).unwrap_or_default();
+                let name = Header::peek_name(&blob)
+                    .map(String::from_utf8_lossy)
+                    .unwrap_or_default();
                 return collect(&mut |collector| {
                     collector.unreadable(name.clone().into_owned(), number, error.to_string());
                 });
             }
         };
         drop(blob);
-        let view = if header.region_facts().is_some() { header.region() } else { header.dribbles() };
+        let view = if header.region_facts().is_some() {
+            header.region()
+        } else {
+            header.dribbles()
+        };
         let nevra = Nevra::read(view).unwrap_or_default();
         // A key has no files; something that has is a package, whatever it calls itself.
         if nevra.name.as_bytes() == KEY_PACKAGE && !header.region().has(tag::BASENAMES) {
@@ -329,7 +368,14 @@ impl Job<'_> {
             _ => Derived::default(),
         };
         collect(&mut |collector| {
-            collector.package(&nevra.to_string(), number, &header, &problems, &repeated, &derived);
+            collector.package(
+                &nevra.to_string(),
+                number,
+                &header,
+                &problems,
+                &repeated,
+                &derived,
+            );
         });
     }
 }

@@ -74,7 +74,10 @@ struct Report {
 impl ScanOutcome {
     /// Encodes it: magic, length of the report, report (JSON), index.
     pub fn to_bytes(&self) -> Result<Vec<u8>, OutcomeError> {
-        let report = Report { findings: self.findings.clone(), summary: self.summary.clone() };
+        let report = Report {
+            findings: self.findings.clone(),
+            summary: self.summary.clone(),
+        };
         let json = serde_json::to_vec(&report).map_err(OutcomeError::Report)?;
         let index = self.index.as_bytes();
         let mut out = Vec::with_capacity(MAGIC.len() + 8 + json.len() + index.len());
@@ -92,9 +95,15 @@ impl ScanOutcome {
             let (len, rest) = bytes.strip_prefix(MAGIC)?.split_at_checked(8)?;
             rest.split_at_checked(usize::try_from(u64::from_le_bytes(len.try_into().ok()?)).ok()?)
         })();
-        let Some((json, index)) = parts else { return Err(truncated) };
+        let Some((json, index)) = parts else {
+            return Err(truncated);
+        };
         let Report { findings, summary } = serde_json::from_slice(json).map_err(OutcomeError::Report)?;
         let index = DigestIndex::decode(index.to_vec()).map_err(OutcomeError::Index)?;
-        Ok(Self { index, findings, summary })
+        Ok(Self {
+            index,
+            findings,
+            summary,
+        })
     }
 }

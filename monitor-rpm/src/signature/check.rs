@@ -117,18 +117,26 @@ fn candidates(view: View<'_>) -> Vec<Candidate> {
     let mut found = Vec::new();
     for tag in [tag::RSAHEADER, tag::DSAHEADER] {
         for bytes in view.bins(tag) {
-            found.push(Candidate { tag, signature: signature_packet(bytes).map_err(|error| chain(&error)) });
+            found.push(Candidate {
+                tag,
+                signature: signature_packet(bytes).map_err(|error| chain(&error)),
+            });
         }
     }
     match view.strings(tag::OPENPGP) {
-        Ok(strings) => found.extend(strings.take(MAX_SIGNATURES).map(|text| Candidate {
-            tag: tag::OPENPGP,
-            signature: base64::engine::general_purpose::STANDARD
-                .decode(text.trim_ascii())
-                .map_err(|error| error.to_string())
-                .and_then(|bytes| signature_packet(&bytes).map_err(|error| chain(&error))),
+        Ok(strings) => found.extend(strings.take(MAX_SIGNATURES).map(|text| {
+            Candidate {
+                tag: tag::OPENPGP,
+                signature: base64::engine::general_purpose::STANDARD
+                    .decode(text.trim_ascii())
+                    .map_err(|error| error.to_string())
+                    .and_then(|bytes| signature_packet(&bytes).map_err(|error| chain(&error))),
+            }
         })),
-        Err(error) => found.push(Candidate { tag: tag::OPENPGP, signature: Err(error.to_string()) }),
+        Err(error) => found.push(Candidate {
+            tag: tag::OPENPGP,
+            signature: Err(error.to_string()),
+        }),
     }
     found.truncate(MAX_SIGNATURES);
     found
@@ -142,8 +150,13 @@ fn chain(error: &SignatureError) -> String {
 }
 
 fn check(keyring: &Keyring, header: Header, candidates: Vec<Candidate>) -> Checked {
-    let refused = |refusal: Refusal| Checked { header: Err(refusal), problems: Vec::new() };
-    let Some(signed) = header.signed_bytes() else { return refused(Refusal::NoRegion) };
+    let refused = |refusal: Refusal| Checked {
+        header: Err(refusal),
+        problems: Vec::new(),
+    };
+    let Some(signed) = header.signed_bytes() else {
+        return refused(Refusal::NoRegion);
+    };
     if candidates.is_empty() {
         return refused(Refusal::Unsigned);
     }
@@ -152,20 +165,26 @@ fn check(keyring: &Keyring, header: Header, candidates: Vec<Candidate>) -> Check
         Err(error) => return refused(Refusal::Tags(error)),
     };
     let mut problems = Vec::new();
-    let mut signers = Vec::new();
+    let mut good = Vec::new();
     for candidate in candidates {
         match check_signature(keyring, &nevra.name, &signed, candidate) {
-            Ok(signer) => signers.push(signer),
+            Ok(by) => good.push(by),
             Err(problem) => problems.push(problem),
         }
     }
-    let mut signers = signers.into_iter();
-    let Some(first) = signers.next() else {
-        return Checked { header: Err(Refusal::NoGoodSignature), problems };
+    let mut good = good.into_iter();
+    let Some(first) = good.next() else {
+        return Checked {
+            header: Err(Refusal::NoGoodSignature),
+            problems,
+        };
     };
     let sha256 = crypto::sha256(&signed);
-    let verified = VerifiedHeader::new(header, nevra, first, signers.collect(), sha256);
-    Checked { header: verified.map_err(Refusal::Files), problems }
+    let verified = VerifiedHeader::new(header, nevra, first, good.collect(), sha256);
+    Checked {
+        header: verified.map_err(Refusal::Files),
+        problems,
+    }
 }
 
 fn check_signature(
@@ -178,11 +197,17 @@ fn check_signature(
     let unreadable = |reason: String| SignatureProblem::Unreadable { tag, reason };
     let signature = candidate.signature.map_err(unreadable)?;
     if signature.kind != sigtype::BINARY {
-        return Err(unreadable(format!("type {:#04x} is not a signature over data", signature.kind)));
+        return Err(unreadable(format!(
+            "type {:#04x} is not a signature over data",
+            signature.kind
+        )));
     }
-    let issuer =
-        signature.issuer.ok_or_else(|| unreadable(SignatureError::NoIssuer.to_string()))?;
-    let trusted = keyring.find(issuer).map_err(|problem| untrusted(&problem, issuer.key_id()))?;
+    let issuer = signature
+        .issuer
+        .ok_or_else(|| unreadable(SignatureError::NoIssuer.to_string()))?;
+    let trusted = keyring
+        .find(issuer)
+        .map_err(|problem| untrusted(&problem, issuer.key_id()))?;
     let key = trusted.key.key.fingerprint().to_string();
     if trusted.key.revocation.voids(signature.created) {
         return Err(SignatureProblem::Untrusted {
@@ -198,12 +223,22 @@ fn check_signature(
         return Err(SignatureProblem::Weak { tag, key, reason });
     }
     if !signature.has_proper_salt() {
-        return Err(SignatureProblem::Bad { tag, key, reason: "salt of the wrong length".to_owned() });
+        return Err(SignatureProblem::Bad {
+            tag,
+            key,
+            reason: "salt of the wrong length".to_owned(),
+        });
     }
     match trusted.key.key.verify(&signature, &[signed]) {
         Ok(()) => {}
         Err(error @ CryptoError::Unsupported(_)) => return Err(unreadable(error.to_string())),
-        Err(error) => return Err(SignatureProblem::Bad { tag, key, reason: error.to_string() }),
+        Err(error) => {
+            return Err(SignatureProblem::Bad {
+                tag,
+                key,
+                reason: error.to_string(),
+            });
+        }
     }
     if !trusted.pin.covers(package_name) {
         return Err(SignatureProblem::OutOfScope {

@@ -57,7 +57,10 @@ impl Keyring {
         let mut keyring = Self::default();
         let mut pinned: BTreeMap<Fingerprint, Collected> = BTreeMap::new();
         for material in material {
-            let unreadable = |reason: String| Finding::UnreadableKey { source: material.source.clone(), reason };
+            let unreadable = |reason: String| Finding::UnreadableKey {
+                source: material.source.clone(),
+                reason,
+            };
             if material.bytes.len() > MAX_KEY_BYTES {
                 findings.push(unreadable(format!("larger than {MAX_KEY_BYTES} bytes")));
                 continue;
@@ -80,7 +83,13 @@ impl Keyring {
                 match pinned.get_mut(&fingerprint) {
                     Some(collected) => collected.parts.merge(parts),
                     None => {
-                        pinned.insert(fingerprint, Collected { parts, source: material.source.clone() });
+                        pinned.insert(
+                            fingerprint,
+                            Collected {
+                                parts,
+                                source: material.source.clone(),
+                            },
+                        );
                     }
                 }
             }
@@ -122,7 +131,11 @@ impl Keyring {
     fn remember(&mut self, parts: &CertificateParts, reason: &'static str) {
         let user_id: String = parts.claimed_user_id().chars().take(200).collect();
         for fingerprint in parts.claimed_fingerprints() {
-            let known = KnownKey { fingerprint, user_id: user_id.clone(), reason };
+            let known = KnownKey {
+                fingerprint,
+                user_id: user_id.clone(),
+                reason,
+            };
             self.known.entry(fingerprint.key_id()).or_insert(known);
         }
     }
@@ -138,9 +151,9 @@ impl Keyring {
         let id = issuer.key_id();
         let candidates = self.keys.get(&id).map(Vec::as_slice).unwrap_or_default();
         match issuer {
-            Issuer::Fingerprint(fingerprint) => {
-                candidates.iter().find(|candidate| candidate.key.key.fingerprint() == fingerprint)
-            }
+            Issuer::Fingerprint(fingerprint) => candidates
+                .iter()
+                .find(|candidate| candidate.key.key.fingerprint() == fingerprint),
             Issuer::KeyId(_) => match candidates {
                 [only] => Some(only),
                 [] => None,

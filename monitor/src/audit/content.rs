@@ -45,7 +45,7 @@ impl Content {
     /// What was compiled in; only the benchmarks of a family (`cis`, `stig`, …) are read when one is named.
     pub fn shipped(family: Option<&str>) -> Result<Self, ContentLoadError> {
         let checks = Checks::parse(CHECKS.iter().copied())?;
-        let benchmarks = "cis-rhel10", "cis-rhel8", "cis-rhel9", "fips", "hardening", "migration", "stig-rhel10", "stig-rhel8", "stig-rhel9"CHMARKS
+        let benchmarks = BENCHMARKS
             .iter()
             .filter(|(name, _)| family.is_none_or(|family| name.contains(family)))
             .map(|(name, text)| Benchmark::parse(name, text, &checks))
@@ -57,7 +57,10 @@ impl Content {
     pub fn from_dir(dir: &Path) -> Result<Self, ContentLoadError> {
         let texts = |folder: &str| -> Result<Vec<(String, String)>, ContentLoadError> {
             let path = dir.join(folder);
-            let read = |source| ContentLoadError::Read { path: path.clone(), source };
+            let read = |source| ContentLoadError::Read {
+                path: path.clone(),
+                source,
+            };
             let mut files: Vec<PathBuf> = std::fs::read_dir(&path)
                 .map_err(read)?
                 .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -67,8 +70,10 @@ impl Content {
             files
                 .into_iter()
                 .map(|path| {
-                    let text = std::fs::read_to_string(&path)
-                        .map_err(|source| ContentLoadError::Read { path: path.clone(), source })?;
+                    let text = std::fs::read_to_string(&path).map_err(|source| ContentLoadError::Read {
+                        path: path.clone(),
+                        source,
+                    })?;
                     Ok((path.display().to_string(), text))
                 })
                 .collect()

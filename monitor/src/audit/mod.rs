@@ -101,19 +101,30 @@ pub enum AuditError {
 const ROUNDS_MAX: usize = 64;
 
 /// Runs an audit.
-pub fn run(content: &Content, options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Report, AuditError> {
+pub fn run(
+    content: &Content,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, AuditError> {
     let started = jiff::Timestamp::now();
-    let mut collector = Collector::open(&options.root, options.dbpath.as_deref())
-        .map_err(|source| AuditError::Root { path: options.root.clone(), source })?;
+    let mut collector =
+        Collector::open(&options.root, options.dbpath.as_deref()).map_err(|source| AuditError::Root {
+            path: options.root.clone(),
+            source,
+        })?;
     let mut facts = collector.begin(started);
     let el = options.el.or_else(|| facts.host.el_major());
-    let benchmark =
-        options.profile.benchmark(&content.benchmarks, el, options.version.as_deref()).ok_or_else(|| {
-            AuditError::NoBenchmark {
-                profile: options.profile.name(),
-                version: options.version.clone(),
-                host: if facts.host.os_name.is_empty() { "an unknown system".into() } else { facts.host.os_name.clone() },
-            }
+    let benchmark = options
+        .profile
+        .benchmark(&content.benchmarks, el, options.version.as_deref())
+        .ok_or_else(|| AuditError::NoBenchmark {
+            profile: options.profile.name(),
+            version: options.version.clone(),
+            host: if facts.host.os_name.is_empty() {
+                "an unknown system".into()
+            } else {
+                facts.host.os_name.clone()
+            },
         })?;
     let mut run = Run::new(&content.checks, benchmark, options.profile, &options.selection);
     for _ in 0..ROUNDS_MAX {
@@ -160,7 +171,9 @@ fn warnings(options: &Options, el: Option<u32>) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(tailoring) = &options.selection.tailoring {
         for (name, value) in &tailoring.values {
-            warnings.push(format!("the tailoring file sets {name} to {value:?}; hardpan's checks keep the benchmark's value"));
+            warnings.push(format!(
+                "the tailoring file sets {name} to {value:?}; hardpan's checks keep the benchmark's value"
+            ));
         }
     }
     if options.selection.no_sweeps {

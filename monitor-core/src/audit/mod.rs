@@ -10,6 +10,7 @@ mod hint;
 pub mod kind;
 pub mod outcome;
 pub mod parse;
+pub mod report;
 pub mod sweep;
 #[cfg(test)]
 mod testkit;

@@ -126,7 +126,7 @@ pub struct Chapter {
 impl Chapter {
     /// Number and title on one line.
     pub fn name(&self) -> String {
-        match (self.id.is_empty(), self.title.is_empty()) {
+        match (self.id.trim().is_empty(), self.title.trim().is_empty()) {
             (true, true) => "Controls".to_owned(),
             (true, false) => self.title.clone(),
             (false, true) => format!("Chapter {}", self.id),

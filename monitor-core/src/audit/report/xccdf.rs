@@ -52,7 +52,8 @@ pub(super) fn write(report: &Report) -> Result<String, ReportError> {
     Ok(xml.finish())
 }
 
-/// The CPE 2.3 name of the target's release, for distributions that have one.
+/// The CPE name of the target's release, for distributions that have one, in the older URI binding: the schematron
+/// warns about it, and `oscap xccdf validate` (1.3.7) calls a document without any warning invalid.
 fn platform(report: &Report) -> Option<String> {
     let host = &report.target.host;
     let product = match host.os_id.as_str() {
@@ -65,7 +66,7 @@ fn platform(report: &Report) -> Option<String> {
     };
     let major = host.os_version.split('.').next()?;
     let is_number = !major.is_empty() && major.chars().all(|c| c.is_ascii_digit());
-    is_number.then(|| format!("cpe:2.3:o:{product}:{major}:*:*:*:*:*:*:*"))
+    is_number.then(|| format!("cpe:/o:{product}:{major}"))
 }
 
 fn tool_cpe(report: &Report) -> String {

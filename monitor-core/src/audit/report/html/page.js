@@ -62,11 +62,11 @@
   });
   addEventListener("hashchange", follow);
 
-  // On paper, what failed must show its evidence whether or not it was open on the screen.
+  // On paper, what needs a reader must show its evidence whether or not it was open on the screen.
   var opened = [];
   addEventListener("beforeprint", function () {
     opened = rules.filter(function (rule) {
-      return !rule.hidden && !rule.open && /^(fail|waived|error)$/.test(rule.dataset.s);
+      return !rule.hidden && !rule.open && rule.classList.contains("show");
     });
     opened.forEach(function (rule) { rule.open = true; });
   });

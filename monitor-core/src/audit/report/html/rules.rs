@@ -88,14 +88,21 @@ fn tally(chapter: &ChapterSummary<'_>) -> String {
         .into_iter()
         .map(|status| (status.count(chapter.counts), status))
         .filter(|(count, _)| *count > 0)
-        .map(|(count, status)| format!("{count} {}", status.label().to_lowercase()))
+        .map(|(count, status)| match status {
+            Status::Waived => format!("{count} waived"),
+            status => format!("{count} {}", status.label().to_lowercase()),
+        })
         .collect::<Vec<_>>()
         .join(" · ")
 }
 
 fn one_rule(page: &mut Page, rule: &RuleResult, id: &str) {
     let status = Status::of(rule);
-    page.raw(&format!("<details class=\"rule r-{}\" id=\"c-", status.class()));
+    let print = if shown_on_paper(rule, status) { " show" } else { "" };
+    page.raw(&format!(
+        "<details class=\"rule r-{}{print}\" id=\"c-",
+        status.class()
+    ));
     page.text(id);
     page.raw(&format!(
         "\" data-s={} data-v={}",
@@ -129,6 +136,15 @@ fn one_rule(page: &mut Page, rule: &RuleResult, id: &str) {
     remedy(page, rule);
     references(page, rule);
     page.raw("</div>\n</details>\n");
+}
+
+/// On paper, details that a reader must see are open: everything but what is fine, does not apply or has no check.
+fn shown_on_paper(rule: &RuleResult, status: Status) -> bool {
+    match status {
+        Status::Fail | Status::Waived | Status::Error | Status::Info => true,
+        Status::Manual => rule.means != Means::NotImplemented,
+        Status::Pass | Status::NotApplicable => false,
+    }
 }
 
 fn why(page: &mut Page, rule: &RuleResult) {

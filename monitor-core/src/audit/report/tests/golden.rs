@@ -142,7 +142,7 @@ fn xccdf() {
          <status date="2026-11-22">accepted</status>
          <title>CIS Enterprise Linux 9</title>
          <description>Carries the results of an audit. Ids and levels are those of the benchmark; titles are the auditing program&apos;s own words, not the benchmark publisher&apos;s text.</description>
-         <platform idref="cpe:2.3:o:rocky:rocky:9:*:*:*:*:*:*:*"/>
+         <platform idref="cpe:/o:rocky:rocky:9"/>
          <version>2.0.0</version>
          <metadata xmlns:dc="http://purl.org/dc/elements/1.1/">
           <dc:publisher>hardpan</dc:publisher>
@@ -205,7 +205,7 @@ fn xccdf() {
            <fact name="urn:hardpan:fact:kernel" type="string">5.14.0-570.12.1.el9_6.x86_64</fact>
            <fact name="urn:hardpan:fact:architecture" type="string">x86_64</fact>
           </target-facts>
-          <platform idref="cpe:2.3:o:rocky:rocky:9:*:*:*:*:*:*:*"/>
+          <platform idref="cpe:/o:rocky:rocky:9"/>
           <rule-result idref="xccdf_hardpan_rule_1.1.1.1" time="2026-11-22T05:10:03Z" severity="low" weight="1.0">
            <result>pass</result>
            <ident system="https://ncp.nist.gov/cce">CCE-83853-2</ident>

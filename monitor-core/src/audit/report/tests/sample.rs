@@ -338,9 +338,14 @@ pub(super) fn full_size(count: usize) -> Report {
         let mut rule = models[index % models.len()].clone();
         rule.control = format!("{}.{}.{}", place + 1, index / 10, index % 10 + 1);
         rule.chapter = chapter(&(place + 1).to_string(), titles[place]);
-        if index % 4 != 0 {
+        if index % 3 != 0 {
             rule.outcome.result = Verdict::Pass;
+            rule.outcome.reason = "as wanted".into();
             rule.waiver = None;
+            for piece in &mut rule.outcome.evidence {
+                piece.found.clone_from(&piece.expected);
+                piece.ok = Some(true);
+            }
         }
         report.rules.push(rule);
     }

@@ -120,10 +120,6 @@ fn xccdf_by_schematron() {
     let Some(schemas) = schemas() else { return };
     let sheet = schemas.join("scap/xccdf/1.2/xccdf_1.2-schematron.xsl");
     files(Format::Xccdf, |name, path| {
-        // The sheet's cost is quadratic: minutes for a report of full size.
-        if name == "full" {
-            return;
-        }
         if let Some(output) = run("xsltproc", &["--nonet", sheet.to_str().unwrap(), path]) {
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(
@@ -134,6 +130,21 @@ fn xccdf_by_schematron() {
             assert!(!said.contains("Error"), "{name}: {said}");
         }
     });
+    // The sheet must be able to refuse: a result of no rule.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("broken.xml");
+    let text = render(&sample(), Format::Xccdf);
+    let broken = text.replace(
+        "rule-result idref=\"xccdf_hardpan_rule_1.5.1\"",
+        "rule-result idref=\"xccdf_hardpan_rule_9\"",
+    );
+    std::fs::write(&path, broken).unwrap();
+    if let Some(output) = run(
+        "xsltproc",
+        &["--nonet", sheet.to_str().unwrap(), path.to_str().unwrap()],
+    ) {
+        assert!(String::from_utf8_lossy(&output.stdout).contains("Error"));
+    }
 }
 
 #[test]
@@ -205,6 +216,11 @@ fn openscap_takes_our_files() {
     }
     files(Format::Xccdf, |name, path| {
         accepts(name, "oscap", &["xccdf", "validate", "--skip-schematron", path]);
+        // With schematron, oscap 1.3.7 calls a document without any warning invalid; ours has one where it knows
+        // the release.
+        if name == "sample" {
+            accepts(name, "oscap", &["xccdf", "validate", path]);
+        }
         if let Some(output) = run("oscap", &["xccdf", "generate", "report", path]) {
             let page = String::from_utf8_lossy(&output.stdout);
             assert!(

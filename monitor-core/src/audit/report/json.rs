@@ -83,7 +83,7 @@ fn escaped(text: &str) -> String {
             c if text::is_plain(c) => out.push(c),
             c => {
                 // All of these lie in the first plane: four digits do.
-                out.push_str(&format!("\\u{:04x}", u32::from(c)));
+                text::add(&mut out, format_args!("\\u{:04x}", u32::from(c)));
             }
         }
     }

@@ -114,7 +114,7 @@ fn message(rule: &RuleResult) -> String {
     };
     message.push_str(&rule.outcome.reason);
     if let Some(waiver) = &rule.waiver {
-        message.push_str(&format!(" [{}]", waiver.line()));
+        text::add(&mut message, format_args!(" [{}]", waiver.line()));
     }
     message
 }

@@ -250,7 +250,7 @@ impl Parts<'_> {
     fn reason(&self) -> String {
         let mut reason = format!("{}: {}", self.rule.result_text(), self.rule.outcome.reason);
         if let Some(waiver) = &self.rule.waiver {
-            reason.push_str(&format!(" ({})", waiver.line()));
+            text::add(&mut reason, format_args!(" ({})", waiver.line()));
         }
         string(reason.trim_end_matches([':', ' ']))
     }

@@ -3,7 +3,7 @@
 //! **Score.** Pass ÷ (pass + fail + error + unknown), in percent: XCCDF's flat, unweighted model. Controls that do
 //! not apply, were not checked, were not selected or are informational count neither way. A waived control is a fail.
 
-use super::{Chapter, Means, Report, RuleResult, Severity};
+use super::{Chapter, Means, Report, RuleResult, Severity, text};
 use crate::audit::outcome::Verdict;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -137,7 +137,7 @@ impl Coverage {
             (self.not_checked, "not checkable here"),
         ] {
             if count > 0 {
-                line.push_str(&format!("; {count} {what}"));
+                text::add(&mut line, format_args!("; {count} {what}"));
             }
         }
         line

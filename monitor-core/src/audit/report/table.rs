@@ -3,7 +3,6 @@
 use super::summary::{Counts, score_text};
 use super::{Report, RuleResult, text};
 use crate::audit::outcome::Verdict;
-use std::fmt::Write as _;
 
 /// How the table is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,11 +104,11 @@ fn head(table: &mut Table, report: &Report) {
     let mut system = report.target.os();
     for more in [&host.kernel, &host.arch] {
         if !more.is_empty() {
-            system.push_str(&format!(", {more}"));
+            text::add(&mut system, format_args!(", {more}"));
         }
     }
     if !report.target.image.is_empty() {
-        system.push_str(&format!(", image {}", report.target.image));
+        text::add(&mut system, format_args!(", image {}", report.target.image));
     }
     table.fact("system", &system);
     table.fact(
@@ -163,10 +162,9 @@ fn findings(table: &mut Table, report: &Report, all: bool) {
 
 fn wants_attention(rule: &RuleResult) -> bool {
     match rule.result() {
-        Verdict::Fail | Verdict::Error | Verdict::Unknown => true,
         // The questions for a person; what is not implemented is a number in the head, not a wall of lines.
         Verdict::NotChecked => rule.means == super::Means::Manual,
-        Verdict::Informational => true,
+        Verdict::Fail | Verdict::Error | Verdict::Unknown | Verdict::Informational => true,
         Verdict::Pass | Verdict::NotApplicable | Verdict::NotSelected => false,
     }
 }
@@ -248,21 +246,24 @@ fn summary(table: &mut Table, report: &Report) {
     let columns = Columns::fitting(table.width);
     let header = columns.row(
         "chapter",
-        ["pass", "fail", "waived", "error", "other", "score"].map(str::to_owned),
+        &["pass", "fail", "waived", "error", "other", "score"].map(str::to_owned),
     );
     let header = table.paint(DIM, &header);
     table.line(&header);
     for chapter in report.chapters() {
-        table.line(&columns.row(&text::line(&chapter.chapter.name()), cells(chapter.counts)));
+        table.line(&columns.row(&text::line(&chapter.chapter.name()), &cells(chapter.counts)));
     }
-    let total = table.paint(BOLD, &columns.row("all", cells(report.counts())));
+    let total = table.paint(BOLD, &columns.row("all", &cells(report.counts())));
     table.line(&total);
     let severities = report.failures_by_severity();
     if !severities.is_empty() {
         let mut line = String::from("failed");
         for (index, (severity, open, waived)) in severities.into_iter().enumerate() {
             let comma = if index == 0 { ":" } else { "," };
-            write!(line, "{comma} {} {}", open + waived, severity.word()).unwrap_or_default();
+            text::add(
+                &mut line,
+                format_args!("{comma} {} {}", open + waived, severity.word()),
+            );
         }
         table.paragraph("  ", 2, &line);
     }
@@ -304,7 +305,7 @@ impl Columns {
         }
     }
 
-    fn row(&self, name: &str, cells: [String; 6]) -> String {
+    fn row(&self, name: &str, cells: &[String; 6]) -> String {
         let name = text::cut(name, self.name_width).into_owned();
         let gap = " ".repeat(self.name_width.saturating_sub(width(&name)));
         let mut row = format!("  {name}{gap}");

@@ -48,14 +48,17 @@ pub(super) fn is_plain(c: char) -> bool {
 
 /// At most `max` characters, with `…` for what was cut.
 pub fn cut(text: &str, max: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(max) {
-        None => Cow::Borrowed(text),
-        Some(_) => {
-            let mut short: String = text.chars().take(max.saturating_sub(1)).collect();
-            short.push('…');
-            Cow::Owned(short)
-        }
+    if text.chars().nth(max).is_none() {
+        return Cow::Borrowed(text);
     }
+    let mut short: String = text.chars().take(max.saturating_sub(1)).collect();
+    short.push('…');
+    Cow::Owned(short)
+}
+
+/// Appends formatted text.
+pub(super) fn add(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.push_str(&text.to_string());
 }
 
 /// A time as RFC 3339 writes it, in UTC; times beyond the calendar are the epoch.

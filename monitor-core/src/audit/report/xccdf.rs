@@ -154,7 +154,7 @@ fn rule_definition(xml: &mut Xml, report: &Report, rule: &RuleResult, id: &str) 
         xml.text("title", &[], &format!("{} {}", rule.control, rule.title))?;
         let mut description = rule.title.clone();
         if !rule.level.is_empty() {
-            description.push_str(&format!(" (level {})", rule.level));
+            text::add(&mut description, format_args!(" (level {})", rule.level));
         }
         xml.text("description", &[], &description)?;
         if !rule.side_effect.is_empty() {

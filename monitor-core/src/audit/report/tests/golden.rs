@@ -1,4 +1,8 @@
-//! Whole texts of the small report.
+//! Whole texts of the small report. `UPDATE_EXPECT=1 cargo test` rewrites them.
+#![expect(
+    clippy::needless_raw_string_hashes,
+    reason = "the texts are written by expect-test"
+)]
 
 use super::{Format, render, sample};
 use expect_test::expect;

@@ -59,24 +59,26 @@ impl CredIds {
         user_ns: 0,
     };
 
-    /// Field by field comparison (the derived one may become a `memcmp` call, which BPF has not).
+    /// Field by field comparison without a branch: the derived one becomes a `memcmp` call, which BPF has not, and a
+    /// branch per field is 2^15 paths for an old verifier.
     #[inline(always)]
     pub const fn same_as(&self, other: &Self) -> bool {
-        self.uid == other.uid
-            && self.gid == other.gid
-            && self.suid == other.suid
-            && self.sgid == other.sgid
-            && self.euid == other.euid
-            && self.egid == other.egid
-            && self.fsuid == other.fsuid
-            && self.fsgid == other.fsgid
-            && self.cap_inheritable == other.cap_inheritable
-            && self.cap_permitted == other.cap_permitted
-            && self.cap_effective == other.cap_effective
-            && self.cap_bset == other.cap_bset
-            && self.cap_ambient == other.cap_ambient
-            && self.securebits == other.securebits
-            && self.user_ns == other.user_ns
+        let narrow = (self.uid ^ other.uid)
+            | (self.gid ^ other.gid)
+            | (self.suid ^ other.suid)
+            | (self.sgid ^ other.sgid)
+            | (self.euid ^ other.euid)
+            | (self.egid ^ other.egid)
+            | (self.fsuid ^ other.fsuid)
+            | (self.fsgid ^ other.fsgid)
+            | (self.securebits ^ other.securebits)
+            | (self.user_ns ^ other.user_ns);
+        let wide = (self.cap_inheritable ^ other.cap_inheritable)
+            | (self.cap_permitted ^ other.cap_permitted)
+            | (self.cap_effective ^ other.cap_effective)
+            | (self.cap_bset ^ other.cap_bset)
+            | (self.cap_ambient ^ other.cap_ambient);
+        narrow as u64 | wide == 0
     }
 }
 

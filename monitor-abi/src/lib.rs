@@ -19,11 +19,15 @@ mod module;
 
 pub use counter::{COUNTER_SLOTS, Counter};
 pub use cred::{CredEvent, CredIds, CredWitness, WitnessNote};
-pub use event::{ABI_VERSION, EventHeader, EventKind, RING_EVENTS_BYTES, RING_FINDINGS_BYTES, TASK_COMM_LEN, TaskInfo};
+pub use event::{
+    ABI_VERSION, EventHeader, EventKind, RING_EVENTS_BYTES, RING_FINDINGS_BYTES, TASK_COMM_LEN, TaskInfo,
+};
 pub use exec::{
-    DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, ExecEvent, ExecStash, FileInfo, InodeDigest, exec_flag,
+    DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, ExecEvent, ExecStash, FileInfo,
+    InodeDigest, exec_flag,
 };
 pub use field::{
-    ABSENT, ENUM_CONSTANTS, EnumConstant, FIELDS, Field, FieldNeed, GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES, switch,
+    ABSENT, ENUM_CONSTANTS, EnumConstant, FIELDS, Field, FieldNeed, GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES,
+    switch,
 };
 pub use module::{MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin};

@@ -18,7 +18,11 @@ pub static WITNESS: HashMap<u64, WitnessNote> = HashMap::with_max_entries(4096, 
 /// Leaves a note that `cred` is about to be committed by this thread.
 #[inline(always)]
 pub fn witness(cred: *const u8, witness: CredWitness) {
-    let note = WitnessNote { cred: cred as u64, witness: witness as u32, reserved: 0 };
+    let note = WitnessNote {
+        cred: cred as u64,
+        witness: witness as u32,
+        reserved: 0,
+    };
     if WITNESS.insert(&bpf_get_current_pid_tgid(), &note, 0).is_err() {
         count(Counter::WitnessFull);
     }
@@ -62,7 +66,11 @@ pub unsafe fn commit(new: *const u8) {
         (*record).new = after;
         (*record).witness = by;
         (*record).reserved = 0;
-        task::fill_header(&raw mut (*record).header, EventKind::Cred, size_of::<CredEvent>() as u32);
+        task::fill_header(
+            &raw mut (*record).header,
+            EventKind::Cred,
+            size_of::<CredEvent>() as u32,
+        );
     }
     entry.submit(0);
 }

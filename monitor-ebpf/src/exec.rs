@@ -21,8 +21,8 @@ use aya_ebpf::{
     maps::HashMap,
 };
 use hardpan_abi::{
-    Counter, DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, EventKind, ExecEvent, ExecStash, FileInfo,
-    InodeDigest, exec_flag,
+    Counter, DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, EventKind, ExecEvent, ExecStash,
+    FileInfo, InodeDigest, exec_flag,
 };
 
 /// `HASH_ALGO_SHA256` (include/uapi/linux/hash_info.h).
@@ -79,12 +79,19 @@ pub trait DigestCache {
 /// `bprm_check_security(struct linux_binprm *bprm)`: the same argument on every kernel since 4.18.
 ///
 /// `SLEEPABLE` programs may hash. Default on doubt: fail open (observe), the record says what was not seen.
+/// Returns the digest state for diagnostics, or `None` if there was no room to keep anything.
 #[inline(always)]
-pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
+pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Option<u8> {
     let key = bpf_get_current_pid_tgid();
-    let Some(stash) = stash_for(key, bprm as u64) else {
+    // An interpreter's turn comes with another `interp`. Comparing the address of bprm alone would take the next exec of
+    // a thread for the interpreter of one that failed: the allocator likes to hand out the same memory again.
+    // SAFETY: bprm is a typed pointer; only the two addresses are compared.
+    let first = unsafe {
+        Typed::pointer(bprm, &off::OFF_BPRM_INTERP) == Typed::pointer(bprm, &off::OFF_BPRM_FILENAME)
+    };
+    let Some(stash) = stash_for(key, bprm as u64, first) else {
         count(Counter::ExecStashFull);
-        return;
+        return None;
     };
     // SAFETY: the map value is ours: its key is this thread, and a thread runs one exec at a time.
     let stash = unsafe { &mut *stash };
@@ -97,7 +104,12 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
             stash.flags |= exec_flag::SCRIPT_PATH_FROM_KERNEL;
             stash.script_path_bytes = u32::from(stash.path_bytes);
             // SAFETY: both are EXEC_PATH_LEN bytes, 8-aligned inside the map value.
-            unsafe { copy_words::<{ EXEC_PATH_LEN / 8 }>((&raw const stash.path).cast(), (&raw mut stash.script_path).cast()) };
+            unsafe {
+                copy_words::<{ EXEC_PATH_LEN / 8 }>(
+                    (&raw const stash.path).cast(),
+                    (&raw mut stash.script_path).cast(),
+                )
+            };
         }
     }
     stash.calls = stash.calls.wrapping_add(1);
@@ -112,7 +124,11 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
         read_inode::<Typed>(&mut stash.file, inode);
         if on(&off::HAS_D_PATH) {
             let path = file.add(off::OFF_FILE_PATH.load() as usize);
-            let written = bpf_d_path(path.cast_mut().cast(), (&raw mut stash.path).cast(), EXEC_PATH_LEN as u32);
+            let written = bpf_d_path(
+                path.cast_mut().cast(),
+                (&raw mut stash.path).cast(),
+                EXEC_PATH_LEN as u32,
+            );
             if written > 0 && written <= EXEC_PATH_LEN as i64 {
                 stash.path_bytes = (written - 1) as u16;
                 stash.flags |= exec_flag::PATH_FROM_KERNEL;
@@ -126,14 +142,15 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
             hash::<C>(stash, file, inode);
         }
     }
+    Some(stash.digest_state)
 }
 
 #[inline(always)]
-fn stash_for(key: u64, bprm: u64) -> Option<*mut ExecStash> {
+fn stash_for(key: u64, bprm: u64, first: bool) -> Option<*mut ExecStash> {
     if let Some(stash) = EXEC_STASH.get_ptr_mut(&key) {
         // SAFETY: see `check`.
         let entry = unsafe { &mut *stash };
-        if entry.bprm != bprm {
+        if first || entry.bprm != bprm {
             // Left over from an exec that failed.
             entry.bprm = bprm;
             entry.calls = 0;
@@ -255,10 +272,17 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
     // SAFETY: a task that just executed has an mm.
     let (start, end): (u64, u64) = unsafe {
         let mm = M::pointer(task, &off::OFF_TASK_MM);
-        (M::read(mm, &off::OFF_MM_ARG_START), M::read(mm, &off::OFF_MM_ARG_END))
+        (
+            M::read(mm, &off::OFF_MM_ARG_START),
+            M::read(mm, &off::OFF_MM_ARG_END),
+        )
     };
     let total = end.wrapping_sub(start);
-    let total = if end < start || total > u64::from(u32::MAX) { 0 } else { total as u32 };
+    let total = if end < start || total > u64::from(u32::MAX) {
+        0
+    } else {
+        total as u32
+    };
     // SAFETY: the caller's promise is handed on.
     let written = unsafe {
         if total as usize <= EXEC_ARGV_SMALL {
@@ -287,7 +311,9 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
         flags |= exec_flag::NO_LINK;
     }
     let ring = if info.nlink == 0 { &FINDINGS } else { &EVENTS };
-    let Some(mut entry) = ring.reserve::<WithArgv<N>>(0) else { return false };
+    let Some(mut entry) = ring.reserve::<WithArgv<N>>(0) else {
+        return false;
+    };
     let record = entry.as_mut_ptr();
     // SAFETY: the reservation is `WithArgv<N>` long; everything below stays inside it, and nothing below sleeps.
     unsafe {
@@ -356,7 +382,12 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
             flags |= exec_flag::ARGV_CUT;
         }
         // A page of the argument area may have been swapped out already: then the record says "unreadable".
-        if bpf_probe_read_user((&raw mut (*record).argv).cast(), argv_bytes, arg_start as *const _) != 0 {
+        if bpf_probe_read_user(
+            (&raw mut (*record).argv).cast(),
+            argv_bytes,
+            arg_start as *const _,
+        ) != 0
+        {
             argv_bytes = 0;
             flags |= exec_flag::ARGV_UNREADABLE;
         }

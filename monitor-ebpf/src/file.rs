@@ -29,8 +29,11 @@ pub unsafe fn read_inode<M: Mem>(out: &mut FileInfo, inode: *const u8) {
         out.nlink = M::read(inode, &off::OFF_INODE_NLINK);
         out.uid = M::read(inode, &off::OFF_INODE_UID);
         out.gid = M::read(inode, &off::OFF_INODE_GID);
-        out.generation =
-            if has(&off::OFF_INODE_GENERATION) { M::read(inode, &off::OFF_INODE_GENERATION) } else { 0 };
+        out.generation = if has(&off::OFF_INODE_GENERATION) {
+            M::read(inode, &off::OFF_INODE_GENERATION)
+        } else {
+            0
+        };
         out.reserved = 0;
         let sb = M::pointer(inode, &off::OFF_INODE_SB);
         out.dev = M::read(sb, &off::OFF_SB_DEV);
@@ -43,5 +46,8 @@ pub unsafe fn read_inode<M: Mem>(out: &mut FileInfo, inode: *const u8) {
 #[inline(always)]
 pub fn content_can_change_at_will(fs_magic: u64) -> bool {
     // include/uapi/linux/magic.h: FUSE, NFS, CIFS, SMB2, 9p, AFS, Ceph.
-    matches!(fs_magic, 0x6573_5546 | 0x6969 | 0xff53_4d42 | 0xfe53_4d42 | 0x0102_1997 | 0x5346_414f | 0x00c3_6400)
+    matches!(
+        fs_magic,
+        0x6573_5546 | 0x6969 | 0xff53_4d42 | 0xfe53_4d42 | 0x0102_1997 | 0x5346_414f | 0x00c3_6400
+    )
 }

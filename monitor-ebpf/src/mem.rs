@@ -1,6 +1,6 @@
 //! Two ways to read kernel memory behind one interface.
 
-use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
 
 /// Reads fields of kernel structs. `base` is the struct's address, the field's offset comes from BTF.
 pub trait Mem {
@@ -51,8 +51,18 @@ pub struct Probed;
 impl Mem for Probed {
     #[inline(always)]
     unsafe fn read<T: Copy + Default>(base: *const u8, field: &Global<u32>) -> T {
-        // SAFETY: the helper checks the address and reports a fault.
-        unsafe { bpf_probe_read_kernel(base.wrapping_add(field.load() as usize).cast::<T>()) }.unwrap_or_default()
+        let mut value = T::default();
+        // The result is not looked at: on a fault the helper zeroes the buffer, and a branch per read makes the
+        // verifier of 5.10 walk 2^n paths.
+        // SAFETY: the helper checks the address; the buffer is `value`.
+        unsafe {
+            bpf_probe_read_kernel(
+                (&raw mut value).cast(),
+                size_of::<T>() as u32,
+                base.wrapping_add(field.load() as usize).cast(),
+            );
+        }
+        value
     }
 
     #[inline(always)]

@@ -8,7 +8,9 @@ use crate::{
     task,
 };
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::HashMap};
-use hardpan_abi::{ABSENT, Counter, EventKind, FileInfo, MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin};
+use hardpan_abi::{
+    ABSENT, Counter, EventKind, FileInfo, MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin,
+};
 
 /// What the LSM hooks saw this thread load; consumed at `module_load`.
 #[map]
@@ -39,7 +41,11 @@ pub unsafe fn read_file(file: *const u8, id: u32) {
     if id != off::READING_MODULE.load() || id == ABSENT {
         return;
     }
-    let mut note = ModuleNote { file: NO_FILE, origin: ModuleOrigin::File as u32, reserved: 0 };
+    let mut note = ModuleNote {
+        file: NO_FILE,
+        origin: ModuleOrigin::File as u32,
+        reserved: 0,
+    };
     // SAFETY: by the caller's promise; an open file has an inode.
     unsafe { read_inode::<Typed>(&mut note.file, Typed::pointer(file, &off::OFF_FILE_INODE)) };
     let _full = MODULE_NOTES.insert(&bpf_get_current_pid_tgid(), &note, 0);
@@ -51,7 +57,11 @@ pub fn load_data(id: u32) {
     if id != off::LOADING_MODULE.load() || id == ABSENT {
         return;
     }
-    let note = ModuleNote { file: NO_FILE, origin: ModuleOrigin::Memory as u32, reserved: 0 };
+    let note = ModuleNote {
+        file: NO_FILE,
+        origin: ModuleOrigin::Memory as u32,
+        reserved: 0,
+    };
     let _full = MODULE_NOTES.insert(&bpf_get_current_pid_tgid(), &note, 0);
 }
 
@@ -64,7 +74,11 @@ pub fn load_data(id: u32) {
 pub unsafe fn event<M: Mem>(module: *const u8, kind: EventKind) {
     count(Counter::ModuleGenerated);
     let key = bpf_get_current_pid_tgid();
-    let note = if matches!(kind, EventKind::ModuleLoad) { MODULE_NOTES.get_ptr(&key) } else { None };
+    let note = if matches!(kind, EventKind::ModuleLoad) {
+        MODULE_NOTES.get_ptr(&key)
+    } else {
+        None
+    };
     let Some(mut entry) = FINDINGS.reserve::<ModuleEvent>(0) else {
         count(Counter::ModuleLost);
         return;

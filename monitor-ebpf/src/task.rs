@@ -45,8 +45,16 @@ unsafe fn fill_task<M: Mem>(info: &mut TaskInfo, task: *const u8) {
         info.tgid = M::read(task, &off::OFF_TASK_TGID);
         let own_comm: [u64; 2] = comm::<M>(task);
         core::ptr::write_unaligned((&raw mut info.comm).cast(), own_comm);
-        info.loginuid = if has(&off::OFF_TASK_LOGINUID) { M::read(task, &off::OFF_TASK_LOGINUID) } else { u32::MAX };
-        info.sessionid = if has(&off::OFF_TASK_SESSIONID) { M::read(task, &off::OFF_TASK_SESSIONID) } else { u32::MAX };
+        info.loginuid = if has(&off::OFF_TASK_LOGINUID) {
+            M::read(task, &off::OFF_TASK_LOGINUID)
+        } else {
+            u32::MAX
+        };
+        info.sessionid = if has(&off::OFF_TASK_SESSIONID) {
+            M::read(task, &off::OFF_TASK_SESSIONID)
+        } else {
+            u32::MAX
+        };
         let leader = M::pointer(task, &off::OFF_TASK_GROUP_LEADER);
         info.start_boottime_ns = start::<M>(leader);
         let parent = M::pointer(task, &off::OFF_TASK_REAL_PARENT);
@@ -62,10 +70,16 @@ unsafe fn fill_task<M: Mem>(info: &mut TaskInfo, task: *const u8) {
             let nsproxy = M::pointer(task, &off::OFF_TASK_NSPROXY);
             if !nsproxy.is_null() {
                 if has(&off::OFF_NSPROXY_MNT_NS) && has(&off::OFF_MNT_NS_INUM) {
-                    info.mnt_ns = M::read(M::pointer(nsproxy, &off::OFF_NSPROXY_MNT_NS), &off::OFF_MNT_NS_INUM);
+                    info.mnt_ns = M::read(
+                        M::pointer(nsproxy, &off::OFF_NSPROXY_MNT_NS),
+                        &off::OFF_MNT_NS_INUM,
+                    );
                 }
                 if has(&off::OFF_NSPROXY_PID_NS) && has(&off::OFF_PID_NS_INUM) {
-                    info.pid_ns = M::read(M::pointer(nsproxy, &off::OFF_NSPROXY_PID_NS), &off::OFF_PID_NS_INUM);
+                    info.pid_ns = M::read(
+                        M::pointer(nsproxy, &off::OFF_NSPROXY_PID_NS),
+                        &off::OFF_PID_NS_INUM,
+                    );
                 }
             }
         }
@@ -76,13 +90,22 @@ unsafe fn fill_task<M: Mem>(info: &mut TaskInfo, task: *const u8) {
 unsafe fn comm<M: Mem>(task: *const u8) -> [u64; 2] {
     // Two loads of eight bytes: the verifier lets a load span elements of a char array.
     // SAFETY: `comm` is 16 bytes long.
-    unsafe { [M::read(task, &off::OFF_TASK_COMM), M::read(task.wrapping_add(8), &off::OFF_TASK_COMM)] }
+    unsafe {
+        [
+            M::read(task, &off::OFF_TASK_COMM),
+            M::read(task.wrapping_add(8), &off::OFF_TASK_COMM),
+        ]
+    }
 }
 
 #[inline(always)]
 unsafe fn start<M: Mem>(task: *const u8) -> u64 {
     // SAFETY: `task` is a task_struct.
-    if has(&off::OFF_TASK_START_BOOTTIME) { unsafe { M::read(task, &off::OFF_TASK_START_BOOTTIME) } } else { 0 }
+    if has(&off::OFF_TASK_START_BOOTTIME) {
+        unsafe { M::read(task, &off::OFF_TASK_START_BOOTTIME) }
+    } else {
+        0
+    }
 }
 
 /// Reads the current task's credentials (`task->cred`).

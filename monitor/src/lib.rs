@@ -1,5 +1,14 @@
 //! Hardpan user space: everything that touches the running system.
 
+pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod crypto;
+pub mod daemon;
+pub mod doctor;
+pub mod enrich;
+pub mod export;
 pub mod probe;
 pub mod sensor;
 pub mod sys;
+pub mod trust;

@@ -88,26 +88,25 @@ fn present(forbid: &Forbid, records: &[Value], facts: &Facts) -> Option<Problem>
 
 fn unbalanced(balance: &Balance, records: &[Value], facts: &Facts) -> Option<Problem> {
     let wanted = fill(&balance.equals, facts);
-    let terms: Vec<i64> = balance
+    let terms = balance
         .add
         .iter()
-        .map(|term| amount(term, records, facts))
+        .map(|term| (1, term))
+        .chain(balance.subtract.iter().map(|term| (-1, term)));
+    let terms: Vec<_> = terms
+        .map(|(sign, term)| (sign * amount(term, records, facts), term))
         .collect();
-    let total: i64 = terms.iter().sum();
+    let total: i64 = terms.iter().map(|(amount, _)| amount).sum();
     if wanted.trim().parse() == Ok(total) {
         return None;
     }
-    let names = balance.add.iter().map(|term| {
+    let lines = terms.iter().map(|(amount, term)| {
         let of = term.field.as_deref().unwrap_or("records");
-        format!("{of} where {}", term.conditions.describe(facts))
+        format!("{amount:+} {of} where {}", term.conditions.describe(facts))
     });
     Some(Problem {
         expected: format!("a sum of {wanted}"),
-        found: names
-            .zip(&terms)
-            .map(|(name, term)| format!("{term} {name}"))
-            .chain([format!("{total} in all")])
-            .collect(),
+        found: lines.chain([format!("{total} in all")]).collect(),
     })
 }
 
@@ -219,7 +218,7 @@ mod tests {
                 expected: none with event.action = "stop"
                    found: event.sequence=3 event.action="stop"
                 expected: a sum of 7
-                   found: 2 records where event.action = "exec"
+                   found: +2 records where event.action = "exec"
                    found: 2 in all"#]],
         );
     }

@@ -107,7 +107,7 @@ pub struct Forbid {
     pub tiers: Vec<String>,
 }
 
-/// Numbers that must add up: the sum of `add` equals `equals`.
+/// Numbers that must add up: the sum of `add` less the sum of `subtract` equals `equals`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Balance {
@@ -115,6 +115,9 @@ pub struct Balance {
     pub equals: String,
     /// What is added.
     pub add: Vec<Term>,
+    /// What is taken away.
+    #[serde(default)]
+    pub subtract: Vec<Term>,
     /// Tiers at which this holds; empty: all.
     #[serde(default)]
     pub tiers: Vec<String>,

@@ -212,7 +212,7 @@ mod tests {
         check_error(
             &bytes,
             &DecodeError::Short {
-                needed: 920,
+                needed: size_of::<hardpan_abi::ExecEvent>(),
                 got: 200,
             },
         );

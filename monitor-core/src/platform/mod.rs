@@ -1,11 +1,17 @@
 //! What kind of host this is and what its kernel allows. Pure: text and probe outcomes in, facts and decisions out.
 
 mod errno;
+mod hardware;
 mod hooks;
+mod host;
 mod probes;
+mod release;
 mod tier;
 
 pub use errno::{errno_name, errno_text};
+pub use hardware::{CpuFeature, Hardware, HardwareLevel};
 pub use hooks::{HookFamily, HookReport, HookState};
+pub use host::{Fips, SeLinux, secure_boot, virtualisation};
 pub use probes::{Lockdown, Outcome, ProbeRow, Probes};
+pub use release::{Release, Vendor, value as os_release_value};
 pub use tier::{Reason, Tier, TierDecision, tier};

@@ -74,6 +74,8 @@ findings! {
     TierBelow: "tier-below-configured", Operation, 3, None;
     /// Events were lost.
     EventsLost: "events-lost", Operation, 4, Some(&attack::TOOLS_IMPAIRED);
+    /// A pinned key, or a file of pins, cannot be used.
+    KeyUnusable: "key-unusable", Operation, 3, None;
     /// Records from the kernel could not be understood.
     RecordsUndecodable: "records-undecodable", Operation, 4, Some(&attack::TOOLS_IMPAIRED);
     /// The books do not balance: somebody else reads the ring or writes the counters.
@@ -93,8 +95,8 @@ pub struct Finding {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// Packages concerned.
-    pub packages: Vec<Package>,
+    /// Packages concerned, as `name-version-release.arch`; the first ones if there are many.
+    pub packages: Vec<String>,
     /// File or device concerned.
     pub path: Option<RawText>,
     /// Key concerned.
@@ -159,7 +161,7 @@ impl Finding {
         let mut draft = Draft::new(at_us, 0, fields, self.message.clone());
         draft.file = file;
         if let [package] = self.packages.as_slice() {
-            draft.package = Some(package_fields(package));
+            draft.package = Package::from_nevra(package).as_ref().map(package_fields);
         }
         draft.threat = self.code.technique().map(threat);
         draft.own = own;

@@ -720,7 +720,7 @@ fn module_loads() {
 #[test]
 fn findings() {
     let finding = Finding {
-        packages: vec![coreutils("/").package],
+        packages: vec!["coreutils-8.32-39.el9.x86_64".into()],
         path: Some("/var/lib/rpm/rpmdb.sqlite".into()),
         ..Finding::new(
             FindingCode::RpmdbTampered,

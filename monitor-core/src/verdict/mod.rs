@@ -21,6 +21,21 @@ pub struct Package {
     pub arch: String,
 }
 
+impl Package {
+    /// Takes `name-version-release.arch` apart; the version may begin with an epoch. `None` if it is no such text.
+    pub fn from_nevra(text: &str) -> Option<Self> {
+        let (rest, arch) = text.rsplit_once('.')?;
+        let (rest, release) = rest.rsplit_once('-')?;
+        let (name, version) = rest.rsplit_once('-')?;
+        let parts = [name, version, release, arch];
+        parts.iter().all(|part| !part.is_empty()).then(|| Self {
+            name: name.to_owned(),
+            version: format!("{version}-{release}"),
+            arch: arch.to_owned(),
+        })
+    }
+}
+
 impl fmt::Display for Package {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}.{}", self.name, self.version, self.arch)
@@ -220,5 +235,27 @@ impl ExecVerdict {
     /// Everything that runs is trusted.
     pub fn is_trusted(&self) -> bool {
         self.overall().is_trusted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_packages() {
+        for text in ["coreutils-8.32-39.el9.x86_64", "a-b-c-1:2.0~rc1-3.el8_10.noarch"] {
+            assert_eq!(
+                Package::from_nevra(text).map(|p| p.to_string()).as_deref(),
+                Some(text)
+            );
+        }
+        assert_eq!(
+            Package::from_nevra("a-b-1-2.noarch").map(|p| p.name).as_deref(),
+            Some("a-b")
+        );
+        for text in ["", "coreutils", "a-1.noarch", "-1-2.noarch", "a-1-2"] {
+            assert_eq!(Package::from_nevra(text), None, "{text}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! changes nothing; `hardpan-core` judges the answers.
 
 mod features;
+mod skip;
 
 use crate::sys::bpf::{self, AttachType, Insn, Prog, ProgType};
 use hardpan_core::{
@@ -28,14 +29,20 @@ pub struct KernelTypes {
 pub fn kernel_types() -> Result<KernelTypes, Outcome> {
     let data = fs::read(KERNEL_BTF).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Outcome::Missing {
-            why: format!("no {KERNEL_BTF}: the kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted"),
+            why: format!(
+                "no {KERNEL_BTF}: the kernel was built without CONFIG_DEBUG_INFO_BTF, or /sys is not mounted"
+            ),
         },
         _ => refused(&error, &format!("reading {KERNEL_BTF}")),
     })?;
-    let btf = Btf::parse(data).map_err(|error| Outcome::Missing { why: format!("{KERNEL_BTF}: {error}") })?;
+    let btf = Btf::parse(data).map_err(|error| Outcome::Missing {
+        why: format!("{KERNEL_BTF}: {error}"),
+    })?;
     let resolved = resolve(&btf);
     if let Some(missing) = resolved.fatal().next() {
-        return Err(Outcome::Missing { why: format!("{KERNEL_BTF} has no {}", missing.looked_for) });
+        return Err(Outcome::Missing {
+            why: format!("{KERNEL_BTF} has no {}", missing.looked_for),
+        });
     }
     Ok(KernelTypes { btf, resolved })
 }
@@ -44,8 +51,12 @@ pub fn kernel_types() -> Result<KernelTypes, Outcome> {
 pub fn probe() -> Probes {
     let (release, arch) = uname();
     let mut probes = Probes::untried(&release, &arch, "needs root");
-    probes.lsm_list = read_trimmed("/sys/kernel/security/lsm")
-        .map(|list| list.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect());
+    probes.lsm_list = read_trimmed("/sys/kernel/security/lsm").map(|list| {
+        list.split(',')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
+    });
     probes.lockdown = fs::read_to_string("/sys/kernel/security/lockdown")
         .map_or(Lockdown::Unknown, |text| Lockdown::parse(&text));
     if !nix::unistd::Uid::effective().is_root() {
@@ -67,24 +78,24 @@ pub fn probe() -> Probes {
     probes.task_storage = features::map(aya::maps::MapType::TaskStorage);
     probes.raw_tracepoint = features::raw_tracepoint();
     probes.fanotify_perm = features::fanotify_perm();
-    match types {
-        Some(types) => features::typed(&types, &mut probes),
-        None => {
-            let untried = || Outcome::NotTried { why: "no kernel BTF".to_owned() };
-            for outcome in [
-                &mut probes.tp_btf,
-                &mut probes.fentry,
-                &mut probes.lsm,
-                &mut probes.lsm_fires,
-                &mut probes.lsm_sleepable,
-                &mut probes.sleepable_not_skipped,
-                &mut probes.fmod_ret,
-                &mut probes.ima_file_hash,
-                &mut probes.d_path,
-            ] {
-                *outcome = untried();
-            }
-        }
+    if let Some(types) = types {
+        features::typed(&types, &mut probes);
+        return probes;
+    }
+    for outcome in [
+        &mut probes.tp_btf,
+        &mut probes.fentry,
+        &mut probes.lsm,
+        &mut probes.lsm_fires,
+        &mut probes.lsm_sleepable,
+        &mut probes.sleepable_not_skipped,
+        &mut probes.fmod_ret,
+        &mut probes.ima_file_hash,
+        &mut probes.d_path,
+    ] {
+        *outcome = Outcome::NotTried {
+            why: "no kernel BTF".to_owned(),
+        };
     }
     probes
 }
@@ -103,7 +114,13 @@ pub fn helpers(types: &KernelTypes) -> Helpers {
     let target = types.btf.find("btf_trace_sched_process_exec", Kind::Typedef);
     let try_insns = |insns: &[Insn]| {
         target.is_some_and(|btf_id| {
-            let prog = Prog { kind: ProgType::Tracing, attach: AttachType::TraceRawTp, btf_id, sleepable: false, insns };
+            let prog = Prog {
+                kind: ProgType::Tracing,
+                attach: AttachType::TraceRawTp,
+                btf_id,
+                sleepable: false,
+                insns,
+            };
             bpf::load(&prog).is_ok()
         })
     };
@@ -131,8 +148,13 @@ pub fn raise_memlock() {
 
 fn refused(error: &io::Error, what: &str) -> Outcome {
     match error.raw_os_error() {
-        Some(errno) => Outcome::Refused { errno, what: what.to_owned() },
-        None => Outcome::Missing { why: format!("{what}: {error}") },
+        Some(errno) => Outcome::Refused {
+            errno,
+            what: what.to_owned(),
+        },
+        None => Outcome::Missing {
+            why: format!("{what}: {error}"),
+        },
     }
 }
 
@@ -143,6 +165,11 @@ fn read_trimmed(path: impl AsRef<Path>) -> Option<String> {
 fn uname() -> (String, String) {
     nix::sys::utsname::uname().map_or_else(
         |_| (String::new(), String::new()),
-        |name| (name.release().to_string_lossy().into_owned(), name.machine().to_string_lossy().into_owned()),
+        |name| {
+            (
+                name.release().to_string_lossy().into_owned(),
+                name.machine().to_string_lossy().into_owned(),
+            )
+        },
     )
 }

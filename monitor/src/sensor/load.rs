@@ -44,15 +44,23 @@ pub(super) fn load(
     // 5.17): give up one convenience at a time rather than the hook.
     let ladder = [
         wanted,
-        Switches { inode_storage: false, ..wanted },
-        Switches { inode_storage: false, d_path: false, ..wanted },
+        Switches {
+            inode_storage: false,
+            ..wanted
+        },
+        Switches {
+            inode_storage: false,
+            d_path: false,
+            ..wanted
+        },
     ];
     let mut last = None;
     for switches in ladder {
         let loaded = load_with(objects, plan, types, options, switches)?;
-        let exec_check_failed = loaded.hooks.iter().any(|hook| {
-            hook.hook == EXEC_CHECK.hook && matches!(hook.state, HookState::Failed { .. })
-        });
+        let exec_check_failed = loaded
+            .hooks
+            .iter()
+            .any(|hook| hook.hook == EXEC_CHECK.hook && matches!(hook.state, HookState::Failed { .. }));
         let done = !exec_check_failed;
         last = Some(loaded);
         if done {
@@ -63,17 +71,22 @@ pub(super) fn load(
         return Err(SensorError::NothingAttached("no attempt was made".to_owned()));
     };
     if !loaded.hooks.iter().any(|hook| hook.state == HookState::Attached) {
-        let first = loaded.hooks.iter().find(|hook| matches!(hook.state, HookState::Failed { .. }));
+        let first = loaded
+            .hooks
+            .iter()
+            .find(|hook| matches!(hook.state, HookState::Failed { .. }));
         let why = first.map_or_else(
             || "every kind of program was refused when probed".to_owned(),
             |hook| format!("{}/{}: {}", hook.variant, hook.hook, hook.state),
         );
         return Err(SensorError::NothingAttached(why));
     }
-    loaded.hooks.extend(plan.skipped.iter().map(|(spec, why)| HookReport {
-        state: HookState::NotTried { why: why.clone() },
-        ..report(spec, HookState::Attached)
-    }));
+    loaded
+        .hooks
+        .extend(plan.skipped.iter().map(|(spec, why)| HookReport {
+            state: HookState::NotTried { why: why.clone() },
+            ..report(spec, HookState::Attached)
+        }));
     Ok(loaded)
 }
 
@@ -84,8 +97,15 @@ fn load_with(
     options: &SensorOptions,
     switches: Switches,
 ) -> Result<Loaded, SensorError> {
-    let what = if plan.typed { "typed programs" } else { "raw tracepoint programs" };
-    let fail = |source| SensorError::Load { what, source: Box::new(source) };
+    let what = if plan.typed {
+        "typed programs"
+    } else {
+        "raw tracepoint programs"
+    };
+    let fail = |source| SensorError::Load {
+        what,
+        source: Box::new(source),
+    };
     let flags = [
         (switch::TASK_BTF, u32::from(switches.task_btf)),
         (switch::PROBE_READ, u32::from(switches.probe_read)),
@@ -100,9 +120,18 @@ fn load_with(
         loader.override_global(name, value, false);
     }
     loader.override_global(GLOBAL_HASH_MAX_BYTES, &options.hash_max_bytes, false);
-    let mut ebpf =
-        loader.load(if plan.typed { &objects.typed } else { &objects.tracepoints }).map_err(fail)?;
-    let btf = if plan.typed { Some(Btf::from_sys_fs().map_err(|error| fail(error.into()))?) } else { None };
+    let mut ebpf = loader
+        .load(if plan.typed {
+            &objects.typed
+        } else {
+            &objects.tracepoints
+        })
+        .map_err(fail)?;
+    let btf = if plan.typed {
+        Some(Btf::from_sys_fs().map_err(|error| fail(error.into()))?)
+    } else {
+        None
+    };
 
     let mut hooks = Vec::with_capacity(plan.load.len());
     for spec in &plan.load {
@@ -132,7 +161,10 @@ fn report(spec: &Spec, state: HookState) -> HookReport {
 fn attach(ebpf: &mut Ebpf, spec: &Spec, btf: Option<&Btf>) -> HookState {
     let Some(program) = ebpf.program_mut(spec.program) else {
         return HookState::Failed {
-            what: format!("the object has no program {}: it belongs to another build", spec.program),
+            what: format!(
+                "the object has no program {}: it belongs to another build",
+                spec.program
+            ),
             errno: None,
         };
     };
@@ -148,7 +180,11 @@ fn attach(ebpf: &mut Ebpf, spec: &Spec, btf: Option<&Btf>) -> HookState {
         Err((what, error)) => {
             let errno = errno(&error);
             tracing::debug!(hook = spec.hook, program = spec.program, %error, "{what} failed");
-            let what = if errno.is_some() { what.to_owned() } else { format!("{what}: {error}") };
+            let what = if errno.is_some() {
+                what.to_owned()
+            } else {
+                format!("{what}: {error}")
+            };
             HookState::Failed { what, errno }
         }
     }
@@ -166,9 +202,12 @@ macro_rules! attach_by {
     };
 }
 
-attach_by!(attach_lsm, aya::programs::Lsm, aya::programs::Lsm::load, |program: &mut aya::programs::Lsm| program
-    .attach()
-    .map(drop));
+attach_by!(
+    attach_lsm,
+    aya::programs::Lsm,
+    aya::programs::Lsm::load,
+    |program: &mut aya::programs::Lsm| program.attach().map(drop)
+);
 attach_by!(
     attach_tp_btf,
     aya::programs::BtfTracePoint,

@@ -42,7 +42,10 @@ pub struct SensorOptions {
 
 impl Default for SensorOptions {
     fn default() -> Self {
-        Self { generation: 1, hash_max_bytes: 256 << 20 }
+        Self {
+            generation: 1,
+            hash_max_bytes: 256 << 20,
+        }
     }
 }
 
@@ -100,7 +103,9 @@ pub struct Sensor {
 
 impl std::fmt::Debug for Sensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sensor").field("hooks", &self.hooks).finish_non_exhaustive()
+        f.debug_struct("Sensor")
+            .field("hooks", &self.hooks)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,16 +118,27 @@ impl Sensor {
         let mut loaded = load::load(objects, &plan, probes, &types, options)?;
         let ring = |ebpf: &mut Ebpf, name: &'static str| {
             let map = ebpf.take_map(name).ok_or(SensorError::NoMap(name))?;
-            let ring =
-                RingBuf::try_from(map).map_err(|source| SensorError::Map { name, source: Box::new(source) })?;
+            let ring = RingBuf::try_from(map).map_err(|source| SensorError::Map {
+                name,
+                source: Box::new(source),
+            })?;
             sys::watch::ring(ring).map_err(SensorError::Poll)
         };
+        sys::watch::diagnostics(&mut loaded.ebpf);
         let events = ring(&mut loaded.ebpf, "EVENTS")?;
         let findings = ring(&mut loaded.ebpf, "FINDINGS")?;
-        let counters = loaded.ebpf.take_map("COUNTERS").ok_or(SensorError::NoMap("COUNTERS"))?;
-        let counters = Array::try_from(counters)
-            .map_err(|source| SensorError::Map { name: "COUNTERS", source: Box::new(source) })?;
-        let module_notes = loaded.ebpf.take_map("MODULE_NOTES").and_then(|map| HashMap::try_from(map).ok());
+        let counters = loaded
+            .ebpf
+            .take_map("COUNTERS")
+            .ok_or(SensorError::NoMap("COUNTERS"))?;
+        let counters = Array::try_from(counters).map_err(|source| SensorError::Map {
+            name: "COUNTERS",
+            source: Box::new(source),
+        })?;
+        let module_notes = loaded
+            .ebpf
+            .take_map("MODULE_NOTES")
+            .and_then(|map| HashMap::try_from(map).ok());
         Ok(Self {
             _ebpf: loaded.ebpf,
             events,
@@ -187,7 +203,10 @@ impl Sensor {
     /// Takes what is there without waiting.
     pub fn drain(&mut self, take: &mut impl FnMut(Ring, &[u8])) -> usize {
         let mut count = 0;
-        for (ring, source) in [(Ring::Findings, &mut self.findings), (Ring::Events, &mut self.events)] {
+        for (ring, source) in [
+            (Ring::Findings, &mut self.findings),
+            (Ring::Events, &mut self.events),
+        ] {
             let source = source.get_mut();
             for _ in 0..BATCH {
                 let Some(record) = source.next() else { break };

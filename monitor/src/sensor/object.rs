@@ -6,9 +6,9 @@ use std::{
 };
 
 /// Environment variable with the path of the typed object; the other lies beside it, `-tracepoints` appended.
-pub const OBJECT_VARIABLE: &str = "HARDPAN_BPF_OBJECT";
+pub(crate) const OBJECT_VARIABLE: &str = "HARDPAN_BPF_OBJECT";
 /// Where packages put the objects.
-pub const OBJECT_DIRECTORY: &str = "/usr/lib/hardpan";
+pub(crate) const OBJECT_DIRECTORY: &str = "/usr/lib/hardpan";
 const NAME: &str = "hardpan-ebpf";
 const SUFFIX: &str = "-tracepoints";
 
@@ -16,7 +16,9 @@ const SUFFIX: &str = "-tracepoints";
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// None was built in, named or installed.
-    #[error("this build has no eBPF programs in it, {OBJECT_VARIABLE} is not set, and {OBJECT_DIRECTORY}/{NAME} does not exist")]
+    #[error(
+        "this build has no eBPF programs in it, {OBJECT_VARIABLE} is not set, and {OBJECT_DIRECTORY}/{NAME} does not exist"
+    )]
     Nowhere,
     /// A named or installed file could not be read.
     #[error("reading {}", path.display())]
@@ -47,16 +49,27 @@ impl Objects {
             return Self::read(Path::new(&path));
         }
         if let Some((typed, tracepoints)) = built_in() {
-            return Ok(Self { typed: typed.to_vec(), tracepoints: tracepoints.to_vec(), origin: "built in".to_owned() });
+            return Ok(Self {
+                typed: typed.to_vec(),
+                tracepoints: tracepoints.to_vec(),
+                origin: "built in".to_owned(),
+            });
         }
         let installed = Path::new(OBJECT_DIRECTORY).join(NAME);
-        if installed.exists() { Self::read(&installed) } else { Err(ObjectError::Nowhere) }
+        if installed.exists() {
+            Self::read(&installed)
+        } else {
+            Err(ObjectError::Nowhere)
+        }
     }
 
     /// Reads the typed object and the one beside it.
     pub fn read(path: &Path) -> Result<Self, ObjectError> {
         let read = |path: &Path| {
-            fs::read(path).map_err(|source| ObjectError::Read { path: path.to_owned(), source })
+            fs::read(path).map_err(|source| ObjectError::Read {
+                path: path.to_owned(),
+                source,
+            })
         };
         let mut beside = path.as_os_str().to_owned();
         beside.push(SUFFIX);

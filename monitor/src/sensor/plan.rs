@@ -45,7 +45,13 @@ const fn spec(
     kind: Kind,
     consequence: &'static str,
 ) -> Spec {
-    Spec { family, program, hook, kind, consequence }
+    Spec {
+        family,
+        program,
+        hook,
+        kind,
+        consequence,
+    }
 }
 
 /// The program that hashes; first choice for `bprm_check_security`.
@@ -67,7 +73,13 @@ pub(super) const EXEC_CHECK: Spec = spec(
 );
 
 const TYPED: &[Spec] = &[
-    spec(HookFamily::Exec, "exec_done", "sched_process_exec", Kind::TpBtf, "executions are not seen"),
+    spec(
+        HookFamily::Exec,
+        "exec_done",
+        "sched_process_exec",
+        Kind::TpBtf,
+        "executions are not seen",
+    ),
     spec(
         HookFamily::Exec,
         "exec_exit",
@@ -75,7 +87,13 @@ const TYPED: &[Spec] = &[
         Kind::TpBtf,
         "notes of failed execs stay until their thread id is used again",
     ),
-    spec(HookFamily::Cred, "cred_commit", "commit_creds", Kind::Fentry, "credential changes are not seen"),
+    spec(
+        HookFamily::Cred,
+        "cred_commit",
+        "commit_creds",
+        Kind::Fentry,
+        "credential changes are not seen",
+    ),
     spec(
         HookFamily::Cred,
         "cred_setuid",
@@ -111,14 +129,44 @@ const TYPED: &[Spec] = &[
         Kind::Lsm,
         "module records do not tell modules loaded from memory",
     ),
-    spec(HookFamily::Module, "module_load", "module_load", Kind::TpBtf, "module loads are not seen"),
-    spec(HookFamily::Module, "module_free", "module_free", Kind::TpBtf, "module unloads are not seen"),
+    spec(
+        HookFamily::Module,
+        "module_load",
+        "module_load",
+        Kind::TpBtf,
+        "module loads are not seen",
+    ),
+    spec(
+        HookFamily::Module,
+        "module_free",
+        "module_free",
+        Kind::TpBtf,
+        "module unloads are not seen",
+    ),
 ];
 
 const RAW: &[Spec] = &[
-    spec(HookFamily::Exec, "exec_done_raw", "sched_process_exec", Kind::RawTp, "executions are not seen"),
-    spec(HookFamily::Module, "module_load_raw", "module_load", Kind::RawTp, "module loads are not seen"),
-    spec(HookFamily::Module, "module_free_raw", "module_free", Kind::RawTp, "module unloads are not seen"),
+    spec(
+        HookFamily::Exec,
+        "exec_done_raw",
+        "sched_process_exec",
+        Kind::RawTp,
+        "executions are not seen",
+    ),
+    spec(
+        HookFamily::Module,
+        "module_load_raw",
+        "module_load",
+        Kind::RawTp,
+        "module loads are not seen",
+    ),
+    spec(
+        HookFamily::Module,
+        "module_free_raw",
+        "module_free",
+        Kind::RawTp,
+        "module unloads are not seen",
+    ),
 ];
 
 /// What to load, and what is left out with the reason.
@@ -136,12 +184,21 @@ pub(super) struct Plan {
 pub(super) fn plan(probes: &Probes) -> Plan {
     let typed = probes.tp_btf.works();
     let lsm_runs = probes.lsm.works() && !probes.lsm_fires.failed();
-    let why_not_lsm =
-        || if probes.lsm.works() { format!("LSM programs: {}", probes.lsm_fires) } else { format!("LSM programs: {}", probes.lsm) };
+    let why_not_lsm = || {
+        if probes.lsm.works() {
+            format!("LSM programs: {}", probes.lsm_fires)
+        } else {
+            format!("LSM programs: {}", probes.lsm)
+        }
+    };
     if !typed {
         let skipped = [EXEC_CHECK_SLEEPABLE]
             .iter()
-            .chain(TYPED.iter().filter(|spec| !RAW.iter().any(|raw| raw.hook == spec.hook)))
+            .chain(
+                TYPED
+                    .iter()
+                    .filter(|spec| !RAW.iter().any(|raw| raw.hook == spec.hook)),
+            )
             .filter(|spec| spec.program != "exec_exit")
             .map(|&spec| {
                 let why = match spec.kind {
@@ -151,7 +208,11 @@ pub(super) fn plan(probes: &Probes) -> Plan {
                 (spec, why)
             })
             .collect();
-        return Plan { typed, load: RAW.to_vec(), skipped };
+        return Plan {
+            typed,
+            load: RAW.to_vec(),
+            skipped,
+        };
     }
     let (mut load, mut skipped) = (Vec::new(), Vec::new());
     if !lsm_runs {
@@ -160,7 +221,11 @@ pub(super) fn plan(probes: &Probes) -> Plan {
         load.push(EXEC_CHECK_SLEEPABLE);
     } else {
         load.push(EXEC_CHECK);
-        let why = if probes.lsm_sleepable.works() { &probes.ima_file_hash } else { &probes.lsm_sleepable };
+        let why = if probes.lsm_sleepable.works() {
+            &probes.ima_file_hash
+        } else {
+            &probes.lsm_sleepable
+        };
         skipped.push((EXEC_CHECK_SLEEPABLE, format!("hashing in the kernel: {why}")));
     }
     for &spec in TYPED {
@@ -211,30 +276,50 @@ mod tests {
 
     #[test]
     fn no_hash_helper_takes_the_plain_program() {
-        let plan = plan(&probes(|p| p.ima_file_hash = Outcome::Missing { why: "unknown helper".into() }));
-        assert!(programs(&plan).contains(&"exec_check") && !programs(&plan).contains(&"exec_check_sleepable"));
+        let plan = plan(&probes(|p| {
+            p.ima_file_hash = Outcome::Missing {
+                why: "unknown helper".into(),
+            }
+        }));
+        assert!(
+            programs(&plan).contains(&"exec_check") && !programs(&plan).contains(&"exec_check_sleepable")
+        );
         assert_eq!(plan.skipped.len(), 1);
         assert!(plan.skipped[0].1.contains("unknown helper"));
     }
 
     #[test]
     fn bpf_not_among_the_lsms_leaves_tracing() {
-        let plan = plan(&probes(|p| p.lsm_fires = Outcome::Missing { why: "did not run".into() }));
+        let plan = plan(&probes(|p| {
+            p.lsm_fires = Outcome::Missing {
+                why: "did not run".into(),
+            }
+        }));
         assert!(programs(&plan).contains(&"exec_done") && programs(&plan).contains(&"cred_commit"));
-        assert!(plan.load.iter().all(|spec| !matches!(spec.kind, Kind::Lsm | Kind::LsmSleepable)));
+        assert!(
+            plan.load
+                .iter()
+                .all(|spec| !matches!(spec.kind, Kind::Lsm | Kind::LsmSleepable))
+        );
         assert!(plan.skipped.iter().all(|(_, why)| why.contains("did not run")));
     }
 
     #[test]
     fn nothing_but_raw_tracepoints() {
-        let refused = || Outcome::Refused { errno: 1, what: "bpf(BPF_PROG_LOAD)".into() };
+        let refused = || Outcome::Refused {
+            errno: 1,
+            what: "bpf(BPF_PROG_LOAD)".into(),
+        };
         let plan = plan(&probes(|p| {
             p.tp_btf = refused();
             p.fentry = refused();
             p.lsm = refused();
         }));
         assert!(!plan.typed);
-        assert_eq!(programs(&plan), ["exec_done_raw", "module_load_raw", "module_free_raw"]);
+        assert_eq!(
+            programs(&plan),
+            ["exec_done_raw", "module_load_raw", "module_free_raw"]
+        );
         let left_out: Vec<_> = plan.skipped.iter().map(|(spec, _)| spec.hook).collect();
         assert!(left_out.contains(&"commit_creds") && left_out.contains(&"bprm_check_security"));
         assert!(plan.skipped.iter().all(|(_, why)| why.contains("EPERM")));

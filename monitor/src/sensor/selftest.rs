@@ -46,7 +46,9 @@ struct Acts {
 
 pub(super) fn run(sensor: &mut Sensor, limit: Duration) {
     let acts = match thread::Builder::new().name("hp-selftest".to_owned()).spawn(act) {
-        Ok(handle) => handle.join().map_err(|_| "the self-test thread panicked".to_owned()),
+        Ok(handle) => handle
+            .join()
+            .map_err(|_| "the self-test thread panicked".to_owned()),
         Err(error) => Err(format!("starting a thread: {error}")),
     };
     let acts = match acts {
@@ -116,16 +118,18 @@ fn exec_self() -> io::Result<u32> {
     Ok(id)
 }
 
-fn look(record: &[u8], acts: &Acts, seen: &mut Seen) {
-    let Ok((header, _)) = EventHeader::read_from_prefix(record) else { return };
+fn look(record: &[u8], acted: &Acts, seen: &mut Seen) {
+    let Ok((header, _)) = EventHeader::read_from_prefix(record) else {
+        return;
+    };
     match EventKind::from_u16(header.kind) {
-        Some(EventKind::Exec) if Ok(header.task.tgid) == acts.child => {
+        Some(EventKind::Exec) if Ok(header.task.tgid) == acted.child => {
             seen.exec = true;
             if let Ok((event, _)) = ExecEvent::read_from_prefix(record) {
                 seen.exec_by_lsm |= event.flags & exec_flag::SEEN_BY_LSM != 0;
             }
         }
-        Some(EventKind::Cred) if header.task.tgid == acts.tgid || Ok(header.task.tgid) == acts.child => {
+        Some(EventKind::Cred) if header.task.tgid == acted.tgid || Ok(header.task.tgid) == acted.child => {
             seen.cred = true;
             if let Ok((event, _)) = CredEvent::read_from_prefix(record) {
                 match CredWitness::from_u32(event.witness) {
@@ -141,9 +145,11 @@ fn look(record: &[u8], acts: &Acts, seen: &mut Seen) {
 }
 
 /// The hook left a note for the helper thread; it is removed, no `module_load` follows.
-fn module_note(sensor: &mut Sensor, tgid: u32, tid: u32) -> bool {
-    let key = u64::from(tgid) << 32 | u64::from(tid);
-    let Some(notes) = &mut sensor.module_notes else { return false };
+fn module_note(sensor: &mut Sensor, process: u32, thread: u32) -> bool {
+    let key = u64::from(process) << 32 | u64::from(thread);
+    let Some(notes) = &mut sensor.module_notes else {
+        return false;
+    };
     let found = notes.get(&key, 0).is_ok();
     if found {
         let _already_gone = notes.remove(&key);
@@ -167,7 +173,11 @@ fn was_seen(hook: &str, seen: &Seen) -> Option<bool> {
 }
 
 fn all_seen(sensor: &Sensor, seen: &Seen) -> bool {
-    sensor.hooks.iter().filter(|hook| hook.state == HookState::Attached).all(|hook| was_seen(&hook.hook, seen) != Some(false))
+    sensor
+        .hooks
+        .iter()
+        .filter(|hook| hook.state == HookState::Attached)
+        .all(|hook| was_seen(&hook.hook, seen) != Some(false))
 }
 
 fn judge(sensor: &mut Sensor, acts: &Acts, seen: &Seen, limit: Duration) {
@@ -179,9 +189,19 @@ fn judge(sensor: &mut Sensor, acts: &Acts, seen: &Seen, limit: Duration) {
             Some(true) => hook.state = HookState::SelfTested,
             Some(false) => {
                 let about = match hook.hook.as_str() {
-                    "capset" => acts.capset.as_ref().err().map(|error| format!(" (capset: {error})")),
-                    "kernel_load_data" | "kernel_read_file" => Some(format!(" (init_module: {})", acts.module)),
-                    _ => acts.child.as_ref().err().map(|error| format!(" (starting {}: {error})", "/proc/self/exe")),
+                    "capset" => acts
+                        .capset
+                        .as_ref()
+                        .err()
+                        .map(|error| format!(" (capset: {error})")),
+                    "kernel_load_data" | "kernel_read_file" => {
+                        Some(format!(" (init_module: {})", acts.module))
+                    }
+                    _ => acts
+                        .child
+                        .as_ref()
+                        .err()
+                        .map(|error| format!(" (starting {}: {error})", "/proc/self/exe")),
                 };
                 hook.state = HookState::Failed {
                     what: format!(
@@ -200,7 +220,10 @@ fn judge(sensor: &mut Sensor, acts: &Acts, seen: &Seen, limit: Duration) {
 fn mark_all(sensor: &mut Sensor, why: &str) {
     for hook in &mut sensor.hooks {
         if hook.state == HookState::Attached {
-            hook.state = HookState::Failed { what: why.to_owned(), errno: None };
+            hook.state = HookState::Failed {
+                what: why.to_owned(),
+                errno: None,
+            };
         }
     }
 }

@@ -11,6 +11,7 @@ use std::{
 
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 
@@ -53,8 +54,8 @@ impl Insn {
             code as u64
                 | (dst as u64) << 8
                 | (src as u64) << 12
-                | (off as u16 as u64) << 16
-                | (imm as u32 as u64) << 32,
+                | (off.cast_unsigned() as u64) << 16
+                | (imm.cast_unsigned() as u64) << 32,
         )
     }
 
@@ -83,6 +84,11 @@ impl Insn {
         Self::new(0x7a, dst, 0, off, imm)
     }
 
+    /// `if dst != src goto +skip`
+    pub const fn jump_if_ne(dst: u8, src: u8, skip: i16) -> Self {
+        Self::new(0x5d, dst, src, skip, 0)
+    }
+
     /// `lock *(u64 *)(dst + off) += src`
     pub const fn atomic_add(dst: u8, src: u8, off: i16) -> Self {
         Self::new(0xdb, dst, src, off, 0)
@@ -100,7 +106,10 @@ impl Insn {
 
     /// `dst = &map[0]` (`BPF_PSEUDO_MAP_VALUE`), two instructions.
     pub fn map_value(dst: u8, map: BorrowedFd<'_>) -> [Self; 2] {
-        [Self::new(0x18, dst, 2, 0, map.as_raw_fd()), Self::new(0, 0, 0, 0, 0)]
+        [
+            Self::new(0x18, dst, 2, 0, map.as_raw_fd()),
+            Self::new(0, 0, 0, 0, 0),
+        ]
     }
 }
 
@@ -179,8 +188,7 @@ struct RawTracepoint {
 fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_int> {
     // SAFETY: `attr` is a live struct whose size is passed with it; every pointer inside refers to memory that its
     // owner (the caller in this module) keeps alive for the call; the kernel writes only where those pointers allow.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -209,26 +217,47 @@ pub fn load(prog: &Prog<'_>) -> io::Result<OwnedFd> {
     bpf(BPF_PROG_LOAD, &mut attr).map(owned)
 }
 
-/// Makes an array map with one `u64`.
-pub fn one_counter() -> io::Result<OwnedFd> {
+/// Words in the map that probes and their programs share.
+pub const WORDS: usize = 8;
+
+/// Makes an array map with one value of [`WORDS`] `u64`.
+pub fn words() -> io::Result<OwnedFd> {
     const ARRAY: u32 = 2;
-    let mut attr =
-        MapCreate { map_type: ARRAY, key_size: 4, value_size: 8, max_entries: 1, ..MapCreate::default() };
+    let mut attr = MapCreate {
+        map_type: ARRAY,
+        key_size: 4,
+        value_size: u32::try_from(WORDS * 8).map_err(io::Error::other)?,
+        max_entries: 1,
+        ..MapCreate::default()
+    };
     bpf(BPF_MAP_CREATE, &mut attr).map(owned)
 }
 
-/// Reads the `u64` of [`one_counter`].
-pub fn read_counter(map: BorrowedFd<'_>) -> io::Result<u64> {
-    let (key, mut value) = (0u32, 0u64);
+/// Reads the value of [`words`].
+pub fn read_words(map: BorrowedFd<'_>) -> io::Result<[u64; WORDS]> {
+    let (key, mut value) = (0u32, [0u64; WORDS]);
     let mut attr = MapElem {
         map_fd: map.as_raw_fd().cast_unsigned(),
         pad: 0,
         key: std::ptr::from_ref(&key) as u64,
-        value: std::ptr::from_mut(&mut value) as u64,
+        value: value.as_mut_ptr() as u64,
         flags: 0,
     };
     bpf(BPF_MAP_LOOKUP_ELEM, &mut attr)?;
     Ok(value)
+}
+
+/// Writes the value of [`words`].
+pub fn write_words(map: BorrowedFd<'_>, value: &[u64; WORDS]) -> io::Result<()> {
+    let key = 0u32;
+    let mut attr = MapElem {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        pad: 0,
+        key: std::ptr::from_ref(&key) as u64,
+        value: value.as_ptr() as u64,
+        flags: 0,
+    };
+    bpf(BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
 }
 
 /// Attaches a program by `BPF_RAW_TRACEPOINT_OPEN`: raw tracepoints by name; LSM, fentry and BTF tracepoints without

@@ -1,5 +1,6 @@
 //! The only room of this crate with unsafe code: thin, safe wrappers of system calls that no library offers.
 
 pub mod bpf;
+pub mod held_page;
 pub mod task;
 pub mod watch;

@@ -38,7 +38,10 @@ const CAP_VERSION_3: u32 = 0x2008_0522;
 /// Adds or removes a permitted capability in the calling thread's inheritable set, which changes nothing that the
 /// thread may do. `capability` must be below 32.
 pub fn flip_inheritable(capability: u32) -> io::Result<()> {
-    let mut header = CapHeader { version: CAP_VERSION_3, pid: 0 };
+    let mut header = CapHeader {
+        version: CAP_VERSION_3,
+        pid: 0,
+    };
     let mut data = [CapData::default(); 2];
     // SAFETY: version 3 wants one header and two data structs, which live here.
     let got = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
@@ -60,7 +63,11 @@ pub fn init_module_garbage() -> io::Error {
     let image = [0u8; 128];
     // SAFETY: the image and the empty argument string live here; a zeroed image is refused before anything is built.
     let result = unsafe { libc::syscall(libc::SYS_init_module, image.as_ptr(), image.len(), c"".as_ptr()) };
-    if result == 0 { io::Error::other("the kernel took zeroes for a module") } else { io::Error::last_os_error() }
+    if result == 0 {
+        io::Error::other("the kernel took zeroes for a module")
+    } else {
+        io::Error::last_os_error()
+    }
 }
 
 /// Hands a file that is no module to `finit_module`, as [`init_module_garbage`] does with memory.
@@ -76,5 +83,9 @@ pub fn finit_module_garbage() -> io::Result<()> {
     file.write_all(&[0u8; 128])?;
     // SAFETY: an open descriptor and an empty argument string; a zeroed image is refused before anything is built.
     let result = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 const PROGRAM: &str = "/usr/sbin/hardpand";
 const CONFIG: &str = "/etc/hardpan/hardpan.toml";
+/// Where the daemon writes records unless it is told otherwise.
+const RECORDS: &str = "/var/log/hardpan/events.json";
 const NOTIFY_SOCKET: &str = "/run/hardpan-vm/notify";
 /// Time to get ready: BTF, trust database, programs, a self-test of each hook, all under emulation.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -49,7 +51,10 @@ impl Daemon {
             .set_read_timeout(Some(POLL))
             .map_err(GuestError::io("setting a read timeout"))?;
         let file = |suffix: &str| Path::new(RUN_DIR).join(format!("{}.{suffix}", group.name));
-        let (records, stderr) = (file("json"), file("err"));
+        let (records, stdout, stderr) = (PathBuf::from(RECORDS), file("out"), file("err"));
+        if records.exists() {
+            fs::remove_file(&records).map_err(GuestError::io(format!("removing {RECORDS}")))?;
+        }
         let create =
             |path: &Path| File::create(path).map_err(GuestError::io(format!("creating {}", path.display())));
         let child = Command::new(PROGRAM)
@@ -58,7 +63,7 @@ impl Daemon {
             .env("PATH", super::part::PATH)
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
-            .stdout(create(&records)?)
+            .stdout(create(&stdout)?)
             .stderr(create(&stderr)?)
             .spawn()
             .map_err(GuestError::io(format!("starting {PROGRAM}")))?;

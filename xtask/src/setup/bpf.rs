@@ -13,6 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Debian's rustc and its `core` for BPF.
+pub(super) const PREBUILT_PACKAGES: &[&str] = &["rustc-web", "libstd-rust-web-dev-bpf"];
 const DISTRO_RUSTC: &str = "/usr/bin/rustc";
 /// The target that eBPF programs are compiled for.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
@@ -123,21 +125,27 @@ fn allowed() -> Vec<Way> {
         .collect()
 }
 
-/// What to install, when no way is ready. A way whose compiler is there already needs only the linker.
+/// What to install, when no way is ready. A way whose compiler is there already needs only the linker; one whose
+/// LLVM the distribution does not have (a nightly is often ahead) leads nowhere.
 pub(super) fn plan(places: &Places, manager: Option<&Manager>) -> Done<Plan> {
     let ways = allowed();
-    if let Some(way) = ways.iter().find(|way| way.has_core()) {
-        return Ok(Plan {
-            packages: llvm_packages(manager, way.llvm_major()),
+    let with_core = ways.iter().filter(|way| way.has_core()).find_map(|way| {
+        let packages = llvm_packages(manager, way.llvm_major());
+        let can_install = packages
+            .iter()
+            .all(|name| manager != Some(&Manager::Apt) || apt_knows(name));
+        can_install.then_some(Plan {
+            packages,
             commands: Vec::new(),
-        });
-    }
-    ways.into_iter().find_map(|way| plan_of(way, manager)).ok_or_else(|| {
+        })
+    });
+    with_core.or_else(|| ways.iter().find_map(|way| plan_of(*way, manager))).ok_or_else(|| {
         TaskError::cannot(
-            "no way to a compiler for eBPF programs: no rustup, and no distribution packages that bring one",
+            "no way to a compiler for eBPF programs: neither the distribution nor rustup brings one that fits an LLVM \
+             of the distribution",
             format!(
-                "install rustup with a nightly toolchain and its rust-src component, LLVM's development files of the \
-                 same major version, and bpf-linker into {}",
+                "install a rustc with a core for {TARGET} (or rust-src), the development files of an LLVM that is not \
+                 older than that rustc's (`rustc -vV`), and bpf-linker built with it into {}",
                 places.tools().display()
             ),
         )
@@ -146,10 +154,10 @@ pub(super) fn plan(places: &Places, manager: Option<&Manager>) -> Done<Plan> {
 
 fn plan_of(way: Way, manager: Option<&Manager>) -> Option<Plan> {
     match (way, manager) {
-        (Way::Prebuilt, Some(Manager::Apt)) if apt_knows("libstd-rust-web-dev-bpf") => {
+        (Way::Prebuilt, Some(Manager::Apt)) if PREBUILT_PACKAGES.iter().all(|name| apt_knows(name)) => {
             let tree = ["depends", "--recurse", "--important", "rustc-web"];
             let tree = sh::output(Command::new("apt-cache").args(tree)).ok()?;
-            let mut packages = vec!["rustc-web".to_owned(), "libstd-rust-web-dev-bpf".to_owned()];
+            let mut packages: Vec<_> = PREBUILT_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
             packages.extend(llvm_packages(manager, depends_on_llvm(&tree)));
             Some(Plan {
                 packages,
@@ -164,7 +172,7 @@ fn plan_of(way: Way, manager: Option<&Manager>) -> Option<Plan> {
                 commands: Vec::new(),
             })
         }
-        (Way::Nightly, _) if program("rustup").is_some() => {
+        (Way::Nightly, _) if program("rustup").is_some() && !way.has_core() => {
             let fetch =
                 "rustup toolchain install nightly --profile minimal --component rust-src --no-self-update";
             // The nightly's LLVM is known only once it is there; `ensure` then comes back for the rest.
@@ -194,25 +202,25 @@ fn llvm_packages(manager: Option<&Manager>, major: Option<u32>) -> Vec<String> {
 
 /// Builds bpf-linker for the compiler that is there now.
 pub(super) fn install_linker(places: &Places) -> Done {
-    let major = allowed()
+    let majors: Vec<u32> = allowed()
+        .into_iter()
+        .filter(|way| way.has_core())
+        .filter_map(Way::llvm_major)
+        .collect();
+    let Some((major, prefix)) = majors
         .iter()
-        .find(|way| way.has_core())
-        .and_then(|way| way.llvm_major())
-        .ok_or_else(|| TaskError::Cannot {
-            what: "no compiler with a core for BPF was found after the installation".into(),
-            hint: None,
-        })?;
+        .find_map(|major| Some((*major, llvm_prefix(*major)?)))
+    else {
+        return Err(TaskError::cannot(
+            format!(
+                "bpf-linker must be built with an LLVM as new as rustc's ({majors:?}), and none is installed"
+            ),
+            "install the development files of that LLVM (Debian: llvm-VERSION-dev, EL: llvm-devel)",
+        ));
+    };
     if linker_for(places, major).is_some() {
         return Ok(());
     }
-    let prefix = llvm_prefix(major).ok_or_else(|| {
-        TaskError::cannot(
-            format!("LLVM {major}, which bpf-linker must be built with, is not installed"),
-            format!(
-                "install the development files of LLVM {major} (Debian: llvm-{major}-dev, EL: llvm-devel)"
-            ),
-        )
-    })?;
     ui::step("building bpf-linker (about two minutes)");
     let (version, feature) = linker_release(major);
     sh::run(

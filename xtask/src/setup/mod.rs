@@ -100,6 +100,9 @@ fn missing(places: &Places, extent: Extent) -> Done<Vec<Step>> {
     let mut steps = Vec::new();
     let manager = Manager::find();
     if bpf::ready(places).is_none() {
+        if matches!(manager, Ok(Manager::Apt)) {
+            packages::refresh_lists(bpf::PREBUILT_PACKAGES);
+        }
         let plan = bpf::plan(places, manager.as_ref().ok())?;
         names.extend(plan.packages);
         steps.extend(plan.commands.into_iter().map(Step::Command));

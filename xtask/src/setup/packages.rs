@@ -5,8 +5,8 @@ use crate::place::program;
 use crate::{sh, ui};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// apt's lists older than this are fetched anew before installing.
@@ -52,9 +52,8 @@ impl Manager {
                 format!("run as root, then again:\n  {}", self.as_root(names)),
             ));
         }
-        if self == Self::Apt && (lists_are_old() || !names.iter().all(|name| apt_knows(name))) {
-            ui::step("fetching apt's package lists");
-            sh::run(&mut privileged(root, &["apt-get", "-q", "update"]))?;
+        if self == Self::Apt && !names.iter().all(|name| apt_knows(name)) {
+            update_lists(root);
         }
         ui::step("installing packages");
         sh::run(&mut privileged(root, &self.words(names)))
@@ -112,19 +111,34 @@ fn root() -> Root {
     }
 }
 
-fn lists_are_old() -> bool {
-    let newest = fs::read_dir(Path::new("/var/lib/apt/lists"))
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().contains("Release"))
-        .filter_map(|entry| entry.metadata().and_then(|meta| meta.modified()).ok())
+/// Fetches apt's lists when they are old or do not know these packages: what can be installed is decided by them.
+pub(super) fn refresh_lists(names: &[&str]) {
+    // apt keeps the servers' times on the lists themselves; these change when it fetched.
+    let newest = ["/var/lib/apt/lists", "/var/lib/apt/lists/partial"]
+        .iter()
+        .filter_map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
         .max();
-    newest.is_none_or(|time| {
+    let is_old = newest.is_none_or(|time| {
         SystemTime::now()
             .duration_since(time)
             .is_ok_and(|age| age > LISTS_FRESH)
-    })
+    });
+    let root = root();
+    if root != Root::No && (is_old || !names.iter().all(|name| apt_knows(name))) {
+        update_lists(root);
+    }
+}
+
+/// Once per run. A failure is told and not fatal: what is needed may be known already.
+fn update_lists(root: Root) {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    ui::step("fetching apt's package lists");
+    if let Err(error) = sh::run(&mut privileged(root, &["apt-get", "-q", "update"])) {
+        ui::say(&format!("warning: {error}, ignoring"));
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub(crate) struct Boot {
     pub(super) release: String,
     pub(super) lsm: String,
     pub(super) doctor: Option<Doctor>,
+    /// The group whose daemon watches a part.
+    pub(super) groups: BTreeMap<(String, Role), String>,
     /// States of each group's daemon, in order.
     pub(super) daemons: BTreeMap<String, Vec<(DaemonState, Duration)>>,
     pub(super) parts: BTreeMap<(String, Role), Part>,
@@ -32,6 +34,7 @@ pub(crate) struct Boot {
     /// What went wrong with the machine itself.
     pub(super) troubles: Vec<String>,
     pub(super) took: Duration,
+    last_sequence: Option<u64>,
     results: PathBuf,
 }
 
@@ -48,6 +51,8 @@ pub(super) struct Doctor {
 pub(super) struct Kept {
     pub(super) owner: Option<(String, Role)>,
     pub(super) record: Value,
+    /// It is about the guest's own marker program.
+    pub(super) is_marker: bool,
 }
 
 /// How a part went.
@@ -80,8 +85,15 @@ impl Boot {
             .unwrap_or(0);
         // A part may run up to its limit, and its marker's record may be waited for as long again.
         let patience = SILENCE + Duration::from_secs(2 * longest);
+        let groups = plan.groups.iter().flat_map(|group| {
+            group
+                .parts
+                .iter()
+                .map(|part| ((part.scenario.clone(), part.role), group.name.clone()))
+        });
         let mut boot = Self {
             results: results.to_owned(),
+            groups: groups.collect(),
             ..Self::default()
         };
         let started = Instant::now();
@@ -126,7 +138,7 @@ impl Boot {
 
     fn take(&mut self, head: Head, payload: &[u8]) -> Done {
         match head {
-            Head::Hello { release, lsm, .. } => (self.release, self.lsm) = (release, lsm),
+            Head::Hello { release, lsm } => (self.release, self.lsm) = (release, lsm),
             Head::Doctor { code, stderr } => {
                 place::write(&self.results.join("doctor.json"), payload)?;
                 place::write(&self.results.join("doctor.err"), &stderr)?;
@@ -189,25 +201,51 @@ impl Boot {
                 .push(format!("{} bytes of records came of {plain_bytes}", plain.len()));
         }
         for line in plain.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            match serde_json::from_slice::<Value>(line) {
-                Ok(record)
-                    if values(&record, "process.executable")
-                        .iter()
-                        .any(|value| *value == MARKER_PATH) => {}
-                Ok(record) => self.records.entry(group.to_owned()).or_default().push(Kept {
-                    owner: part.cloned(),
-                    record,
-                }),
-                Err(error) => self.troubles.push(format!(
-                    "group {group}: a line of the records is no JSON ({error}): {}",
-                    String::from_utf8_lossy(line)
-                        .chars()
-                        .take(200)
-                        .collect::<String>()
-                )),
-            }
+            self.take_line(group, part, line);
         }
         Ok(())
+    }
+
+    /// One record: kept for the scenarios, checked for what holds for every line.
+    fn take_line(&mut self, group: &str, part: Option<&(String, Role)>, line: &[u8]) {
+        let shown = || {
+            String::from_utf8_lossy(line)
+                .chars()
+                .take(200)
+                .collect::<String>()
+        };
+        let record: Value = match serde_json::from_slice(line) {
+            Ok(record) => record,
+            Err(error) => {
+                self.troubles.push(format!(
+                    "group {group}: a record is no JSON ({error}): {}",
+                    shown()
+                ));
+                return;
+            }
+        };
+        if !line.starts_with(b"{\"@timestamp\":\"") {
+            self.troubles.push(format!(
+                "group {group}: a record does not start with its time: {}",
+                shown()
+            ));
+        }
+        let sequence = record.pointer("/event/sequence").and_then(Value::as_u64);
+        if let (Some(before), Some(now)) = (self.last_sequence, sequence)
+            && now != before + 1
+        {
+            self.troubles
+                .push(format!("group {group}: record {now} follows {before}"));
+        }
+        self.last_sequence = sequence.or(self.last_sequence);
+        let is_marker = values(&record, "process.executable")
+            .iter()
+            .any(|value| *value == MARKER_PATH);
+        self.records.entry(group.to_owned()).or_default().push(Kept {
+            owner: part.cloned(),
+            record,
+            is_marker,
+        });
     }
 
     fn append(&self, name: &str, bytes: &[u8]) -> Done {
@@ -221,16 +259,23 @@ impl Boot {
             .map_err(TaskError::file("appending to", &path))
     }
 
+    /// The end of what a group's daemon wrote to standard error.
+    pub(super) fn stderr_of(&self, group: &str) -> String {
+        tail(&String::from_utf8_lossy(
+            &fs::read(self.results.join(format!("{group}.err"))).unwrap_or_default(),
+        ))
+    }
+
     /// The tier that doctor named, or `?`.
     pub(super) fn tier(&self) -> String {
         let said = self.doctor.as_ref().map(|doctor| &doctor.said);
-        said.and_then(|said| said.get("tier")?.as_str())
+        said.and_then(|said| said.pointer("/tier/tier")?.as_str())
             .unwrap_or("?")
             .to_owned()
     }
 }
 
-/// The last lines of a console.
+/// The last lines of a log.
 fn tail(console: &str) -> String {
     let lines: Vec<_> = console.lines().collect();
     lines

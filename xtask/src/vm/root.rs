@@ -17,6 +17,8 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 pub(super) const MODULES: [&str; 2] = ["dummy", "nls_utf8"];
 /// Where unpackaged things for scenarios lie in the guest.
 const STUFF: &str = "hardpan-vm";
+/// What the packaged program says.
+const SIGNED_TEXT: &str = "hello from a signed package";
 /// busybox applets that become commands of the guest.
 const APPLETS: &str = "[ ash awk basename cat chmod chown cp cut date dd dirname dmesg echo env expr false find grep \
     gzip head hostname id insmod kill killall ln ls lsmod mkdir mktemp mount mv nohup od printf ps pwd readlink rm rmdir \
@@ -63,6 +65,24 @@ pub(super) fn build(places: &Places, object: &Path) -> Done<Built> {
     })
 }
 
+/// Where the package database has the digest of a packaged file, for the scenario that forges it.
+fn digest_offset(root: &Path, file: &Path) -> Done<usize> {
+    let sum = sh::output(Command::new("sha256sum").arg(file))?;
+    let digest = sum.split_whitespace().next().unwrap_or_default();
+    let database = root.join("var/lib/rpm/rpmdb.sqlite");
+    let bytes = place::read(&database)?;
+    bytes
+        .windows(64)
+        .position(|window| window == digest.as_bytes())
+        .ok_or_else(|| TaskError::Cannot {
+            what: format!(
+                "{} does not have the digest {digest} in one piece",
+                database.display()
+            ),
+            hint: None,
+        })
+}
+
 /// Assembles the root file system in `dir` and returns its folder.
 pub(super) fn assemble(places: &Places, built: &Built, kernels: &[Kernel], dir: &Path) -> Done<PathBuf> {
     ui::step("packages: built, signed and installed with rpm");
@@ -80,11 +100,7 @@ pub(super) fn assemble(places: &Places, built: &Built, kernels: &[Kernel], dir: 
     for (name, mode) in [("hp-flood", 0o755), ("hp-memfd", 0o755), ("hp-setuid", 0o4755)] {
         tools.program(&format!("/usr/bin/{name}"), built.programs.join(name), mode);
     }
-    tools.program(
-        "/usr/bin/hp-hello",
-        hello("signed", "hello from a signed package")?,
-        0o755,
-    );
+    tools.program("/usr/bin/hp-hello", hello("signed", SIGNED_TEXT)?, 0o755);
     tools.text(
         "/usr/bin/hp-script",
         "#!/bin/sh\necho 'hello from a signed script'\n",
@@ -122,16 +138,15 @@ pub(super) fn assemble(places: &Places, built: &Built, kernels: &[Kernel], dir: 
     let stuff = root.join(STUFF);
     let marker = root.join(MARKER_PATH.trim_start_matches('/'));
     place::copy(&hello("marker", "marker")?, &marker)?;
-    let signed = place::read(&hello("signed", "hello from a signed package")?)?;
+    let signed = place::read(&hello("signed", SIGNED_TEXT)?)?;
     place::copy(&hello("dropped", "hello from nowhere")?, &stuff.join("dropped"))?;
     let at = signed
         .windows(5)
         .position(|window| window == b"hello")
         .unwrap_or_default();
-    place::write(
-        &stuff.join("env"),
-        format!("HP_STUFF=/{STUFF}\nHP_HELLO_OFFSET={at}\n"),
-    )?;
+    let digest_at = digest_offset(&root, &hello("signed", SIGNED_TEXT)?)?;
+    let env = format!("HP_STUFF=/{STUFF}\nHP_HELLO_OFFSET={at}\nHP_DIGEST_OFFSET={digest_at}\n");
+    place::write(&stuff.join("env"), env)?;
     install(&built.programs.join("vm-init"), &root.join("init"), 0o755)?;
     Ok(root)
 }

@@ -138,6 +138,9 @@ pub struct Lines {
     /// Each of these regular expressions matches some line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub must: Vec<String>,
+    /// The first of `must` matches at least so many lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<usize>,
     /// At least one of these matches some line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub one_of: Vec<String>,
@@ -212,6 +215,19 @@ impl Lines {
                 Some((place, line)) => outcome.expect(true, place, words(pattern), line),
                 None => outcome.expect(false, &shown, words(pattern), "no such line"),
             }
+        }
+        if let (Some(wanted), Some(pattern)) = (self.at_least, self.must.first()) {
+            let regex = Regex::new(pattern).ok();
+            let count = lines
+                .iter()
+                .filter(|(_, line)| regex.as_ref().is_some_and(|r| r.is_match(line)))
+                .count();
+            outcome.expect(
+                count >= wanted,
+                &shown,
+                format!("{wanted} such lines"),
+                count.to_string(),
+            );
         }
         if !self.one_of.is_empty() {
             match self

@@ -83,6 +83,8 @@ pub enum Kind {
     Aide(system::Aide),
     /// A file of the kernel that holds one value.
     KernelFile(system::KernelFile),
+    /// Where a symbolic link points.
+    Link(system::Link),
     /// Shell start-up files.
     Shell(shell::Shell),
     /// A question to the file-system walk.
@@ -125,6 +127,7 @@ impl Kind {
             Self::Dconf(kind) => kind.validate(),
             Self::BootArg(kind) => kind.validate(),
             Self::KernelFile(kind) => kind.validate(),
+            Self::Link(kind) => kind.validate(),
             Self::Shell(kind) => kind.validate(),
             Self::All(kinds) | Self::Any(kinds) if kinds.of.is_empty() => Err("no parts".into()),
             Self::All(kinds) | Self::Any(kinds) => kinds.of.iter().try_for_each(Self::validate),
@@ -162,6 +165,7 @@ impl Kind {
             Self::Wireless(_) => system::Wireless::evaluate(ctx),
             Self::Aide(kind) => kind.evaluate(ctx),
             Self::KernelFile(kind) => kind.evaluate(ctx),
+            Self::Link(kind) => kind.evaluate(ctx),
             Self::Shell(kind) => kind.evaluate(ctx),
             Self::Sweep(kind) => kind.evaluate(ctx),
             Self::Fips(kind) => kind.evaluate(ctx),

@@ -655,6 +655,40 @@ impl KernelFile {
     }
 }
 
+/// Where a symbolic link points.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Link {
+    /// The links; the first that exists counts.
+    pub paths: Vec<String>,
+    /// What the target must be.
+    pub expect: Expect,
+}
+
+impl Link {
+    pub(super) fn validate(&self) -> Result<(), String> {
+        if self.paths.is_empty() {
+            return Err("no paths".into());
+        }
+        self.expect.validate()
+    }
+
+    pub(super) fn evaluate(&self, ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
+        ctx.prefetch(self.paths.iter().map(|path| Want::Link(path.clone())));
+        let mut outcome = Outcome::start();
+        for path in &self.paths {
+            if let Some(target) = ctx.link(path)? {
+                outcome.expect(self.expect.holds(target), path, self.expect.describe(), target);
+                return Ok(outcome.because(format!("{path} points to {target}")));
+            }
+        }
+        Ok(Outcome::not_applicable(format!(
+            "no link {}",
+            self.paths.join(" or ")
+        )))
+    }
+}
+
 #[cfg(test)]
 #[path = "system_tests.rs"]
 mod tests;

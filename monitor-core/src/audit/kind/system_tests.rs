@@ -139,3 +139,21 @@ fn kernel_files() {
         .insert("/proc/sys/crypto/fips_enabled".into(), Ok(Some("0\n".into())));
     check(toml, &facts, Fail);
 }
+
+#[test]
+fn links() {
+    let toml = "kind = \"link\"\npaths = [\"/etc/systemd/system/default.target\"]\nexpect = { regex = \"multi-user[.]target$\" }";
+    let mut facts = tree(&[]);
+    check(toml, &facts, Verdict::NotApplicable);
+    let path = "/etc/systemd/system/default.target";
+    facts.links.insert(
+        path.into(),
+        Ok(Some("/usr/lib/systemd/system/graphical.target".into())),
+    );
+    check(toml, &facts, Fail);
+    facts.links.insert(
+        path.into(),
+        Ok(Some("/usr/lib/systemd/system/multi-user.target".into())),
+    );
+    check(toml, &facts, Pass);
+}

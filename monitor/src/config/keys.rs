@@ -1,0 +1,191 @@
+//! The table of keys. (tidy: table)
+
+use super::{Config, Mode, RecordExec};
+use hardpan_core::platform::Tier;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::DeValue;
+
+/// A key of the configuration.
+#[derive(Clone, Copy)]
+pub struct Key {
+    /// Dotted name: table and key.
+    pub name: &'static str,
+    /// Meaning, one sentence.
+    pub doc: &'static str,
+    /// Default, as TOML.
+    pub default: &'static str,
+    /// Puts a value into the configuration; the error says what is allowed.
+    pub(super) set: fn(&mut Config, &DeValue<'_>) -> Result<(), String>,
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key")
+            .field("name", &self.name)
+            .field("default", &self.default)
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! keys {
+    ($($name:literal = $default:literal, $doc:literal, |$config:ident, $value:ident| $set:expr;)+) => {
+        /// Every key, in the order of the default file.
+        pub const KEYS: &[Key] = &[$(Key {
+            name: $name,
+            doc: $doc,
+            default: $default,
+            set: |$config, $value| { $set; Ok(()) },
+        }),+];
+    };
+}
+
+keys! {
+    "mode" = "\"observe\"",
+        "What hardpand may do: \"observe\" watches and records, \"enforce\" denies what policy denies.",
+        |config, value| config.mode = word(value, &[("observe", Mode::Observe), ("enforce", Mode::Enforce)])?;
+    "run_dir" = "\"/run/hardpan\"",
+        "Directory for what must survive a restart but not a reboot.",
+        |config, value| config.run_dir = absolute(value)?;
+    "record.exec" = "\"untrusted\"",
+        "Which executions get a line each: \"untrusted\" (the others are counted per minute) or \"all\".",
+        |config, value| config.record.exec =
+            word(value, &[("untrusted", RecordExec::Untrusted), ("all", RecordExec::All)])?;
+    "record.aggregate_window_s" = "60",
+        "Seconds in which trusted executions of the same file, parent and user are counted together.",
+        |config, value| config.record.aggregate_window = seconds(value, 1, 3600)?;
+    "record.aggregate_max_keys" = "4096",
+        "Most different combinations counted at once; more end the window early.",
+        |config, value| config.record.aggregate_max_keys = size(value, 1, 1 << 20)?;
+    "record.heartbeat_s" = "300",
+        "Seconds between heartbeat records; 0 for none.",
+        |config, value| config.record.heartbeat = seconds(value, 0, 86_400)?;
+    "output.stdout" = "false",
+        "Write records to standard output.",
+        |config, value| config.output.stdout = boolean(value)?;
+    "output.file" = "\"/var/log/hardpan/events.json\"",
+        "File to append records to; \"\" for none. Reopened when renamed, removed, or on SIGHUP.",
+        |config, value| config.output.file = optional_absolute(value)?;
+    "output.queue_records" = "16384",
+        "Records that may wait for a slow output; more are dropped and counted.",
+        |config, value| config.output.queue_records = size(value, 16, 1 << 20)?;
+    "hash.max_size_bytes" = "536870912",
+        "Larger files are not hashed in user space.",
+        |config, value| config.hash.max_size_bytes = integer(value, 0, u64::MAX >> 1)?;
+    "hash.threads" = "2",
+        "Threads that hash files in user space.",
+        |config, value| config.hash.threads = size(value, 1, 64)?;
+    "hash.queue_files" = "1024",
+        "Files that may wait to be hashed; more are recorded as unverified.",
+        |config, value| config.hash.queue_files = size(value, 1, 1 << 20)?;
+    "hash.cache_entries" = "16384",
+        "Digests kept in memory, by inode.",
+        |config, value| config.hash.cache_entries = size(value, 0, 1 << 22)?;
+    "trust.root" = "\"/\"",
+        "Root of the system whose package database is read.",
+        |config, value| config.trust.root = absolute(value)?;
+    "trust.dbpath" = "\"\"",
+        "Directory of the package database inside the root; \"\" tries the usual ones.",
+        |config, value| config.trust.dbpath = optional_absolute(value)?;
+    "trust.pins" = "[\"/etc/hardpan/keys.d\"]",
+        "Directories with your own pinned keys (*.toml).",
+        |config, value| config.trust.pins = paths(value)?;
+    "trust.vendor_pins" = "true",
+        "Trust the vendors' keys that are pinned in Hardpan itself.",
+        |config, value| config.trust.vendor_pins = boolean(value)?;
+    "trust.keyring" = "[\"/etc/pki/rpm-gpg\"]",
+        "Files, and directories of files, with public keys. Only pinned keys count.",
+        |config, value| config.trust.keyring = paths(value)?;
+    "trust.database_keys" = "true",
+        "Also take key material from the package database. Only pinned keys count.",
+        |config, value| config.trust.database_keys = boolean(value)?;
+    "trust.poll_s" = "5",
+        "Seconds between two looks whether the package database changed.",
+        |config, value| config.trust.poll = seconds(value, 1, 3600)?;
+    "trust.timeout_s" = "300",
+        "Longest time the process that reads the package database may take, in seconds.",
+        |config, value| config.trust.timeout = seconds(value, 1, 3600)?;
+    "sensor.least_tier" = "\"C\"",
+        "The least tier that is good enough for this host: \"A\", \"B\", \"C\" or \"none\".",
+        |config, value| config.sensor.least_tier =
+            word(value, &[("A", Tier::A), ("B", Tier::B), ("C", Tier::C), ("none", Tier::None)])?;
+    "sensor.hash_max_bytes" = "268435456",
+        "Larger files are not hashed in the kernel, since a process cannot be interrupted meanwhile.",
+        |config, value| config.sensor.hash_max_bytes = integer(value, 0, u64::MAX >> 1)?;
+    "sensor.self_test_s" = "5",
+        "Longest time to wait for the events of the self-test, in seconds.",
+        |config, value| config.sensor.self_test = seconds(value, 0, 60)?;
+}
+
+/// The default file: every key with its meaning, commented out.
+pub fn default_file() -> String {
+    let mut text = String::from("# Configuration of hardpand. Every key is shown with its default.\n");
+    let mut table = "";
+    for key in KEYS {
+        let (new_table, name) = key.name.split_once('.').unwrap_or(("", key.name));
+        if new_table != table {
+            table = new_table;
+            // Writing to a String cannot fail.
+            let _written = write!(text, "\n[{table}]\n");
+        }
+        let _written = write!(text, "# {}\n#{name} = {}\n", key.doc, key.default);
+    }
+    text
+}
+
+fn word<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, String> {
+    let found = value
+        .as_str()
+        .and_then(|text| words.iter().find(|(word, _)| *word == text));
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let allowed: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        format!("must be one of {}", allowed.join(", "))
+    })
+}
+
+fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| "must be true or false".to_owned())
+}
+
+fn integer(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, String> {
+    value
+        .as_integer()
+        .and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok())
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}
+
+fn size(value: &DeValue<'_>, least: u64, most: u64) -> Result<usize, String> {
+    integer(value, least, most).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+fn seconds(value: &DeValue<'_>, least: u64, most: u64) -> Result<Duration, String> {
+    integer(value, least, most).map(Duration::from_secs)
+}
+
+fn absolute(value: &DeValue<'_>) -> Result<PathBuf, String> {
+    value
+        .as_str()
+        .map(Path::new)
+        .filter(|path| path.is_absolute())
+        .map(Path::to_owned)
+        .ok_or_else(|| "must be an absolute path".to_owned())
+}
+
+fn optional_absolute(value: &DeValue<'_>) -> Result<Option<PathBuf>, String> {
+    if value.as_str() == Some("") {
+        return Ok(None);
+    }
+    absolute(value)
+        .map(Some)
+        .map_err(|must| format!("{must}, or \"\""))
+}
+
+fn paths(value: &DeValue<'_>) -> Result<Vec<PathBuf>, String> {
+    let must = "must be a list of absolute paths";
+    let list = value.as_array().ok_or(must)?;
+    list.iter()
+        .map(|item| absolute(item.get_ref()).map_err(|_not_absolute| must.to_owned()))
+        .collect()
+}

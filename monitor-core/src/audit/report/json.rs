@@ -5,7 +5,7 @@ use super::{Report, ReportError, RuleResult, text};
 use serde::{Deserialize, Serialize};
 
 /// Name and version of the layout. Fields may be added; a changed meaning gets a new number.
-pub const SCHEMA: &str = "hardpan-audit/1";
+pub const SCHEMA: &str = "hardpan-report/1";
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -102,6 +102,8 @@ struct HeadLine<'a> {
     benchmark: &'a super::Benchmark,
     profile: &'a super::Profile,
     summary: Summary,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     diff: Option<&'a super::Diff>,
 }
@@ -133,6 +135,7 @@ pub(super) fn lines(report: &Report) -> Result<String, ReportError> {
         benchmark: &report.benchmark,
         profile: &report.profile,
         summary: summary(report),
+        warnings: &report.warnings,
         diff: report.diff.as_ref(),
     };
     let mut out = serde_json::to_string(&head).map_err(failed)?;

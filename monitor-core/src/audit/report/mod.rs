@@ -6,6 +6,7 @@
 mod arf;
 mod csv;
 mod diff;
+mod from_run;
 mod html;
 mod json;
 mod junit;
@@ -42,6 +43,9 @@ pub struct Report {
     pub started: i64,
     /// End of the run, seconds since 1970 (UTC).
     pub ended: i64,
+    /// What the reader should know about the run itself (ignored tailoring values, parts left out).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// One entry per control of the profile, in the benchmark's order.
     pub rules: Vec<RuleResult>,
     /// Differences from an earlier run, if one was given.
@@ -313,11 +317,13 @@ impl RuleResult {
         self.outcome.result
     }
 
-    /// The waiver that makes this failure an accepted one; an expired one does not.
+    /// The waiver in force for a result that is not good; an expired one does not count.
     pub fn accepted(&self) -> Option<&Waiver> {
-        self.waiver
-            .as_ref()
-            .filter(|waiver| self.outcome.result == Verdict::Fail && !waiver.expired)
+        let is_bad = matches!(
+            self.outcome.result,
+            Verdict::Fail | Verdict::Error | Verdict::Unknown
+        );
+        self.waiver.as_ref().filter(|waiver| is_bad && !waiver.expired)
     }
 
     /// The result as a reader says it: `fail (waived)`, `pass (configured)` where only the disk could be looked at.

@@ -132,6 +132,15 @@ fn result(report: &Report, ids: &Ids) -> Value {
     });
     if let Value::Object(result) = &mut result {
         // OSCAL's arrays must not be empty.
+        if !report.warnings.is_empty() {
+            let remarks = report
+                .warnings
+                .iter()
+                .map(|warning| string(warning))
+                .collect::<Vec<_>>()
+                .join("\n");
+            result.insert("remarks".to_owned(), Value::String(remarks));
+        }
         put(result, "observations", observations);
         put(result, "risks", risks);
         put(result, "findings", findings);

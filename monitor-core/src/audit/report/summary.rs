@@ -39,7 +39,7 @@ impl Counts {
         let mut counts = Self::default();
         for rule in rules {
             counts.total += 1;
-            counts.waived += usize::from(rule.accepted().is_some());
+            counts.waived += usize::from(rule.result() == Verdict::Fail && rule.accepted().is_some());
             *counts.slot(rule.result()) += 1;
         }
         counts
@@ -180,10 +180,10 @@ impl Report {
 
     /// Results by chapter, chapters in the order they first appear.
     pub fn chapters(&self) -> Vec<ChapterSummary<'_>> {
-        let mut places = HashMap::<&str, usize>::new();
+        let mut places = HashMap::<&Chapter, usize>::new();
         let mut chapters = Vec::<ChapterSummary<'_>>::new();
         for (index, rule) in self.rules.iter().enumerate() {
-            let place = *places.entry(&rule.chapter.id).or_insert_with(|| {
+            let place = *places.entry(&rule.chapter).or_insert_with(|| {
                 chapters.push(ChapterSummary {
                     chapter: &rule.chapter,
                     counts: Counts::default(),

@@ -131,6 +131,9 @@ fn head(table: &mut Table, report: &Report) {
         ),
     );
     table.fact("coverage", &report.coverage().line());
+    for warning in &report.warnings {
+        table.fact("note", warning);
+    }
 }
 
 fn findings(table: &mut Table, report: &Report, all: bool) {

@@ -1,5 +1,6 @@
 //! Reports as texts, against schemas, against hostile input, and of full size.
 
+mod from_run;
 mod golden;
 mod sample;
 mod schemas;
@@ -64,10 +65,10 @@ fn json_is_read_back_as_it_was() {
     for report in [sample(), hostile(), full_size(50)] {
         assert_eq!(Report::from_json(&render(&report, Format::Json)).unwrap(), report);
     }
-    let schema = render(&sample(), Format::Json).replace("hardpan-audit/1", "hardpan-audit/9");
+    let schema = render(&sample(), Format::Json).replace("hardpan-report/1", "hardpan-report/9");
     assert_eq!(
         Report::from_json(&schema).unwrap_err().to_string(),
-        "reading an earlier result: its schema is \"hardpan-audit/9\", this program reads \"hardpan-audit/1\""
+        "reading an earlier result: its schema is \"hardpan-report/9\", this program reads \"hardpan-report/1\""
     );
     assert!(matches!(Report::from_json("[1]"), Err(ReportError::Read(_))));
 }

@@ -258,6 +258,9 @@ pub(super) fn test_result(
             &format!("{}: {}", report.benchmark.title, report.profile.title),
         )?;
         xml.text("remark", &[], &report.coverage().line())?;
+        for warning in &report.warnings {
+            xml.text("remark", &[], &text::line(warning))?;
+        }
         xml.text("organization", &[], &report.tool.name)?;
         xml.text(
             "identity",

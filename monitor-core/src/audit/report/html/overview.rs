@@ -96,7 +96,13 @@ pub(super) fn score(page: &mut Page, report: &Report) {
             status.label()
         ));
     }
-    page.raw("</ul>\n</div>\n<div class=cards>\n<div class=card>\n<h3>Coverage</h3>\n");
+    page.raw("</ul>\n</div>\n");
+    for warning in &report.warnings {
+        page.raw("<p class=\"note notice\"><b>Note:</b> ");
+        page.text(warning);
+        page.raw("</p>\n");
+    }
+    page.raw("<div class=cards>\n<div class=card>\n<h3>Coverage</h3>\n");
     coverage(page, report);
     page.raw("</div>\n<div class=card>\n<h3>Failed, by severity</h3>\n");
     severities(page, report);

@@ -61,6 +61,7 @@ fn empty() -> Report {
         },
         started: 1_795_324_200,
         ended: 1_795_324_203,
+        warnings: Vec::new(),
         rules: Vec::new(),
         diff: None,
     }
@@ -309,6 +310,7 @@ pub(super) fn hostile() -> Report {
     report.target.host.kernel.clone_from(&evil);
     report.target.addresses = vec![evil.clone(), "::ffff:192.0.2.1".into()];
     report.target.image.clone_from(&evil);
+    report.warnings = evils.map(str::to_owned).to_vec();
     report.started = i64::MAX;
     let earlier = Report {
         rules: vec![RuleResult::new(

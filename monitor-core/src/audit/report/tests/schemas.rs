@@ -28,7 +28,7 @@ fn run(program: &str, args: &[&str]) -> Option<Output> {
     }
 }
 
-fn reports() -> [(&'static str, Report); 5] {
+fn reports() -> Vec<(&'static str, Report)> {
     let mut none = sample();
     none.rules.truncate(1);
     none.rules[0].outcome.result = crate::audit::Verdict::NotSelected;
@@ -36,7 +36,10 @@ fn reports() -> [(&'static str, Report); 5] {
     image.target.host = crate::audit::Host::default();
     image.target.addresses.clear();
     image.target.image = "/mnt/image".into();
-    [
+    let [cis, stig] = super::from_run::two();
+    vec![
+        ("cis", cis),
+        ("stig", stig),
         ("sample", sample()),
         ("hostile", hostile()),
         ("full", full_size(400)),

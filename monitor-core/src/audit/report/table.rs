@@ -101,16 +101,15 @@ fn head(table: &mut Table, report: &Report) {
     let title = table.paint(BOLD, &text::line(&title));
     table.line(&title);
     let host = &report.target.host;
-    let mut system = report.target.os();
-    for more in [&host.kernel, &host.arch] {
-        if !more.is_empty() {
-            text::add(&mut system, format_args!(", {more}"));
-        }
-    }
-    if !report.target.image.is_empty() {
-        text::add(&mut system, format_args!(", image {}", report.target.image));
-    }
-    table.fact("system", &system);
+    let image = match report.target.image.as_str() {
+        "" => String::new(),
+        image => format!("image {image}"),
+    };
+    let system: Vec<String> = [report.target.os(), host.kernel.clone(), host.arch.clone(), image]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    table.fact("system", &system.join(", "));
     table.fact(
         "benchmark",
         &format!(

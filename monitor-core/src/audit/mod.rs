@@ -12,6 +12,7 @@ mod hint;
 pub mod kind;
 pub mod outcome;
 pub mod parse;
+pub mod report;
 pub mod run;
 pub mod sweep;
 pub mod tailoring;

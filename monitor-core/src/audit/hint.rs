@@ -71,7 +71,7 @@ pub(super) fn hint(kind: &Kind) -> String {
             config
                 .files
                 .first()
-                .or(config.dropins.first())
+                .or_else(|| config.dropins.first())
                 .map_or("", String::as_str)
         ),
         Kind::AuditRule(_) => "add the missing rules to /etc/audit/rules.d; augenrules --load".to_owned(),

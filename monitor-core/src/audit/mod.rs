@@ -5,7 +5,6 @@
 
 pub mod benchmark;
 pub mod check;
-pub mod diff;
 pub mod expect;
 pub mod facts;
 mod hint;
@@ -22,7 +21,6 @@ pub mod waiver;
 
 pub use benchmark::{Alias, Benchmark, Control, Profile};
 pub use check::{Check, Checks, ContentError, evaluate};
-pub use diff::{Change, Diff, diff};
 pub use expect::Expect;
 pub use facts::{Ctx, Facts, FileKind, Host, Package, Read, Stat, Stop, Tool, TreeEntry, UnitState, Want};
 pub use kind::Kind;

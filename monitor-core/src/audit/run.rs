@@ -355,9 +355,6 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// The controls.
     pub results: Vec<ControlResult>,
-    /// What changed since an earlier result.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub diff: Option<super::diff::Diff>,
 }
 
 /// How much of a profile has checks.

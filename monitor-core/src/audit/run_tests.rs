@@ -1,4 +1,3 @@
-use super::super::diff::diff;
 use super::super::testkit::tree;
 use super::super::waiver::Waivers;
 use super::*;
@@ -72,7 +71,6 @@ pub(super) fn report(selection: &Selection, waivers: &str) -> Report {
         score: score(&results),
         warnings: Vec::new(),
         results,
-        diff: None,
     }
 }
 
@@ -147,25 +145,4 @@ fn a_waived_failure_stays_a_failure() {
         assert_eq!(report.results[1].result, Verdict::Fail);
         assert_eq!(report.exit_code(), exit, "{control} until {expires}");
     }
-}
-
-#[test]
-fn differences_to_an_earlier_result() {
-    let before = report(
-        &Selection {
-            only: vec!["1.1".into()],
-            ..Selection::default()
-        },
-        "",
-    );
-    let after = report(&Selection::default(), "");
-    let diff = diff(&before, &after);
-    assert_eq!(diff.changed.len(), 3);
-    assert!(diff.changed[0].worse() && diff.changed[0].id == "1.2");
-    let json = serde_json::to_string(&after).unwrap();
-    assert_eq!(
-        serde_json::from_str::<Report>(&json).unwrap(),
-        after,
-        "a report can serve as a baseline"
-    );
 }

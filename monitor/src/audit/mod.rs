@@ -34,8 +34,6 @@ pub struct Options {
     pub selection: Selection,
     /// Known failures.
     pub waivers: Waivers,
-    /// An earlier result to compare with.
-    pub baseline: Option<Report>,
 }
 
 impl Options {
@@ -49,7 +47,6 @@ impl Options {
             el: None,
             selection: Selection::default(),
             waivers: Waivers::default(),
-            baseline: None,
         }
     }
 }
@@ -141,7 +138,7 @@ pub fn run(
     let today = finished.strftime("%Y-%m-%d").to_string();
     let results = run.results(&options.waivers, &benchmark.id, &today);
     let (title, version) = benchmark.title_for(&facts.host.os_id);
-    let mut report = Report {
+    let report = Report {
         schema: "hardpan-audit/1".into(),
         tool_version: env!("CARGO_PKG_VERSION").into(),
         profile: options.profile.name().into(),
@@ -158,12 +155,8 @@ pub fn run(
         score: score(&results),
         warnings: warnings(options, el),
         results,
-        diff: None,
         host: facts.host,
     };
-    if let Some(baseline) = &options.baseline {
-        report.diff = Some(hardpan_core::audit::diff(baseline, &report));
-    }
     Ok(report)
 }
 
@@ -189,3 +182,6 @@ fn warnings(options: &Options, el: Option<u32>) -> Vec<String> {
 fn is_live(root: &Path) -> bool {
     root == Path::new("/")
 }
+
+#[cfg(test)]
+mod tests;

@@ -284,7 +284,8 @@ impl Accounts {
         let bound = self.days.unwrap_or(0);
         for shadow in db.shadows.values() {
             let place = format!("/etc/shadow {}", shadow.name);
-            let shown = |days: Option<i64>| days.map_or("not set".to_owned(), |days| days.to_string());
+            let shown =
+                |days: Option<i64>| days.map_or_else(|| "not set".to_owned(), |days| days.to_string());
             let user = db.users.iter().find(|user| user.name == shadow.name);
             match self.ask {
                 Q::NoEmptyPassword if shadow.hash.is_empty() => {

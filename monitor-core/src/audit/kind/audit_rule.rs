@@ -71,7 +71,7 @@ impl AuditRule {
         let mut outcome = Outcome::start();
         self.compare(&disk, "rules.d", &programs, &mut outcome);
         let loaded = if self.control.is_empty() {
-            self.loaded(ctx)
+            Self::loaded(ctx)
         } else {
             self.status(ctx, &mut outcome).map(|()| None)
         };
@@ -84,7 +84,7 @@ impl AuditRule {
         Ok(outcome.because("audited"))
     }
 
-    fn loaded(&self, ctx: &Ctx<'_>) -> Result<Option<Vec<Rule>>, Stop> {
+    fn loaded(ctx: &Ctx<'_>) -> Result<Option<Vec<Rule>>, Stop> {
         match ctx.output(Tool::AuditRules)? {
             Some(text) => Ok(Some(rules("auditctl -l", text))),
             None => Ok(Some(Vec::new())),
@@ -165,13 +165,13 @@ impl AuditRule {
                     let found = rules.iter().find(|rule| self.calls(rule, arch, call, exit));
                     let mut expected = format!("-a always,exit -F arch={arch} -S {call}");
                     for compare in &self.compares {
-                        expected.push_str(&format!(" -C {compare}"));
+                        expected.extend([" -C ", compare.as_str()]);
                     }
                     if !exit.is_empty() {
-                        expected.push_str(&format!(" -F exit={exit}"));
+                        expected.extend([" -F exit=", exit.as_str()]);
                     }
                     for field in &self.fields {
-                        expected.push_str(&format!(" -F {field}"));
+                        expected.extend([" -F ", field.as_str()]);
                     }
                     show(outcome, found.is_some(), found, place, &expected);
                 }

@@ -101,7 +101,7 @@ impl Config {
             let place = self
                 .files
                 .first()
-                .or(self.dropins.first())
+                .or_else(|| self.dropins.first())
                 .map_or("", String::as_str);
             match &self.default {
                 Some(value) => {

@@ -43,8 +43,7 @@ const EFFECTIVE: &str = "/etc/crypto-policies/state/CURRENT.pol";
 fn configured(text: &str) -> String {
     text.lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .next_back()
+        .rfind(|line| !line.is_empty() && !line.starts_with('#'))
         .unwrap_or_default()
         .to_owned()
 }

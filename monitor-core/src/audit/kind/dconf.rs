@@ -35,7 +35,7 @@ impl Dconf {
             return Ok(Outcome::not_applicable("no dconf database (/etc/dconf/db)"));
         };
         if self.compiled {
-            return self.databases(ctx, tree);
+            return Self::databases(ctx, tree);
         }
         let files = |in_locks: bool| {
             tree.iter()
@@ -94,7 +94,7 @@ impl Dconf {
         Ok(())
     }
 
-    fn databases(&self, ctx: &Ctx<'_>, tree: &[super::super::facts::TreeEntry]) -> Result<Outcome, Stop> {
+    fn databases(ctx: &Ctx<'_>, tree: &[super::super::facts::TreeEntry]) -> Result<Outcome, Stop> {
         let mut outcome = Outcome::start();
         for entry in tree.iter().filter(|entry| entry.stat.kind == FileKind::Dir) {
             let Some(database) = entry

@@ -178,7 +178,7 @@ fn boot_entries(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
             fips == Some("1"),
             &place,
             "fips=1",
-            fips.map_or("no fips".to_owned(), |v| format!("fips={v}")),
+            fips.map_or_else(|| "no fips".to_owned(), |v| format!("fips={v}")),
         );
         if separate {
             let boot = value(&arguments, "boot").unwrap_or_default();
@@ -307,7 +307,7 @@ fn hmac_files(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
             let there = ctx.stat(file)?.is_some();
             // libgcrypt of EL 9 carries its HMAC inside the library.
             if there {
-                outcome.note(file, "there")
+                outcome.note(file, "there");
             } else {
                 outcome.note(
                     *library,

@@ -29,7 +29,7 @@ impl Kmod {
             ctx.prefetch([Want::Text("/proc/modules".into())]);
         }
         ctx.prefetch(DIRS.map(|dir| Want::Dir(dir.to_owned())));
-        let built = self.built(ctx, &name)?;
+        let built = Self::built(ctx, &name)?;
         let loaded = match ctx.text("/proc/modules") {
             Ok(text) => {
                 let text = text.unwrap_or_default();
@@ -81,7 +81,7 @@ impl Kmod {
         Ok(outcome.because(format!("{name} is denied and not loaded")))
     }
 
-    fn built(&self, ctx: &Ctx<'_>, name: &str) -> Result<Built, Stop> {
+    fn built(ctx: &Ctx<'_>, name: &str) -> Result<Built, Stop> {
         let kernels: Vec<String> = if ctx.facts.host.kernel.is_empty() {
             ctx.dir("/lib/modules")?.unwrap_or_default().to_vec()
         } else {

@@ -95,7 +95,7 @@ impl Manual {
         ctx.prefetch(paths.iter().map(|path| Want::Stat(path.clone())));
         for path in paths {
             let stat = ctx.stat(&path)?;
-            outcome.note(path, stat.map_or("no such file".to_owned(), describe));
+            outcome.note(path, stat.map_or_else(|| "no such file".to_owned(), describe));
         }
         Ok(outcome)
     }

@@ -62,9 +62,10 @@ impl MountPoint {
             let fstab_says = listed.map_or("not listed", |_| "listed");
             match running {
                 Some(mount) => {
-                    let found = mount.map_or("not a mount point".to_owned(), |m| {
-                        format!("{} ({})", m.fs, m.source)
-                    });
+                    let found = mount.map_or_else(
+                        || "not a mount point".to_owned(),
+                        |m| format!("{} ({})", m.fs, m.source),
+                    );
                     outcome.expect(
                         mount.is_some(),
                         format!("mountinfo: {}", self.path),
@@ -81,7 +82,7 @@ impl MountPoint {
             }
             return Ok(outcome.because("is a file system of its own"));
         }
-        let mounted = running.map_or(listed.is_some() || by_systemd, |mount| mount.is_some());
+        let mounted = running.map_or_else(|| listed.is_some() || by_systemd, |mount| mount.is_some());
         if !mounted {
             return Ok(Outcome::not_applicable(format!(
                 "{} is not a file system of its own",

@@ -163,7 +163,7 @@ impl Pam {
             // An argument in the stack beats the module's own file.
             let value = line
                 .value(&self.arg)
-                .or(from_file.map(|(_, value)| value.as_str()));
+                .or_else(|| from_file.map(|(_, value)| value.as_str()));
             ok &= value.is_some_and(|value| self.expect.holds(value));
             words.push(format!("{} {}", self.arg, self.expect.describe()));
         }

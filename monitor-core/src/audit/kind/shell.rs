@@ -92,10 +92,8 @@ impl Shell {
                     {
                         continue;
                     }
-                    readonly |= words.contains(&"readonly")
-                        || (words.first() == Some(&"declare") && command.contains("r"));
-                    exported |= words.contains(&"export")
-                        || (words.first() == Some(&"declare") && command.contains("x"));
+                    readonly |= words.contains(&"readonly") || declares(&words, 'r');
+                    exported |= words.contains(&"export") || declares(&words, 'x');
                     for value in words.iter().filter_map(|word| word.strip_prefix("TMOUT=")) {
                         set = true;
                         let ok = unquote(value)
@@ -200,6 +198,14 @@ impl Shell {
     }
 }
 
+/// Whether `declare` or `typeset` gives an attribute.
+fn declares(words: &[&str], attribute: char) -> bool {
+    matches!(words.first(), Some(&"declare" | &"typeset"))
+        && words
+            .iter()
+            .any(|word| word.starts_with('-') && word.contains(attribute))
+}
+
 /// root's search path: the system's default, and every literal part that start-up files add.
 fn root_path(ctx: &Ctx<'_>) -> Result<Vec<(String, String)>, Stop> {
     let default = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
@@ -225,7 +231,7 @@ fn root_path(ctx: &Ctx<'_>) -> Result<Vec<(String, String)>, Stop> {
                 let part = part.replace("${HOME}", "/root").replace("$HOME", "/root");
                 let part = part
                     .strip_prefix('~')
-                    .map_or(part.clone(), |rest| format!("/root{rest}"));
+                    .map_or_else(|| part.clone(), |rest| format!("/root{rest}"));
                 if !part.contains('$') {
                     parts.push((part, format!("{path}:{number}")));
                 }
@@ -271,6 +277,7 @@ mod tests {
             &[("/etc/profile.d/t.sh", "export TMOUT=0\nreadonly TMOUT\n")],
             Fail,
         );
+        check(tmout, &[("/etc/profile.d/t.sh", "declare -x TMOUT=600\n")], Fail);
         check(tmout, &[], Fail);
         let umask = "ask = \"umask\"\nbound = \"027\"\nfiles = [\"/etc/bashrc\"]";
         check(umask, &[("/etc/bashrc", "   umask 027 # x\n")], Pass);

@@ -52,9 +52,9 @@ impl Sshd {
         for (place, key, value, ok) in seen {
             let source = format!("{place}: {key}");
             if single {
-                outcome.expect(ok, source, &expected, value)
+                outcome.expect(ok, source, &expected, value);
             } else {
-                outcome.note(source, value)
+                outcome.note(source, value);
             }
         }
         if !good {

@@ -253,7 +253,7 @@ fn default_deny(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
     let zone = settings(text, Syntax::Equals)
         .into_iter()
         .find(|s| s.key == "DefaultZone")
-        .map_or("public".to_owned(), |s| s.value);
+        .map_or_else(|| "public".to_owned(), |s| s.value);
     outcome.note("/etc/firewalld/firewalld.conf", format!("DefaultZone={zone}"));
     let files = [
         format!("/etc/firewalld/zones/{zone}.xml"),
@@ -304,10 +304,10 @@ pub(super) fn listeners(table: &str) -> Vec<(String, u16, bool)> {
             let shown = match address {
                 "00000000" => "0.0.0.0".to_owned(),
                 "00000000000000000000000000000000" => "::".to_owned(),
-                _ if address.len() == 8 => u32::from_str_radix(address, 16)
-                    .map_or(address.to_owned(), |raw| {
-                        std::net::Ipv4Addr::from(raw.swap_bytes()).to_string()
-                    }),
+                _ if address.len() == 8 => u32::from_str_radix(address, 16).map_or_else(
+                    |_| address.to_owned(),
+                    |raw| std::net::Ipv4Addr::from(raw.swap_bytes()).to_string(),
+                ),
                 _ => address.to_owned(),
             };
             Some((shown, port, loopback))

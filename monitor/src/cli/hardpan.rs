@@ -1,5 +1,6 @@
 //! `hardpan`.
 
+use super::audit::{self, AuditArgs};
 use super::doctor::{self, DoctorArgs};
 use super::exit::Exit;
 use super::harden::{self, HardenArgs};
@@ -22,6 +23,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(Box<AuditArgs>),
     Doctor(DoctorArgs),
     Harden(Box<HardenArgs>),
     Policy(Box<PolicyArgs>),
@@ -35,6 +37,7 @@ pub fn main() -> Exit {
         Err(error) => return super::usage(&error),
     };
     match args.command {
+        Command::Audit(args) => audit::run(&args),
         Command::Doctor(args) => exit(doctor::run(&args)),
         Command::Harden(args) => exit(harden::run(&args)),
         Command::Policy(args) => exit(policy::run(&args)),

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod audit;
 pub mod doctor;
 mod exit;
 pub mod harden;

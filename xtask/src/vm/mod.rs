@@ -94,7 +94,13 @@ fn list(places: &Places) -> Done {
     for kernel in kernels::MATRIX {
         ui::data(&format!("  {}", kernel.name));
     }
-    ui::data("  host (only when asked for)");
+    for name in kernels::VARIANTS
+        .iter()
+        .map(|variant| variant.name)
+        .chain(["host"])
+    {
+        ui::data(&format!("  {name} (only when asked for)"));
+    }
     ui::data("scenarios:");
     for scenario in scenario::load_all(&scenarios_dir(places))? {
         ui::data(&format!("  {:24} {}", scenario.name, scenario.summary));

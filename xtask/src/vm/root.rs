@@ -6,6 +6,7 @@ use crate::error::{Done, TaskError};
 use crate::place::{self, Places, program};
 use crate::{sh, ui};
 use hardpan_tests::plan::{MARKER_PATH, PLAN_PATH, Plan, SCENARIOS_DIR};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -126,16 +127,21 @@ pub(super) fn assemble(places: &Places, built: &Built, kernels: &[Kernel], dir: 
         0o755,
     );
     builder.add(&unpinned, Some(&stranger))?;
-    for kernel in kernels.iter().filter(|kernel| kernel.modules.is_some()) {
+    // Variants share their kernel's modules.
+    let by_release: BTreeMap<_, _> = kernels
+        .iter()
+        .filter_map(|kernel| Some((kernel.release()?, kernel)))
+        .collect();
+    for kernel in by_release.values() {
         modules(kernel, &root, &mut builder, &vendor)?;
     }
     builder.install(&root, &[&vendor, &stranger])?;
-    for release in kernels.iter().filter_map(Kernel::release) {
+    for release in by_release.keys() {
         sh::quiet(
             Command::new(program("depmod").unwrap_or_else(|| "depmod".into()))
                 .arg("-b")
                 .arg(&root)
-                .arg(&release),
+                .arg(release),
         )?;
     }
 

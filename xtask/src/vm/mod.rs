@@ -11,6 +11,7 @@ mod root;
 
 pub(crate) use boot::Boot;
 pub(crate) use kernels::{Kernel, select};
+pub(crate) use root::Programs;
 
 pub(crate) use packages::Signer;
 
@@ -19,7 +20,7 @@ use crate::cli::VmArgs;
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent};
-use crate::{ebpf, ui};
+use crate::ui;
 use hardpan_tests::plan::Plan;
 use hardpan_tests::scenario::{self, Requirement, Scenario};
 use initramfs::Archive;
@@ -128,8 +129,7 @@ pub(crate) struct Guest {
 impl Guest {
     /// Builds programs and packages.
     pub(crate) fn prepare(places: &Places, kernels: &[Kernel]) -> Done<Self> {
-        let object = ebpf::build(places, true)?;
-        let built = root::build(places, &object)?;
+        let built = Programs::build(places)?;
         let base = places.target().join("vm");
         place::make_dir(&base)?;
         let work = tempfile::Builder::new()

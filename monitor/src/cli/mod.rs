@@ -7,6 +7,7 @@ pub mod hardpan;
 pub mod hardpand;
 pub mod policy;
 pub mod trust;
+pub mod verify;
 
 pub use exit::{Exit, complain};
 

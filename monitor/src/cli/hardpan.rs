@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::harden::{self, HardenArgs};
 use super::policy::{self, PolicyArgs};
 use super::trust::{self, TrustArgs};
+use super::verify::{self, VerifyArgs};
 use clap::{Parser, Subcommand};
 
 /// Hardening and RPM integrity for Enterprise Linux.
@@ -28,6 +29,7 @@ enum Command {
     Harden(Box<HardenArgs>),
     Policy(Box<PolicyArgs>),
     Trust(Box<TrustArgs>),
+    Verify(Box<VerifyArgs>),
 }
 
 /// Parses the command line and runs the command.
@@ -42,6 +44,7 @@ pub fn main() -> Exit {
         Command::Harden(args) => exit(harden::run(&args)),
         Command::Policy(args) => exit(policy::run(&args)),
         Command::Trust(args) => trust::run(&args),
+        Command::Verify(args) => verify::run(&args),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod hardpan;
 pub mod hardpand;
 pub mod policy;
 pub mod trust;
+pub mod verify;
 
 pub use exit::{Exit, complain};
 

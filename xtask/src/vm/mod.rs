@@ -11,6 +11,7 @@ mod root;
 
 pub(crate) use boot::Boot;
 pub(crate) use kernels::{Kernel, select};
+pub(crate) use root::Programs;
 
 pub(crate) use packages::Signer;
 
@@ -19,7 +20,7 @@ use crate::cli::VmArgs;
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent};
-use crate::{ebpf, ui};
+use crate::ui;
 use hardpan_tests::plan::Plan;
 use hardpan_tests::scenario::{self, Requirement, Scenario};
 use initramfs::Archive;
@@ -94,7 +95,13 @@ fn list(places: &Places) -> Done {
     for kernel in kernels::MATRIX {
         ui::data(&format!("  {}", kernel.name));
     }
-    ui::data("  host (only when asked for)");
+    for name in kernels::VARIANTS
+        .iter()
+        .map(|variant| variant.name)
+        .chain(["host"])
+    {
+        ui::data(&format!("  {name} (only when asked for)"));
+    }
     ui::data("scenarios:");
     for scenario in scenario::load_all(&scenarios_dir(places))? {
         ui::data(&format!("  {:24} {}", scenario.name, scenario.summary));
@@ -122,8 +129,7 @@ pub(crate) struct Guest {
 impl Guest {
     /// Builds programs and packages.
     pub(crate) fn prepare(places: &Places, kernels: &[Kernel]) -> Done<Self> {
-        let object = ebpf::build(places, true)?;
-        let built = root::build(places, &object)?;
+        let built = Programs::build(places)?;
         let base = places.target().join("vm");
         place::make_dir(&base)?;
         let work = tempfile::Builder::new()

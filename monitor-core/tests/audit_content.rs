@@ -102,9 +102,9 @@ fn levels_have_the_published_sizes() {
 fn stig_lists_every_control() {
     let (checks, benchmarks) = content();
     for (id, controls, answered, manual) in [
-        ("stig-rhel8", 370, 359, 8),
-        ("stig-rhel9", 447, 436, 11),
-        ("stig-rhel10", 434, 424, 10),
+        ("stig-rhel8", 370, 357, 10),
+        ("stig-rhel9", 447, 437, 10),
+        ("stig-rhel10", 434, 425, 9),
     ] {
         let benchmark = benchmark(&benchmarks, id);
         let all: Vec<&Control> = benchmark.controls.iter().collect();

@@ -1,4 +1,5 @@
 //! The shipped checks and benchmarks: well formed, complete, and covering what they promise.
+#![expect(clippy::unwrap_used, reason = "a test: what cannot be read fails it")]
 
 use hardpan_core::audit::{Benchmark, Checks, Control, Profile, coverage};
 use std::collections::BTreeSet;

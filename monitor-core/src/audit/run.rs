@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
             .skip
             .iter()
             .any(|pattern| wildcard(pattern, &check.id));
-        !tailored_away && !skipped && !(self.selection.no_sweeps && check.kind.sweeps())
+        !(tailored_away || skipped || self.selection.no_sweeps && check.kind.sweeps())
     }
 
     /// How many checks are answered, and how many there are.
@@ -436,10 +436,8 @@ impl Report {
         };
         if open(Verdict::Error) || open(Verdict::Unknown) {
             3
-        } else if open(Verdict::Fail) {
-            1
         } else {
-            0
+            u8::from(open(Verdict::Fail))
         }
     }
 

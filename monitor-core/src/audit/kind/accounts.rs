@@ -291,10 +291,10 @@ impl Accounts {
                 Q::NoEmptyPassword if shadow.hash.is_empty() => {
                     outcome.expect(false, place, "a password or a lock", "empty");
                 }
-                Q::SystemNoPassword => {
-                    if user.is_some_and(|user| is_system(user, db.uid_min)) && shadow.has_password() {
-                        outcome.expect(false, place, "no password", "a password is set");
-                    }
+                Q::SystemNoPassword
+                    if user.is_some_and(|user| is_system(user, db.uid_min)) && shadow.has_password() =>
+                {
+                    outcome.expect(false, place, "no password", "a password is set");
                 }
                 Q::RootPassword if shadow.name == "root" => {
                     let locked = shadow.hash.starts_with(['!', '*']);
@@ -307,10 +307,8 @@ impl Accounts {
                     };
                     outcome.expect(!shadow.hash.is_empty(), place, "a password or a lock", found);
                 }
-                Q::ListExpiry => {
-                    if user.is_some_and(|user| is_person(user, db.uid_min)) {
-                        outcome.note(place, format!("expires: {}", shown(shadow.expires)));
-                    }
+                Q::ListExpiry if user.is_some_and(|user| is_person(user, db.uid_min)) => {
+                    outcome.note(place, format!("expires: {}", shown(shadow.expires)));
                 }
                 _ if !shadow.has_password() => {}
                 Q::HashMethod => {

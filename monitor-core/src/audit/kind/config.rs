@@ -182,10 +182,10 @@ impl Lines {
         }
         let texts = ctx.texts(&paths)?;
         let shown = self.files.join(" ");
-        if texts.is_empty() {
-            if let Some(result) = self.absent {
-                return Ok(Outcome::of(result, format!("{shown}: no such file")));
-            }
+        if texts.is_empty()
+            && let Some(result) = self.absent
+        {
+            return Ok(Outcome::of(result, format!("{shown}: no such file")));
         }
         let among = self.among.as_deref().and_then(|pattern| Regex::new(pattern).ok());
         let mut lines = Vec::new();

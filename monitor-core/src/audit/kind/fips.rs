@@ -312,7 +312,7 @@ fn hmac_files(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
                 outcome.note(
                     *library,
                     format!("no {file}; the integrity value may lie inside the library"),
-                )
+                );
             }
         }
     }

@@ -70,7 +70,7 @@ impl Home {
             Q::KeysProtected => keys(ctx, &users, &mut outcome)?,
             Q::SeparateFileSystem => separate(ctx, &users, &mut outcome)?,
             Q::PathInside | Q::Umask | Q::NoWorldWritableProgram => {
-                self.startup(ctx, &users, &mut outcome)?
+                self.startup(ctx, &users, &mut outcome)?;
             }
         }
         Ok(outcome.because(format!("{} interactive users looked at", users.len())))
@@ -224,7 +224,10 @@ fn keys(ctx: &Ctx<'_>, users: &[User], outcome: &mut Outcome) -> Result<(), Stop
     for user in users {
         for entry in ctx.tree(&format!("{}/.ssh", user.home), 1)?.unwrap_or_default() {
             let name = entry.path.rsplit('/').next().unwrap_or_default();
-            if entry.stat.kind == FileKind::File && name.starts_with("id_") && !name.ends_with(".pub") {
+            let public = std::path::Path::new(name)
+                .extension()
+                .is_some_and(|extension| extension == "pub");
+            if entry.stat.kind == FileKind::File && name.starts_with("id_") && !public {
                 paths.push(entry.path.clone());
             }
         }

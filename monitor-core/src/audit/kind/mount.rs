@@ -60,25 +60,22 @@ impl MountPoint {
         let mut outcome = Outcome::start();
         if self.options.is_empty() {
             let fstab_says = listed.map_or("not listed", |_| "listed");
-            match running {
-                Some(mount) => {
-                    let found = mount.map_or_else(
-                        || "not a mount point".to_owned(),
-                        |m| format!("{} ({})", m.fs, m.source),
-                    );
-                    outcome.expect(
-                        mount.is_some(),
-                        format!("mountinfo: {}", self.path),
-                        "a mount point",
-                        found,
-                    );
-                    outcome.note(format!("/etc/fstab: {}", self.path), fstab_says);
-                }
-                None => {
-                    let ok = listed.is_some() || by_systemd;
-                    outcome.expect(ok, format!("/etc/fstab: {}", self.path), "listed", fstab_says);
-                    outcome = outcome.configured();
-                }
+            if let Some(mount) = running {
+                let found = mount.map_or_else(
+                    || "not a mount point".to_owned(),
+                    |m| format!("{} ({})", m.fs, m.source),
+                );
+                outcome.expect(
+                    mount.is_some(),
+                    format!("mountinfo: {}", self.path),
+                    "a mount point",
+                    found,
+                );
+                outcome.note(format!("/etc/fstab: {}", self.path), fstab_says);
+            } else {
+                let ok = listed.is_some() || by_systemd;
+                outcome.expect(ok, format!("/etc/fstab: {}", self.path), "listed", fstab_says);
+                outcome = outcome.configured();
             }
             return Ok(outcome.because("is a file system of its own"));
         }

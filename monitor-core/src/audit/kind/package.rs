@@ -170,6 +170,10 @@ mod tests {
         );
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "each caller makes a state of its own"
+    )]
     fn check(state: UnitState, wanted: &str, expected: Verdict) {
         let mut facts = tree(&[]);
         facts.live = state.active.is_some();

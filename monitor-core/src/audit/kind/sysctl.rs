@@ -76,6 +76,10 @@ mod tests {
 
     const CHECK: &str = "kind = \"sysctl\"\nkey = \"kernel.dmesg_restrict\"\nexpect = { eq = \"1\" }";
 
+    #[expect(
+        clippy::option_option,
+        reason = "not live, live without the key, live with it"
+    )]
     fn check(running: Option<Option<&str>>, file: &str, expected: (Verdict, bool)) {
         let mut facts = tree(&[("/etc/sysctl.d/99-x.conf", file)]);
         if let Some(running) = running {

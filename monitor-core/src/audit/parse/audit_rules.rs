@@ -61,7 +61,7 @@ fn rule(line: &str) -> Option<Rule> {
                 rule.compares.insert(words.next().unwrap_or_default().to_owned());
             }
             "--loginuid-immutable" | "-c" | "-D" | "-i" => {
-                rule.control = Some((word.to_owned(), String::new()))
+                rule.control = Some((word.to_owned(), String::new()));
             }
             "-e" | "-f" | "-b" | "-r" => {
                 rule.control = Some((word.to_owned(), words.next().unwrap_or_default().to_owned()));

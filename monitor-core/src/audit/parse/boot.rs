@@ -38,11 +38,11 @@ pub fn value<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
 pub fn bls_options(entry: &str, grubenv: &str) -> String {
     let mut options = String::new();
     for line in entry.lines() {
-        if let Some(rest) = line.trim().strip_prefix("options") {
-            if rest.starts_with(char::is_whitespace) {
-                options.push(' ');
-                options.push_str(rest.trim());
-            }
+        if let Some(rest) = line.trim().strip_prefix("options")
+            && rest.starts_with(char::is_whitespace)
+        {
+            options.push(' ');
+            options.push_str(rest.trim());
         }
     }
     for name in ["kernelopts", "tuned_params"] {

@@ -41,11 +41,11 @@ pub fn settings(text: &str, syntax: Syntax) -> Vec<Setting> {
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
-        if syntax == Syntax::Ini {
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                name.trim().clone_into(&mut section);
-                continue;
-            }
+        if syntax == Syntax::Ini
+            && let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))
+        {
+            name.trim().clone_into(&mut section);
+            continue;
         }
         let line = match syntax {
             Syntax::Shell => line.strip_prefix("export ").map_or(line, str::trim_start),

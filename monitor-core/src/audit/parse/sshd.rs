@@ -74,10 +74,10 @@ const REPEATING: [&str; 6] = [
 
 /// The effective configuration: `sshd -T` on a running system, the files otherwise. `None` if there is no sshd.
 pub fn effective(ctx: &Ctx<'_>) -> Result<Option<Effective>, Stop> {
-    if ctx.facts.live {
-        if let Some(text) = ctx.output(Tool::Sshd)? {
-            return Ok(Some(from_output(text)));
-        }
+    if ctx.facts.live
+        && let Some(text) = ctx.output(Tool::Sshd)?
+    {
+        return Ok(Some(from_output(text)));
     }
     let mut found = Effective::default();
     let mut block = None;
@@ -117,10 +117,10 @@ fn put(found: &mut Effective, keyword: &str, value: &str, place: &str) {
 /// Times become seconds, so that `1m` and `60` are one value.
 fn normalise(keyword: &str, value: &str) -> String {
     let value = super::keyvalue::unquote(value.trim());
-    if ["clientaliveinterval", "logingracetime"].contains(&keyword) {
-        if let Some(seconds) = seconds(value) {
-            return seconds.to_string();
-        }
+    if ["clientaliveinterval", "logingracetime"].contains(&keyword)
+        && let Some(seconds) = seconds(value)
+    {
+        return seconds.to_string();
     }
     value.to_owned()
 }

@@ -113,7 +113,7 @@ fn in_vm(places: &Places, yes: bool) -> Done {
         });
     };
     let guest = Guest::prepare(places, &kernels)?;
-    let initramfs = guest.archive(&tour(places)?)?;
+    let initramfs = guest.archive("run", &tour(places)?)?;
     let results = places.target().join("vm/results/run");
     ui::step(&format!(
         "a virtual machine with {} (Ctrl-C ends it)",

@@ -55,7 +55,7 @@ impl Collector {
                     facts.trees.insert((path, depth), tree);
                 }
                 Want::Packages => {
-                    facts.packages = Some(packages::packages(&self.root, self.dbpath.as_deref()))
+                    facts.packages = Some(packages::packages(&self.root, self.dbpath.as_deref()));
                 }
                 Want::Unit(name) => unit_names.push(name),
                 Want::Output(tool) => drop(facts.outputs.insert(tool, tools::ask(tool))),

@@ -1,5 +1,6 @@
 //! Questions to the running system: programs with a time limit and bounded output.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -102,7 +103,7 @@ pub(super) fn ask(tool: Tool) -> Read<Arc<str>> {
         Some(answer) => {
             let status = answer
                 .status
-                .map_or("a signal".to_owned(), |code| format!("status {code}"));
+                .map_or_else(|| "a signal".to_owned(), |code| format!("status {code}"));
             Err(format!("{program} ended with {status}: {}", answer.complaint))
         }
     }
@@ -121,11 +122,12 @@ fn processes() -> String {
         }
         let read = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
         let label = read("attr/current");
-        lines.push_str(&format!(
-            "{} {name} {}\n",
+        let _infallible = writeln!(
+            lines,
+            "{} {name} {}",
             label.trim_end_matches(['\0', '\n']),
             read("comm").trim()
-        ));
+        );
     }
     lines
 }

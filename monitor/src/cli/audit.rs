@@ -273,11 +273,11 @@ fn show(bar: Option<&indicatif::ProgressBar>, progress: Progress) {
 fn list(content: &Content) -> String {
     let mut text = String::from("Profiles:\n");
     for (name, _, title) in Profile::ALL {
-        let _ = writeln!(text, "  {name:<20} {title}");
+        let _infallible = writeln!(text, "  {name:<20} {title}");
     }
     text.push_str("\nBenchmarks:\n");
     for benchmark in &content.benchmarks {
-        let _ = writeln!(
+        let _infallible = writeln!(
             text,
             "  {:<14} {:<7} {:>4} controls  {}",
             benchmark.id,
@@ -286,7 +286,7 @@ fn list(content: &Content) -> String {
             benchmark.title
         );
         for alias in &benchmark.also {
-            let _ = writeln!(
+            let _infallible = writeln!(
                 text,
                 "  {:<14} {:<7} {:>4}           {}",
                 "", alias.version, "", alias.title
@@ -305,7 +305,7 @@ fn explain(content: &Content, options: &Options, id: &str) -> Result<String, Com
                 .iter()
                 .filter(|control| control.checks.iter().any(|known| known == id))
             {
-                let _ = writeln!(
+                let _infallible = writeln!(
                     text,
                     "asked by:   {} {} {}",
                     benchmark.id, benchmark.version, control.id
@@ -326,7 +326,7 @@ fn explain(content: &Content, options: &Options, id: &str) -> Result<String, Com
             continue;
         }
         for control in benchmark.controls.iter().filter(|control| control.id == id) {
-            let _ = writeln!(
+            let _infallible = writeln!(
                 text,
                 "{} {} {}: {}\n",
                 benchmark.id, benchmark.version, control.id, control.title
@@ -352,7 +352,7 @@ fn explain_check(check: &Check) -> String {
     let mut text = format!("{}\n  {}\n", check.id, check.title);
     if let Ok(kind) = toml::to_string(&check.kind) {
         for line in kind.lines().filter(|line| !line.is_empty()) {
-            let _ = writeln!(text, "    {line}");
+            let _infallible = writeln!(text, "    {line}");
         }
     }
     for (name, value) in [
@@ -363,7 +363,7 @@ fn explain_check(check: &Check) -> String {
         ("may break", check.side_effect.clone()),
     ] {
         if !value.is_empty() {
-            let _ = writeln!(text, "{name:<11} {value}");
+            let _infallible = writeln!(text, "{name:<11} {value}");
         }
     }
     text

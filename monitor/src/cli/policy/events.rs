@@ -106,9 +106,9 @@ pub(super) fn explain(host: &HostArgs, id: &str, events: &Path, tier: Tier) -> R
             let how = match step.outcome {
                 StepOutcome::OtherKind => continue,
                 StepOutcome::Decided => format!("fits: {}", step.rule.action_at(tier).name()),
-                StepOutcome::Failed(test) => format!("does not fit: {test} fails"),
-                StepOutcome::Unknown(test) => {
-                    format!("does not fit: the record does not tell whether {test}")
+                StepOutcome::Failed(condition) => format!("does not fit: {condition} fails"),
+                StepOutcome::Unknown(condition) => {
+                    format!("does not fit: the record does not tell whether {condition}")
                 }
             };
             let _infallible = writeln!(text, "  rule {} ({}) {how}", step.rule.name, step.rule.origin);

@@ -107,6 +107,11 @@ mod tests {
             std::fs::create_dir_all(dir.path().join("var/lib/rpm")).unwrap();
             std::fs::copy(&path, dir.path().join("var/lib/rpm").join(file)).unwrap();
             let root = Root::open(dir.path()).unwrap();
+            // A back end that EL does not have, and a database without rpm's tables: never "no packages".
+            if name.contains("ndb") || name.starts_with("empty") {
+                assert!(packages(&root, None).is_err(), "{name}");
+                continue;
+            }
             let packages = packages(&root, None).unwrap_or_else(|why| panic!("{name}: {why}"));
             assert!(!packages.is_empty(), "{name}");
             assert!(packages.iter().all(|package| package.evr.contains('-')), "{name}");

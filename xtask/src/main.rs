@@ -10,7 +10,6 @@ mod guided;
 mod place;
 mod setup;
 mod sh;
-mod signal;
 mod tidy;
 mod ui;
 mod vm;

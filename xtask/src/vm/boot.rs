@@ -34,8 +34,6 @@ pub(crate) struct Boot {
     /// What went wrong with the machine itself.
     pub(super) troubles: Vec<String>,
     pub(super) took: Duration,
-    /// The longest time during which the host did not let this process run.
-    pub(super) stood_still: Duration,
     last_sequence: Option<u64>,
     results: PathBuf,
 }
@@ -106,9 +104,8 @@ impl Boot {
                 }
             })?;
         boot.took = started.elapsed();
-        boot.stood_still = ending.stood_still;
         boot.end(
-            &ending.how,
+            &ending,
             &String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()),
         )?;
         Ok(boot)

@@ -208,21 +208,18 @@ impl Keeper {
         for problem in loaded.problems.iter().take(MAX_PROBLEMS) {
             news.findings.push(finding(problem));
         }
-        let differences = match &mut self.active {
-            Some((before, active)) => {
-                let reload = active.reload(loaded.resolved, &loaded.problems)?;
-                let moved = *before != selector;
-                *before = selector;
-                match reload {
-                    Reload::Unchanged if !moved => return Ok(()),
-                    Reload::Unchanged => Some(0),
-                    Reload::Changed(differences) => Some(differences as u64),
-                }
+        let differences = if let Some((before, active)) = &mut self.active {
+            let reload = active.reload(loaded.resolved, &loaded.problems)?;
+            let moved = *before != selector;
+            *before = selector;
+            match reload {
+                Reload::Unchanged if !moved => return Ok(()),
+                Reload::Unchanged => Some(0),
+                Reload::Changed(differences) => Some(differences as u64),
             }
-            None => {
-                self.active = Some((selector, Active::start(loaded.resolved, &loaded.problems)?));
-                None
-            }
+        } else {
+            self.active = Some((selector, Active::start(loaded.resolved, &loaded.problems)?));
+            None
         };
         let Some((selector, active)) = &self.active else {
             return Ok(());
@@ -264,13 +261,13 @@ impl Keeper {
     }
 
     /// Compares the host with what it was at the last start. A message if it is another one since.
-    pub(super) fn note_host(&self, kernel: &str) -> Result<Option<String>, Finding> {
+    pub(super) fn note_host(&self, kernel: &str) -> Result<Option<String>, Box<Finding>> {
         let failed = |error: &dyn Error| {
-            Finding::new(
+            Box::new(Finding::new(
                 FindingCode::PolicyNone,
                 format!("cannot remember what this host is: {}", chain(error)),
             )
-            .hint("an upgrade of the release will not be noticed; check that /var/lib/hardpan can be written")
+            .hint("an upgrade of the release will not be noticed; check that /var/lib/hardpan can be written"))
         };
         let root = Root::new(&self.root).map_err(|error| failed(&error))?;
         policy::note_host(&root, kernel)

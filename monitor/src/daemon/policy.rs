@@ -5,8 +5,10 @@ use crate::config;
 use crate::harden::{Root, RootError};
 use crate::policy::{self, DetectError, Folders, LoadError, Overrides, accept_serials, detect, load};
 use hardpan_core::event::ModuleChange;
-use hardpan_core::platform::Tier;
+use hardpan_core::platform::lifecycle::{self, Phase};
+use hardpan_core::platform::{Release, Tier};
 use hardpan_core::policy::effective::{Active, Effective, Mode, RejectedPolicy, Reload};
+use hardpan_core::policy::harden::Host as _;
 use hardpan_core::policy::rule::observed::{Around, exec_events, module_event};
 use hardpan_core::policy::rule::{
     Action, Decision, Defaults, Fact, Facts, HitCounters, Outcome, Rule, Side, decide,
@@ -235,6 +237,10 @@ impl Keeper {
                 .hint("decisions are recorded as they would be made (Hardpan.policy.action)"),
             );
         }
+        let lifecycle = active.resolved().setting(&["policy", "lifecycle"]);
+        if lifecycle.and_then(|setting| setting.value.as_text()) != Some("ignore") {
+            news.findings.extend(end_of_life(&root, now_s));
+        }
         news.loaded = Some(state(selector, mode, differences, BTreeMap::new()));
         // The policy is in use: from now on an older one is refused. That the note cannot be kept is told.
         if let Err(error) = accept_serials(&root, &self.folders, &loaded.signed) {
@@ -294,6 +300,29 @@ fn state(
         differences,
         hits,
     }
+}
+
+/// A release without security updates.
+fn end_of_life(root: &Root, now_s: i64) -> Option<Finding> {
+    let os_release = root
+        .read("/etc/os-release")
+        .or_else(|| root.read("/usr/lib/os-release"))?;
+    let release = Release::parse(&os_release);
+    let today = jiff::Timestamp::from_second(now_s)
+        .ok()?
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date();
+    let dates = lifecycle::dates_of(&release.vendor, release.major?)?;
+    (lifecycle::phase(&release, today) == Some(Phase::EndOfLife)).then(|| {
+        Finding::new(
+            FindingCode::ReleaseEndOfLife,
+            format!(
+                "{} has had no security updates since {}",
+                release.pretty, dates.security_until
+            ),
+        )
+        .hint("move to a supported release (ELevate, leapp)")
+    })
 }
 
 fn finding(problem: &Problem) -> Finding {

@@ -101,8 +101,8 @@ fn configure(args: &Args) -> Result<Config, DaemonError> {
         None => {}
     }
     match args.record_exec {
-        Some(RecordArg::All) => config.record.exec = RecordExec::All,
-        Some(RecordArg::Untrusted) => config.record.exec = RecordExec::Untrusted,
+        Some(RecordArg::All) => config.record.exec = Some(RecordExec::All),
+        Some(RecordArg::Untrusted) => config.record.exec = Some(RecordExec::Untrusted),
         None => {}
     }
     match &args.output {
@@ -189,7 +189,10 @@ mod tests {
         std::fs::write(&file, "[record]\nexec = 'all'\n[output]\nfile = '/var/log/x'\n").unwrap();
         let file = file.to_str().unwrap();
         let base = config(&["--config", file]);
-        assert_eq!((base.record.exec, base.output.stdout), (RecordExec::All, false));
+        assert_eq!(
+            (base.record.exec, base.output.stdout),
+            (Some(RecordExec::All), false)
+        );
         let other = config(&[
             "--config",
             file,
@@ -200,7 +203,7 @@ mod tests {
             "--rpm-root",
             "/mnt",
         ]);
-        assert_eq!(other.record.exec, RecordExec::Untrusted);
+        assert_eq!(other.record.exec, Some(RecordExec::Untrusted));
         assert_eq!((other.output.stdout, other.output.file), (true, None));
         assert_eq!(other.trust.root, PathBuf::from("/mnt"));
         let foreground = config(&["--config", file, "--foreground"]);

@@ -48,13 +48,16 @@ keys! {
     "run_dir" = "\"/run/hardpan\"",
         "Directory for what must survive a restart but not a reboot.",
         |config, value| config.run_dir = absolute(value)?;
-    "record.exec" = "\"untrusted\"",
-        "Which executions get a line each: \"untrusted\" (the others are counted per minute) or \"all\".",
-        |config, value| config.record.exec =
-            word(value, &[("untrusted", RecordExec::Untrusted), ("all", RecordExec::All)])?;
-    "record.aggregate_window_s" = "60",
-        "Seconds in which trusted executions of the same file, parent and user are counted together.",
-        |config, value| config.record.aggregate_window = seconds(value, 1, 3600)?;
+    "record.exec" = "\"policy\"",
+        "Which executions get a line each: \"untrusted\" (the others are counted together), \"all\", or as the policy says.",
+        |config, value| config.record.exec = word(
+            value,
+            &[("policy", None), ("untrusted", Some(RecordExec::Untrusted)), ("all", Some(RecordExec::All))],
+        )?;
+    "record.aggregate_window_s" = "0",
+        "Seconds in which trusted executions of the same file, parent and user are counted together; 0: as the policy says.",
+        |config, value| config.record.aggregate_window =
+            Some(seconds(value, 0, 3600)?).filter(|window| !window.is_zero());
     "record.aggregate_max_keys" = "4096",
         "Most different combinations counted at once; more end the window early.",
         |config, value| config.record.aggregate_max_keys = size(value, 1, 1 << 20)?;
@@ -73,9 +76,9 @@ keys! {
     "hash.max_size_bytes" = "536870912",
         "Larger files are not hashed in user space.",
         |config, value| config.hash.max_size_bytes = integer(value, 0, u64::MAX >> 1)?;
-    "hash.threads" = "2",
-        "Threads that hash files in user space.",
-        |config, value| config.hash.threads = size(value, 1, 64)?;
+    "hash.threads" = "0",
+        "Threads that hash files in user space; 0: as the policy says.",
+        |config, value| config.hash.threads = size(value, 0, 64)?;
     "hash.queue_files" = "1024",
         "Files that may wait to be hashed; more are recorded as unverified.",
         |config, value| config.hash.queue_files = size(value, 1, 1 << 20)?;

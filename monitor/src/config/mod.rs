@@ -64,10 +64,10 @@ impl Mode {
 /// What is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Which executions get a line each.
-    pub exec: RecordExec,
-    /// Length of the window in which trusted executions are counted together.
-    pub aggregate_window: Duration,
+    /// Which executions get a line each; `None`: as the policy says.
+    pub exec: Option<RecordExec>,
+    /// Length of the window in which trusted executions are counted together; `None`: as the policy says.
+    pub aggregate_window: Option<Duration>,
     /// Most different (digest, parent, user) combinations counted at once.
     pub aggregate_max_keys: usize,
     /// Time between heartbeats; zero for none.
@@ -99,7 +99,7 @@ pub struct Output {
 pub struct Hash {
     /// Larger files are not hashed.
     pub max_size_bytes: u64,
-    /// Threads.
+    /// Threads; 0: as the policy says.
     pub threads: usize,
     /// Files that may wait; more are "unverified: busy".
     pub queue_files: usize,
@@ -144,8 +144,8 @@ impl Default for Config {
         Self {
             mode: Mode::Observe,
             record: Record {
-                exec: RecordExec::Untrusted,
-                aggregate_window: Duration::from_secs(60),
+                exec: None,
+                aggregate_window: None,
                 aggregate_max_keys: 4096,
                 heartbeat: Duration::from_secs(300),
             },
@@ -156,7 +156,7 @@ impl Default for Config {
             },
             hash: Hash {
                 max_size_bytes: 512 << 20,
-                threads: 2,
+                threads: 0,
                 queue_files: 1024,
                 cache_entries: 16_384,
             },

@@ -81,8 +81,14 @@ impl Daemon<'_> {
     }
 
     /// Reads the policy files; what is wrong with them changes nothing.
-    pub(super) fn load_policy(&mut self) {
-        let News { loaded, findings } = tokio::task::block_in_place(|| self.policy.load(SystemTime::now()));
+    fn load_policy(&mut self) {
+        let news = tokio::task::block_in_place(|| self.policy.load(SystemTime::now()));
+        self.take_policy(news);
+    }
+
+    /// Takes what was read into use and tells of it.
+    pub(super) fn take_policy(&mut self, news: News) {
+        let News { loaded, findings } = news;
         let at_us = self.at_us();
         if let Some(state) = loaded {
             let epoch = self.policy.epoch();

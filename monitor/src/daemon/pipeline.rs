@@ -3,7 +3,7 @@
 use super::execs::{self, Known, Surroundings, Waiting};
 use super::policy::{InForce, wants_record};
 use super::recorder::Recorder;
-use crate::config::{Config, RecordExec};
+use crate::config::{self, Config, RecordExec};
 use crate::enrich::clock::Clock;
 use crate::enrich::hash::Hashed;
 use crate::enrich::pool::{DigestCache, Done, HashPool, Job};
@@ -21,9 +21,17 @@ use hardpan_core::record::{
 use hardpan_core::verdict::{ExecVerdict, NoDigest, TrustIndex, Verdict};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Processes whose executables are remembered.
 const PROCESSES: usize = 32_768;
+
+/// Length of a window that neither configuration nor policy sets.
+const AGGREGATE_WINDOW: Duration = Duration::from_secs(60);
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// What executions must share to be counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,6 +46,8 @@ pub(super) struct ExecKey {
 #[derive(Debug)]
 pub(super) struct Pipeline {
     record: RecordExec,
+    /// What the configuration says of records beats the policy.
+    configured: config::Record,
     clock: Clock,
     users: Users,
     proc: Proc,
@@ -65,9 +75,9 @@ impl Pipeline {
         pool: HashPool<Waiting>,
         recorder: Recorder,
     ) -> Self {
-        let window_ns = u64::try_from(config.record.aggregate_window.as_nanos()).unwrap_or(u64::MAX);
         Self {
-            record: config.record.exec,
+            record: config.record.exec.unwrap_or(RecordExec::Untrusted),
+            configured: config.record.clone(),
             clock,
             users,
             proc,
@@ -76,7 +86,10 @@ impl Pipeline {
             pool,
             trust: None,
             policy: None,
-            aggregator: Aggregator::new(window_ns, config.record.aggregate_max_keys),
+            aggregator: Aggregator::new(
+                nanoseconds(config.record.aggregate_window.unwrap_or(AGGREGATE_WINDOW)),
+                config.record.aggregate_max_keys,
+            ),
             ledger: Ledger::default(),
             undecodable: BTreeMap::new(),
             recorder,
@@ -91,6 +104,18 @@ impl Pipeline {
     /// Decides by this from now on. What was counted under the policy before goes out under its epoch.
     pub(super) fn set_policy(&mut self, policy: Option<Arc<InForce>>, epoch: u64) {
         self.flush();
+        if let Some(policy) = &policy {
+            let every = if policy.recording.every_exec {
+                RecordExec::All
+            } else {
+                RecordExec::Untrusted
+            };
+            self.record = self.configured.exec.unwrap_or(every);
+            let window = Duration::from_secs(u64::from(policy.recording.aggregate_s));
+            self.aggregator
+                .set_window(nanoseconds(self.configured.aggregate_window.unwrap_or(window)));
+            self.pool.set_budget(policy.hash_bytes_per_s);
+        }
         self.policy = policy;
         self.recorder.set_epoch(epoch);
     }

@@ -7,7 +7,7 @@ use crate::policy::{self, DetectError, Folders, LoadError, Overrides, accept_ser
 use hardpan_core::event::ModuleChange;
 use hardpan_core::platform::lifecycle::{self, Phase};
 use hardpan_core::platform::{Release, Tier};
-use hardpan_core::policy::effective::{Active, Effective, Mode, RejectedPolicy, Reload};
+use hardpan_core::policy::effective::{Active, Effective, Mode, Recording, RejectedPolicy, Reload};
 use hardpan_core::policy::harden::Host as _;
 use hardpan_core::policy::rule::observed::{Around, exec_events, module_event};
 use hardpan_core::policy::rule::{
@@ -35,6 +35,10 @@ pub(super) struct InForce {
     defaults: Defaults,
     tier: Tier,
     hits: HitCounters,
+    /// What is written down.
+    pub recording: Recording,
+    /// Bytes hashed per second in user space; 0: no limit.
+    pub hash_bytes_per_s: u64,
     /// Some rule asks for something that must be looked up in `/proc`, or has trusted executions recorded.
     pub asks_proc: bool,
 }
@@ -56,6 +60,8 @@ impl InForce {
         Self {
             asks_proc: effective.rules.iter().any(asks),
             hits: HitCounters::new(effective.rules.len()),
+            recording: effective.recording.clone(),
+            hash_bytes_per_s: effective.cadence.hash_bytes_per_s,
             rules: effective.rules.clone(),
             defaults: effective.defaults.clone(),
             tier,
@@ -160,6 +166,35 @@ impl Keeper {
     /// What decides events at the moment.
     pub(super) fn in_force(&self) -> Option<Arc<InForce>> {
         self.in_force.clone()
+    }
+
+    /// Whether the kernel side may use the sleepable program for executions, and the largest file it may hash.
+    pub(super) fn kernel_side(&self) -> (bool, Option<u64>) {
+        let Some((_, active)) = &self.active else {
+            return (true, None);
+        };
+        let gate = &active.effective().gate;
+        let [exec, ..] = &gate.hooks;
+        let sleepable = exec.iter().any(|hook| hook == "lsm.s/bprm_check_security");
+        (sleepable, Some(gate.max_hash_bytes))
+    }
+
+    /// Threads that hash: the configured number, else the policy's; 0 in the policy is one per CPU.
+    pub(super) fn hash_threads(&self, configured: usize) -> usize {
+        const DEFAULT_THREADS: usize = 2;
+        if configured > 0 {
+            return configured;
+        }
+        let wanted = self
+            .active
+            .as_ref()
+            .and_then(|(_, active)| usize::try_from(active.effective().cadence.hash_threads).ok());
+        match wanted {
+            Some(0) => std::thread::available_parallelism().map_or(DEFAULT_THREADS, usize::from),
+            Some(threads) => threads,
+            None => DEFAULT_THREADS,
+        }
+        .min(64)
     }
 
     /// 0 while there is none.

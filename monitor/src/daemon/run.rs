@@ -22,7 +22,7 @@ use hardpan_core::record::{Finding, FindingCode};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -61,10 +61,24 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         warn!(dir = %config.run_dir.display(), %error, "record numbers cannot be kept over a restart, ignoring");
     }
     let recorder = Recorder::new(host, sequence, sinks);
+    let probes = tokio::task::spawn_blocking(probe)
+        .await
+        .map_err(|error| DaemonError::System {
+            what: "probing the kernel",
+            source: io::Error::other(error),
+        })?;
+    let decision = tier(&probes);
+    let mut policy = Keeper::new(Path::new("/"), config, decision.tier);
+    let policy_news = tokio::task::block_in_place(|| policy.load(SystemTime::now()));
     let cache = DigestCache::new(config.hash.cache_entries);
     let hash = &config.hash;
-    let (pool, hashed) = HashPool::start(hash.threads, hash.queue_files, hash.max_size_bytes, &cache)
-        .map_err(system("starting threads"))?;
+    let (pool, hashed) = HashPool::start(
+        policy.hash_threads(hash.threads),
+        hash.queue_files,
+        hash.max_size_bytes,
+        &cache,
+    )
+    .map_err(system("starting threads"))?;
     let users = Users::below(Path::new("/"));
     let pipeline = Pipeline::new(
         config,
@@ -75,13 +89,6 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         pool,
         recorder,
     );
-    let probes = tokio::task::spawn_blocking(probe)
-        .await
-        .map_err(|error| DaemonError::System {
-            what: "probing the kernel",
-            source: io::Error::other(error),
-        })?;
-    let decision = tier(&probes);
     Notify::status("reading the package database");
     let reload = Arc::new(tokio::sync::Notify::new());
     let (updates, trust) = mpsc::channel(1);
@@ -95,19 +102,19 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         hashed,
         trust,
         reload,
-        policy: Keeper::new(Path::new("/"), config, decision.tier),
+        policy,
         hardening,
         health: Health::new(now_ns),
         notify,
     };
     daemon.note_host(&probes.kernel_release);
-    daemon.load_policy();
+    daemon.take_policy(policy_news);
     // Verdicts need the database; events before it is there would all be unverified.
     tokio::select! {
         update = daemon.trust.recv() => daemon.take_trust(update),
         () = signals.stop() => return daemon.stop_early("stopped before it had begun"),
     }
-    let mut sensor = match start_sensor(config, objects, &probes) {
+    let mut sensor = match start_sensor(config, objects, &probes, daemon.policy.kernel_side()) {
         Ok(sensor) => sensor,
         Err(error) => {
             daemon.stop_early(&error.to_string())?;
@@ -120,9 +127,17 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     daemon.stop(&mut sensor, reason).await
 }
 
-fn start_sensor(config: &Config, objects: &Objects, probes: &Probes) -> Result<Sensor, DaemonError> {
+fn start_sensor(
+    config: &Config,
+    objects: &Objects,
+    probes: &Probes,
+    (sleepable_exec, policy_max_bytes): (bool, Option<u64>),
+) -> Result<Sensor, DaemonError> {
+    let configured = config.sensor.hash_max_bytes;
     let options = SensorOptions {
-        hash_max_bytes: config.sensor.hash_max_bytes,
+        // The smaller one: the configuration knows the host, the policy its processor.
+        hash_max_bytes: policy_max_bytes.map_or(configured, |policy| policy.min(configured)),
+        sleepable_exec,
         ..SensorOptions::default()
     };
     let mut sensor = Sensor::start(objects, probes, &options)?;

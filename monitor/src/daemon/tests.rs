@@ -183,7 +183,7 @@ struct Fixture {
 impl Fixture {
     fn new(record: RecordExec) -> Self {
         let mut config = Config::default();
-        config.record.exec = record;
+        config.record.exec = Some(record);
         let dir = tempfile::tempdir().unwrap();
         Self {
             dir,

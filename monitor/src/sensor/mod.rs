@@ -38,6 +38,9 @@ pub struct SensorOptions {
     pub generation: u32,
     /// Largest file hashed in the kernel, in bytes.
     pub hash_max_bytes: u64,
+    /// The policy lists the sleepable program for `bprm_check_security`. EL 8's does not: a kernel that skips a
+    /// sleepable program while another task sleeps in it would miss executions.
+    pub sleepable_exec: bool,
 }
 
 impl Default for SensorOptions {
@@ -45,6 +48,7 @@ impl Default for SensorOptions {
         Self {
             generation: 1,
             hash_max_bytes: 256 << 20,
+            sleepable_exec: true,
         }
     }
 }
@@ -114,7 +118,7 @@ impl Sensor {
     pub fn start(objects: &Objects, probes: &Probes, options: &SensorOptions) -> Result<Self, SensorError> {
         probe::raise_memlock();
         let types = probe::kernel_types().map_err(SensorError::Types)?;
-        let plan = plan::plan(probes);
+        let plan = plan::plan(probes, options.sleepable_exec);
         let mut loaded = load::load(objects, &plan, probes, &types, options)?;
         let ring = |ebpf: &mut Ebpf, name: &'static str| {
             let map = ebpf.take_map(name).ok_or(SensorError::NoMap(name))?;

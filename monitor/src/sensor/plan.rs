@@ -183,7 +183,7 @@ pub(super) struct Plan {
 }
 
 /// Chooses programs by what the kernel answered.
-pub(super) fn plan(probes: &Probes) -> Plan {
+pub(super) fn plan(probes: &Probes, sleepable_exec: bool) -> Plan {
     let typed = probes.tp_btf.works();
     // The object with the LSM programs holds an inode storage map, which the kernel refuses where `bpf` is not active.
     let lsm_runs = probes.lsm.works() && !probes.lsm_fires.failed() && probes.inode_storage.works();
@@ -223,6 +223,10 @@ pub(super) fn plan(probes: &Probes) -> Plan {
     let (mut load, mut skipped) = (Vec::new(), Vec::new());
     if !lsm_runs {
         skipped.push((EXEC_CHECK_SLEEPABLE, why_not_lsm()));
+    } else if !sleepable_exec {
+        load.push(EXEC_CHECK);
+        let why = "the policy's gate.hooks.exec leaves lsm.s/bprm_check_security out".to_owned();
+        skipped.push((EXEC_CHECK_SLEEPABLE, why));
     } else if probes.lsm_sleepable.works() && probes.ima_file_hash.works() {
         load.push(EXEC_CHECK_SLEEPABLE);
     } else {
@@ -282,19 +286,31 @@ mod tests {
 
     #[test]
     fn everything_works() {
-        let plan = plan(&probes(|_| ()));
+        let plan = plan(&probes(|_| ()), true);
         assert!(plan.typed && plan.skipped.is_empty());
         assert_eq!(plan.load.len(), TYPED.len() + 1);
         assert!(programs(&plan).contains(&"exec_check_sleepable"));
     }
 
     #[test]
+    fn a_policy_can_leave_the_sleepable_program_out() {
+        let plan = plan(&probes(|_| ()), false);
+        assert!(
+            programs(&plan).contains(&"exec_check") && !programs(&plan).contains(&"exec_check_sleepable")
+        );
+        assert!(plan.skipped[0].1.contains("gate.hooks.exec"));
+    }
+
+    #[test]
     fn no_hash_helper_takes_the_plain_program() {
-        let plan = plan(&probes(|p| {
-            p.ima_file_hash = Outcome::Missing {
-                why: "unknown helper".into(),
-            }
-        }));
+        let plan = plan(
+            &probes(|p| {
+                p.ima_file_hash = Outcome::Missing {
+                    why: "unknown helper".into(),
+                }
+            }),
+            true,
+        );
         assert!(
             programs(&plan).contains(&"exec_check") && !programs(&plan).contains(&"exec_check_sleepable")
         );
@@ -304,11 +320,14 @@ mod tests {
 
     #[test]
     fn bpf_not_among_the_lsms_leaves_tracing() {
-        let plan = plan(&probes(|p| {
-            p.lsm_fires = Outcome::Missing {
-                why: "did not run".into(),
-            }
-        }));
+        let plan = plan(
+            &probes(|p| {
+                p.lsm_fires = Outcome::Missing {
+                    why: "did not run".into(),
+                }
+            }),
+            true,
+        );
         assert!(
             plan.typed && !plan.full,
             "the object with inode storage does not load there"
@@ -328,11 +347,14 @@ mod tests {
             errno: 1,
             what: "bpf(BPF_PROG_LOAD)".into(),
         };
-        let plan = plan(&probes(|p| {
-            p.tp_btf = refused();
-            p.fentry = refused();
-            p.lsm = refused();
-        }));
+        let plan = plan(
+            &probes(|p| {
+                p.tp_btf = refused();
+                p.fentry = refused();
+                p.lsm = refused();
+            }),
+            true,
+        );
         assert!(!plan.typed);
         assert_eq!(
             programs(&plan),

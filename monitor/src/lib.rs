@@ -1,6 +1,7 @@
 //! Hardpan user space: everything that touches the running system.
 
 pub mod audit;
+mod chain;
 pub mod cli;
 pub mod config;
 pub mod crypto;

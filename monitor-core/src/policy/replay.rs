@@ -141,11 +141,9 @@ fn subject(record: &Json, kind: Kind) -> Facts {
     let number = |text: Option<&str>| text.and_then(|text| text.parse().ok()).map(Fact::Id);
     let effective = text(record, &["process", "user", "id"]).or_else(|| text(record, &["user", "id"]));
     facts.set(Side::Subject, "uid", number(effective));
-    facts.set(
-        Side::Subject,
-        "loginuid",
-        number(text(record, &["Hardpan", "login", "uid"])),
-    );
+    // Nobody logged in is a value of its own, which policies write as 4294967295.
+    let login = number(text(record, &["Hardpan", "login", "uid"])).unwrap_or(Fact::Id(u64::from(u32::MAX)));
+    facts.set(Side::Subject, "loginuid", Some(login));
     facts.set(
         Side::Subject,
         "container",
@@ -182,25 +180,9 @@ fn name_of(package: &str) -> &str {
     version.map_or(package, |(name, _version)| name)
 }
 
-/// Type of a file system from its magic number, as `linux/magic.h` has them.
+/// Type of a file system from its magic number in hex.
 fn filesystem_of(magic: &str) -> Option<&'static str> {
-    let number = u64::from_str_radix(magic.strip_prefix("0x")?, 16).ok()?;
-    Some(match number {
-        0xef53 => "ext4",
-        0x5846_5342 => "xfs",
-        0x0102_1994 => "tmpfs",
-        0x794c_7630 => "overlay",
-        0x9123_683e => "btrfs",
-        0x6969 => "nfs",
-        0x6573_5546 => "fuse",
-        0xff53_4d42 => "cifs",
-        0x7371_7368 => "squashfs",
-        0x0bd0_0bd0 => "lustre",
-        0x4750_4653 => "gpfs",
-        0x00c3_6400 => "ceph",
-        0x2fc1_2fc1 => "zfs",
-        _ => return None,
-    })
+    super::rule::observed::filesystem_of(u64::from_str_radix(magic.strip_prefix("0x")?, 16).ok()?)
 }
 
 /// What decided, in words.

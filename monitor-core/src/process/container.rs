@@ -29,6 +29,17 @@ pub fn container_from_cgroup(text: &str) -> Option<Container> {
     })
 }
 
+/// The path in the content of `/proc/PID/cgroup`: the cgroup v2 line's, else that of systemd's own hierarchy.
+pub fn cgroup_path(text: &str) -> Option<String> {
+    ["0::", "name=systemd:"].iter().find_map(|mark| {
+        text.lines()
+            .filter_map(|line| Some(line.split_at_checked(line.find(mark)?)?.1))
+            .find_map(|rest| rest.strip_prefix(mark))
+            .filter(|path| path.len() > 1 || *mark != "0::")
+            .map(str::to_owned)
+    })
+}
+
 /// Finds the container in a cgroup path. The innermost one wins.
 pub fn container_from_path(path: &str) -> Option<Container> {
     let components: Vec<&str> = path.split('/').filter(|c| !c.is_empty()).collect();
@@ -89,6 +100,21 @@ mod tests {
     use super::*;
 
     const ID: &str = "4c9a1f2b7d5e4a0b8c3d6e7f8a9b0c1d4c9a1f2b7d5e4a0b8c3d6e7f8a9b0c1d";
+
+    #[test]
+    fn paths_of_cgroups() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(cgroup_path(text).as_deref(), expected, "{text}");
+        };
+        check(
+            "0::/system.slice/sshd.service\n",
+            Some("/system.slice/sshd.service"),
+        );
+        let hybrid = "12:cpu:/\n1:name=systemd:/system.slice/crond.service\n0::/\n";
+        check(hybrid, Some("/system.slice/crond.service"));
+        check("12:cpu:/\n", None);
+        check("", None);
+    }
 
     #[track_caller]
     fn check(path: &str, expected: &str) {

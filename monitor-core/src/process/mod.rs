@@ -5,5 +5,5 @@ mod container;
 mod table;
 
 pub use capability::capability_names;
-pub use container::{Container, container_from_cgroup, container_from_path};
+pub use container::{Container, cgroup_path, container_from_cgroup, container_from_path};
 pub use table::ProcessTable;

@@ -35,6 +35,29 @@ pub(super) struct Event {
     pub(super) end: Option<String>,
 }
 
+impl Event {
+    /// Makes it an alert, or no alert, with the category and type that go with it.
+    pub(super) fn set_alert(&mut self, alert: bool) {
+        if alert == (self.kind == "alert") {
+            return;
+        }
+        self.category.retain(|word| *word != "intrusion_detection");
+        self.types.retain(|word| *word != "info");
+        if alert {
+            self.kind = "alert";
+            self.category.push("intrusion_detection");
+            self.types.push("info");
+            self.severity = self.severity.max(3);
+        } else {
+            self.kind = "event";
+            self.severity = self.severity.min(2);
+            if self.types.is_empty() {
+                self.types.push("info");
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct User {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -84,6 +84,18 @@ findings! {
     SinkFailed: "sink-failed", Operation, 4, None;
     /// A sink works again.
     SinkRecovered: "sink-recovered", Operation, 2, None;
+    /// Policy files cannot be used: the policy in force stays, or there is none.
+    PolicyRejected: "policy-rejected", Operation, 4, Some(&attack::TOOLS_IMPAIRED);
+    /// No policy fits this host: verdicts are recorded, nothing is decided.
+    PolicyNone: "policy-none", Operation, 3, None;
+    /// The policy asks for enforcement, which is not to be had here.
+    EnforceUnavailable: "enforce-unavailable", Operation, 4, None;
+    /// Something that `hardpan harden apply` set is no longer so.
+    HardeningDrift: "hardening-drift", Security, 3, Some(&attack::TOOLS_IMPAIRED);
+    /// Hardening that nobody confirmed in time was taken back.
+    HardeningRolledBack: "hardening-rolled-back", Operation, 3, None;
+    /// Hardening could not be looked at, or not be taken back.
+    HardeningFailed: "hardening-failed", Operation, 4, None;
 }
 
 /// A finding.

@@ -25,11 +25,12 @@ pub use finding::{Finding, FindingCode, FindingKind};
 pub use ledger::Ledger;
 pub use module::module_change;
 pub use parts::Scene;
-pub use service::{Service, ServiceEvent, TrustState};
+pub use service::{PolicyState, Service, ServiceEvent, TrustState};
 
+use crate::policy::rule::{Action, Decision, Why};
 use ecs::{ContainerFields, ECS_VERSION, Ecs, Event, File, PackageFields, Process, Related, Threat, User};
 use jiff::Timestamp;
-use own::Own;
+use own::{Own, OwnPolicy};
 use serde::Serialize;
 
 /// Whose records these are. The same in every line.
@@ -88,8 +89,34 @@ impl Draft {
         &self.message
     }
 
-    /// The finished line, newline included. `sequence` counts the records of this boot, so that a gap shows.
-    pub fn line(&self, host: &Host, sequence: u64) -> String {
+    /// Notes what policy decided about it.
+    ///
+    /// A rule that allows turns an alert into an event; one that alerts, denies or kills turns an event into an alert.
+    /// Defaults leave it as the verdict has it.
+    pub fn decided(&mut self, decision: &Decision<'_>) {
+        let (rule, origin) = match decision.why {
+            Why::Rule(_, rule) => (Some(rule.name.clone()), Some(rule.origin.to_string())),
+            Why::Default(origin) => (None, Some(origin.to_string())),
+            Why::Nothing => (None, None),
+        };
+        if rule.is_some() {
+            self.event.set_alert(decision.action >= Action::Alert);
+            if decision.action < Action::Alert {
+                self.threat = None;
+            }
+        }
+        self.own.policy = OwnPolicy {
+            action: Some(decision.action.name()),
+            rule,
+            origin,
+            weakened: decision.weakened,
+            ..OwnPolicy::default()
+        };
+    }
+
+    /// The finished line, newline included. `sequence` counts the records of this boot, so that a gap shows;
+    /// `epoch` is that of the policy in force, 0 while there is none.
+    pub fn line(&self, host: &Host, sequence: u64, epoch: u64) -> String {
         let stamped = Stamped {
             timestamp: rfc3339(self.at_us),
             message: &self.message,
@@ -111,7 +138,13 @@ impl Draft {
             user: self.user.as_ref(),
             threat: self.threat.as_ref(),
             related: self.related.as_ref(),
-            own: &self.own,
+            own: OwnLine {
+                fields: &self.own,
+                policy: PolicyLine {
+                    epoch,
+                    fields: &self.own.policy,
+                },
+            },
             ecs: Ecs { version: ECS_VERSION },
             agent: Agent {
                 kind: "hardpan",
@@ -154,9 +187,23 @@ struct Stamped<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     related: Option<&'a Related>,
     #[serde(rename = "Hardpan")]
-    own: &'a Own,
+    own: OwnLine<'a>,
     ecs: Ecs,
     agent: Agent,
+}
+
+#[derive(Serialize)]
+struct OwnLine<'a> {
+    #[serde(flatten)]
+    fields: &'a Own,
+    policy: PolicyLine<'a>,
+}
+
+#[derive(Serialize)]
+struct PolicyLine<'a> {
+    epoch: u64,
+    #[serde(flatten)]
+    fields: &'a OwnPolicy,
 }
 
 #[derive(Serialize)]

@@ -41,13 +41,37 @@ pub(super) struct Own {
     /// Counters by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) counters: BTreeMap<String, u64>,
+    /// What policy says of it; the epoch is stamped beside it.
+    #[serde(skip)]
     pub(super) policy: OwnPolicy,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct OwnPolicy {
-    /// Epoch of the policy in force; 0 while there is none (observe mode).
-    pub(super) epoch: u64,
+    /// `allow`, `alert`, `deny` or `kill`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) action: Option<&'static str>,
+    /// Name of the rule that decided; absent where a default did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rule: Option<String>,
+    /// File and line of the rule or default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<String>,
+    /// The policy says something stronger, which cannot be done at this tier.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) weakened: bool,
+    /// Layers of the policy: EL release, vendor, hardware, role, level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) layers: Option<String>,
+    /// `gate.mode`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mode: Option<&'static str>,
+    /// Settings, requirements and rules that differ from the policy before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) differences: Option<u64>,
+    /// Hits by rule, in a heartbeat.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) hits: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, Default, Serialize)]

@@ -1,7 +1,7 @@
 //! Records of the daemon itself: start, stop, heartbeat, trust loaded.
 
 use super::ecs::Event;
-use super::own::{Own, OwnHook, OwnService, OwnTrust};
+use super::own::{Own, OwnHook, OwnPolicy, OwnService, OwnTrust};
 use super::{Draft, Ledger};
 use crate::platform::{HookReport, TierDecision};
 use std::collections::BTreeMap;
@@ -17,6 +17,23 @@ pub enum ServiceEvent {
     Heartbeat,
     /// The trust database was read.
     TrustLoaded,
+    /// A policy was taken into use.
+    PolicyLoaded,
+    /// Release, kernel or package database are no longer those of the last start: learned anew.
+    HostChanged,
+}
+
+/// The policy in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyState {
+    /// EL release, vendor, hardware, role, level: `el9/rocky/x86-64-v3/server/balanced`.
+    pub layers: String,
+    /// `gate.mode`.
+    pub mode: &'static str,
+    /// Settings, requirements and rules that differ from the policy before; `None` for the first one.
+    pub differences: Option<u64>,
+    /// How often each rule decided; events that none did under `default`.
+    pub hits: BTreeMap<String, u64>,
 }
 
 /// State of the trust database.
@@ -49,6 +66,8 @@ pub struct Service<'a> {
     pub hooks: &'a [HookReport],
     /// The trust database.
     pub trust: Option<&'a TrustState>,
+    /// The policy.
+    pub policy: Option<&'a PolicyState>,
     /// Seconds since the daemon started.
     pub uptime_s: Option<u64>,
     /// Where every event went.
@@ -67,6 +86,7 @@ impl Service<'_> {
             tier: None,
             hooks: &[],
             trust: None,
+            policy: None,
             uptime_s: None,
             ledger: None,
             counters: BTreeMap::new(),
@@ -80,10 +100,16 @@ impl Service<'_> {
             ServiceEvent::Stop => ("event", vec!["end"], "hardpand-stopped"),
             ServiceEvent::Heartbeat => ("metric", vec!["info"], "heartbeat"),
             ServiceEvent::TrustLoaded => ("event", vec!["info"], "trust-loaded"),
+            ServiceEvent::PolicyLoaded => ("event", vec!["change"], "policy-loaded"),
+            ServiceEvent::HostChanged => ("event", vec!["change"], "host-changed"),
         };
         let fields = Event {
             kind,
-            category: vec!["host"],
+            category: vec![if self.event == ServiceEvent::PolicyLoaded {
+                "configuration"
+            } else {
+                "host"
+            }],
             types,
             action,
             outcome: Some("success"),
@@ -112,6 +138,7 @@ impl Service<'_> {
                 .ledger
                 .map(|ledger| ledger.fields(self.event == ServiceEvent::Stop)),
             counters: self.counters,
+            policy: self.policy.map(policy).unwrap_or_default(),
             ..Own::default()
         };
         draft
@@ -139,6 +166,11 @@ impl Service<'_> {
                 ),
                 None => "trust loaded".to_owned(),
             },
+            ServiceEvent::PolicyLoaded => match self.policy {
+                Some(policy) => format!("policy loaded: {}, mode {}", policy.layers, policy.mode),
+                None => "policy loaded".to_owned(),
+            },
+            ServiceEvent::HostChanged => self.reason.clone().unwrap_or_default(),
         }
     }
 }
@@ -152,6 +184,16 @@ fn hook(report: &HookReport) -> OwnHook {
         state: report.state.word(),
         why: nonempty(report.state.detail()),
         consequence: report.is_gap().then(|| report.consequence.clone()),
+    }
+}
+
+fn policy(state: &PolicyState) -> OwnPolicy {
+    OwnPolicy {
+        layers: Some(state.layers.clone()),
+        mode: Some(state.mode),
+        differences: state.differences,
+        hits: state.hits.clone(),
+        ..OwnPolicy::default()
     }
 }
 

@@ -85,7 +85,7 @@ fn verdict(file: Verdict) -> ExecVerdict {
 
 /// The line as JSON, checked for what holds for every line.
 fn parsed(draft: &Draft) -> Value {
-    let line = draft.line(&host(), 184_467);
+    let line = draft.line(&host(), 184_467, 0);
     assert!(
         line.starts_with("{\"@timestamp\":\"2026-11-22T05:10:11.123456Z\","),
         "{line}"
@@ -167,9 +167,9 @@ fn flatten(key: &str, value: &Value, out: &mut String) {
 fn a_line_in_full() {
     let finding = Finding::new(FindingCode::SinkFailed, "cannot write \"/var/log/x\"").hint("make room");
     let expected = expect![[r#"
-        {"@timestamp":"2026-11-22T05:10:11.123456Z","message":"cannot write \"/var/log/x\"","event":{"id":"6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11-7","sequence":7,"module":"hardpan","kind":"event","category":["host"],"type":["info"],"action":"sink-failed","outcome":"unknown","reason":"make room","severity":4,"dataset":"hardpan.finding","provider":"hardpand"},"host":{"id":"4c9a1f2b7d5e4a0b8c3d6e7f8a9b0c1d","name":"web01","boot":{"id":"6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11"}},"Hardpan":{"finding":{"code":"sink-failed","hint":"make room"},"policy":{"epoch":0}},"ecs":{"version":"9.4.0"},"agent":{"type":"hardpan","version":"0.1.0"}}
+        {"@timestamp":"2026-11-22T05:10:11.123456Z","message":"cannot write \"/var/log/x\"","event":{"id":"6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11-7","sequence":7,"module":"hardpan","kind":"event","category":["host"],"type":["info"],"action":"sink-failed","outcome":"unknown","reason":"make room","severity":4,"dataset":"hardpan.finding","provider":"hardpand"},"host":{"id":"4c9a1f2b7d5e4a0b8c3d6e7f8a9b0c1d","name":"web01","boot":{"id":"6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11"}},"Hardpan":{"finding":{"code":"sink-failed","hint":"make room"},"policy":{"epoch":3}},"ecs":{"version":"9.4.0"},"agent":{"type":"hardpan","version":"0.1.0"}}
     "#]];
-    expected.assert_eq(&finding.draft(AT_US).line(&host(), 7));
+    expected.assert_eq(&finding.draft(AT_US).line(&host(), 7, 3));
 }
 
 #[track_caller]
@@ -888,7 +888,7 @@ fn a_usual_record_is_short() {
         owner: coreutils("/usr/bin/ls"),
         expected: [0xcd; 32],
     });
-    let line = exec(&event, &facts("/usr/bin/ls"), &judged, &scene()).line(&host(), u64::MAX);
+    let line = exec(&event, &facts("/usr/bin/ls"), &judged, &scene()).line(&host(), u64::MAX, u64::MAX);
     assert!(line.len() < 8000, "{} bytes", line.len());
 }
 
@@ -922,4 +922,125 @@ proptest! {
         let record = parsed(&exec(&event, &facts, &verdict(Verdict::Untrusted { changed_config_of: None }), &scene));
         prop_assert_eq!(&record["process"]["pid"], 4242);
     }
+}
+
+/// Rules see the same in the live event and in its record read back: what `policy simulate` and `policy explain` say is
+/// what the daemon decided.
+#[test]
+fn rules_decide_events_and_their_records_alike() {
+    use crate::policy::replay::events_of;
+    use crate::policy::rule::observed::{Around, exec_events};
+    use crate::policy::rule::{ATTRIBUTES, Side};
+    let mut event = an_exec();
+    let mut with_script = facts("/usr/bin/bash");
+    let script = FileFacts {
+        path: Some(("/tmp/x.sh".into(), PathSource::Proc)),
+        ..facts("/tmp/x.sh").file
+    };
+    with_script.script = Some(script);
+    let package = coreutils("/usr/bin/ls").package;
+    let verdicts = [
+        Verdict::Trusted(coreutils("/usr/bin/ls")),
+        Verdict::Unverified(Unverified::NoTrustDatabase),
+        Verdict::Untrusted {
+            changed_config_of: None,
+        },
+        Verdict::Untrusted {
+            changed_config_of: Some(package),
+        },
+        Verdict::Fileless { trusted: None },
+        Verdict::DigestMismatch {
+            owner: coreutils("/usr/bin/ls"),
+            expected: [1; 32],
+        },
+    ];
+    let container = Container {
+        id: "4c9a".into(),
+        runtime: Some("podman"),
+    };
+    let parent: RawText = "/usr/sbin/sshd".into();
+    let mut cases = Vec::new();
+    for verdict in &verdicts {
+        for (in_container, login) in [(false, None), (true, Some(1000))] {
+            for facts in [facts("/usr/bin/ls"), with_script.clone()] {
+                cases.push((verdict, in_container, login, facts));
+            }
+        }
+    }
+    for (verdict, in_container, login, facts) in cases {
+        event.head.task.loginuid = login;
+        let judged = ExecVerdict {
+            file: verdict.clone(),
+            script: facts.script.is_some().then(|| verdict.clone()),
+        };
+        let around = Around {
+            container: Some(in_container),
+            parent_executable: Some(&parent),
+            cgroup: None,
+        };
+        let (file, script) = exec_events(&event, &facts, &judged, around);
+        let scene = Scene {
+            parent_executable: Some(&parent),
+            container: in_container.then_some(&container),
+            ..scene()
+        };
+        let line = exec(&event, &facts, &judged, &scene).line(&host(), 1, 1);
+        let replayed = events_of(&line).unwrap();
+        assert_eq!(replayed.len(), 1 + usize::from(script.is_some()));
+        for (live, replayed) in std::iter::once(&file).chain(&script).zip(&replayed) {
+            assert_eq!(live.kind, replayed.facts.kind);
+            for attribute in ATTRIBUTES {
+                let [live, read] =
+                    [live, &replayed.facts].map(|facts| facts.fact(attribute.side, attribute.name));
+                // A record need not hold everything; what it holds is the same.
+                if read.is_some() {
+                    assert_eq!(live, read, "{:?}.{} of {line}", attribute.side, attribute.name);
+                }
+            }
+            assert!(live.fact(Side::Object, "class").is_some());
+            assert_eq!(live.class(), replayed.facts.class(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn rules_have_the_last_word_on_what_is_an_alert() {
+    use crate::policy::rule::{Action, Decision, Why};
+    use crate::policy::{Selector, shipped, source};
+    let own = str::to_owned;
+    let selector = Selector {
+        el: 9,
+        vendor: own("rhel"),
+        hardware: own("x86-64-v3"),
+        role: own("server"),
+        level: own("balanced"),
+    };
+    let (resolved, _) = source::load(&selector, &shipped::shipped(), &[]);
+    let rule = resolved.rules.first().unwrap();
+    let decision = |action| Decision {
+        action,
+        why: Why::Rule(0, rule),
+        weakened: false,
+        record: true,
+    };
+    let untrusted = verdict(Verdict::Untrusted {
+        changed_config_of: None,
+    });
+    let mut draft = exec(&an_exec(), &facts("/opt/agent"), &untrusted, &scene());
+    assert_eq!(parsed(&draft)["event"]["kind"], "alert");
+    draft.decided(&decision(Action::Allow));
+    let record = parsed(&draft);
+    assert_eq!(record["event"]["kind"], "event");
+    assert!(record.get("threat").is_none());
+    assert_eq!(record["Hardpan"]["policy"]["rule"], "setid-untrusted");
+    let trusted = verdict(Verdict::Trusted(coreutils("/usr/bin/ls")));
+    let mut draft = exec(&an_exec(), &facts("/usr/bin/ls"), &trusted, &scene());
+    assert_eq!(parsed(&draft)["event"]["kind"], "event");
+    draft.decided(&decision(Action::Deny));
+    let record = parsed(&draft);
+    assert_eq!(
+        (&record["event"]["kind"], &record["event"]["severity"]),
+        (&"alert".into(), &3.into())
+    );
+    assert_eq!(record["Hardpan"]["policy"]["action"], "deny");
 }

@@ -106,6 +106,21 @@ keys! {
     "trust.timeout_s" = "300",
         "Longest time the process that reads the package database may take, in seconds.",
         |config, value| config.trust.timeout = seconds(value, 1, 3600)?;
+    "policy.role" = "\"\"",
+        "What this host is for: server, webhost, hpc, container-host, build-host, kiosk, workstation; \"\" is server.",
+        |config, value| config.policy.role = optional_name(value)?;
+    "policy.level" = "\"\"",
+        "How strict it is to be: baseline, balanced, strict, locked; \"\" is balanced.",
+        |config, value| config.policy.level = optional_name(value)?;
+    "policy.el" = "0",
+        "Enterprise Linux release whose policies count: 8, 9 or 10; 0 asks os-release.",
+        |config, value| config.policy.el = optional_release(value)?;
+    "policy.vendor" = "\"\"",
+        "Vendor whose policies count: rhel, rocky, rocky-ciq, almalinux, centos-stream, oracle; \"\" asks os-release.",
+        |config, value| config.policy.vendor = optional_name(value)?;
+    "policy.hardware" = "\"\"",
+        "Processor level whose policies count: x86-64-v1 to x86-64-v4, aarch64; \"\" asks the processor.",
+        |config, value| config.policy.hardware = optional_name(value)?;
     "sensor.least_tier" = "\"C\"",
         "The least tier that is good enough for this host: \"A\", \"B\", \"C\" or \"none\".",
         |config, value| config.sensor.least_tier =
@@ -180,6 +195,27 @@ fn optional_absolute(value: &DeValue<'_>) -> Result<Option<PathBuf>, String> {
     absolute(value)
         .map(Some)
         .map_err(|must| format!("{must}, or \"\""))
+}
+
+/// The name of a policy layer: it becomes part of a file's name.
+fn optional_name(value: &DeValue<'_>) -> Result<Option<String>, String> {
+    let is_name = |text: &&str| {
+        text.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let name = value
+        .as_str()
+        .filter(is_name)
+        .ok_or_else(|| "must be a name of letters, digits, - and _, or \"\"".to_owned())?;
+    Ok(Some(name.to_owned()).filter(|name| !name.is_empty()))
+}
+
+fn optional_release(value: &DeValue<'_>) -> Result<Option<u32>, String> {
+    match integer(value, 0, 10) {
+        Ok(0) => Ok(None),
+        Ok(release @ 8..=10) => Ok(u32::try_from(release).ok()),
+        _ => Err("must be 8, 9, 10 or 0".to_owned()),
+    }
 }
 
 fn paths(value: &DeValue<'_>) -> Result<Vec<PathBuf>, String> {

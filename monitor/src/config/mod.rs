@@ -9,6 +9,7 @@ mod load;
 pub use keys::{KEYS, Key, default_file};
 pub use load::{ConfigError, Sources, load, parse_into, read_safely};
 
+use crate::policy::Overrides;
 use hardpan_core::platform::Tier;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Config {
     pub trust: Trust,
     /// The kernel side.
     pub sensor: Sensor,
+    /// Which policy layers this host gets; what is not said is found out.
+    pub policy: Overrides,
     /// Directory for what must survive a restart but not a reboot.
     pub run_dir: PathBuf,
 }
@@ -170,6 +173,7 @@ impl Default for Config {
                 hash_max_bytes: 256 << 20,
                 self_test: Duration::from_secs(5),
             },
+            policy: Overrides::default(),
             run_dir: PathBuf::from("/run/hardpan"),
         }
     }

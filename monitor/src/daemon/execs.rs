@@ -26,6 +26,10 @@ pub(super) struct Surroundings {
     pub working_directory: Option<RawText>,
     /// Container.
     pub container: Option<Container>,
+    /// Path of its cgroup, where a rule asks for it.
+    pub cgroup: Option<String>,
+    /// Somebody looked for a container.
+    pub looked: bool,
     /// Paths mean the host's files.
     pub host_tree: bool,
 }

@@ -8,6 +8,24 @@ use std::time::Duration;
 /// Seconds between two findings about the same kind of loss.
 const QUIET_S: u64 = 10;
 
+/// What was found at the last reading of something that is read again and again.
+#[derive(Debug, Default)]
+pub(super) struct Told(HashSet<(FindingCode, String)>);
+
+impl Told {
+    /// Those of a reading's findings that the reading before did not have: every update of a package reads the
+    /// database again, and the same hundred unsigned packages are no news.
+    pub(super) fn news<'a>(&mut self, findings: &'a [Finding]) -> Vec<&'a Finding> {
+        let key = |finding: &Finding| (finding.code, finding.message.clone());
+        let news = findings
+            .iter()
+            .filter(|finding| !self.0.contains(&key(finding)))
+            .collect();
+        self.0 = findings.iter().map(key).collect();
+        news
+    }
+}
+
 /// State between two looks.
 #[derive(Debug)]
 pub(super) struct Health {
@@ -15,7 +33,12 @@ pub(super) struct Health {
     last_heartbeat_ns: u64,
     clock: Option<Clock>,
     told: Ledger,
-    told_findings: HashSet<(FindingCode, String)>,
+    /// Of the package database.
+    pub packages: Told,
+    /// Of hardening.
+    pub hardening: Told,
+    /// Of the policy's files.
+    pub policy: Told,
     quiet: u64,
     /// What is trusted at the moment.
     pub trust: Option<TrustState>,
@@ -29,7 +52,9 @@ impl Health {
             last_heartbeat_ns: now_ns,
             clock: None,
             told: Ledger::default(),
-            told_findings: HashSet::new(),
+            packages: Told::default(),
+            hardening: Told::default(),
+            policy: Told::default(),
             quiet: 0,
             trust: None,
         }
@@ -61,18 +86,6 @@ impl Health {
         }
         self.last_heartbeat_ns = now_ns;
         true
-    }
-
-    /// Those of a reading's findings that the reading before did not have: every update of a package reads the
-    /// database again, and the same hundred unsigned packages are no news.
-    pub(super) fn news<'a>(&mut self, findings: &'a [Finding]) -> Vec<&'a Finding> {
-        let key = |finding: &Finding| (finding.code, finding.message.clone());
-        let news = findings
-            .iter()
-            .filter(|finding| !self.told_findings.contains(&key(finding)))
-            .collect();
-        self.told_findings = findings.iter().map(key).collect();
-        news
     }
 
     /// New losses since the last finding about them. Called every second.
@@ -160,20 +173,19 @@ mod tests {
 
     #[test]
     fn only_news_are_told() {
-        let mut health = Health::new(0);
+        let mut told = Told::default();
         let [a, b] = ["a", "b"].map(|text| Finding::new(FindingCode::PackageUnsigned, text));
-        assert_eq!(health.news(std::slice::from_ref(&a)).len(), 1);
+        assert_eq!(told.news(std::slice::from_ref(&a)).len(), 1);
         let news = [a.clone(), b];
         assert_eq!(
-            health
-                .news(&news)
+            told.news(&news)
                 .iter()
                 .map(|f| f.message.as_str())
                 .collect::<Vec<_>>(),
             ["b"]
         );
-        assert!(health.news(&[]).is_empty());
-        assert_eq!(health.news(&[a]).len(), 1, "it went away and came back");
+        assert!(told.news(&[]).is_empty());
+        assert_eq!(told.news(&[a]).len(), 1, "it went away and came back");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use super::error::DaemonError;
 use super::execs::Waiting;
+use super::hardening::Look;
 use super::health::Health;
 use super::notify::Notify;
 use super::pipeline::Pipeline;
+use super::policy::{Keeper, News};
 use super::run::Signals;
 use super::source::EventSource;
 use crate::config::Config;
@@ -15,7 +17,7 @@ use hardpan_core::platform::TierDecision;
 use hardpan_core::record::{Finding, Service, ServiceEvent};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -30,6 +32,8 @@ pub(super) struct Daemon<'a> {
     pub(super) hashed: mpsc::Receiver<Done<Waiting>>,
     pub(super) trust: mpsc::Receiver<TrustUpdate>,
     pub(super) reload: Arc<tokio::sync::Notify>,
+    pub(super) policy: Keeper,
+    pub(super) hardening: mpsc::Receiver<Look>,
     pub(super) health: Health,
     pub(super) notify: Notify,
 }
@@ -51,7 +55,7 @@ impl Daemon<'_> {
     pub(super) fn take_trust(&mut self, update: Option<TrustUpdate>) {
         let at_us = self.at_us();
         let Some(update) = update else { return };
-        for finding in self.health.news(&update.findings) {
+        for finding in self.health.packages.news(&update.findings) {
             warn!(code = finding.code.word(), "{}", finding.message);
             self.pipeline.recorder.emit(&finding.draft(at_us));
         }
@@ -73,6 +77,57 @@ impl Daemon<'_> {
             self.pipeline
                 .set_trust(Some(trust).filter(|trust| trust.state.loaded));
             self.health.trust = Some(state);
+        }
+    }
+
+    /// Reads the policy files; what is wrong with them changes nothing.
+    pub(super) fn load_policy(&mut self) {
+        let News { loaded, findings } = tokio::task::block_in_place(|| self.policy.load(SystemTime::now()));
+        let at_us = self.at_us();
+        if let Some(state) = loaded {
+            let epoch = self.policy.epoch();
+            info!(layers = state.layers, mode = state.mode, epoch, "policy loaded");
+            self.pipeline.set_policy(self.policy.in_force(), epoch);
+            let service = Service {
+                policy: Some(&state),
+                ..self.service(ServiceEvent::PolicyLoaded)
+            };
+            self.pipeline.recorder.emit(&service.draft(at_us));
+        }
+        for finding in self.health.policy.news(&findings) {
+            warn!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(at_us));
+        }
+    }
+
+    /// After an upgrade of the release or a move to another vendor: one record says that everything is learned anew.
+    pub(super) fn note_host(&mut self, kernel: &str) {
+        let at_us = self.at_us();
+        let draft = match self.policy.note_host(kernel) {
+            Ok(None) => return,
+            Ok(Some(message)) => {
+                info!("{message}");
+                let service = Service {
+                    reason: Some(message),
+                    ..self.service(ServiceEvent::HostChanged)
+                };
+                service.draft(at_us)
+            }
+            Err(finding) => {
+                warn!(code = finding.code.word(), "{}", finding.message);
+                finding.draft(at_us)
+            }
+        };
+        self.pipeline.recorder.emit(&draft);
+    }
+
+    fn take_hardening(&mut self, look: Look) {
+        let at_us = self.at_us();
+        let drift = look.drift.unwrap_or_default();
+        let news = self.health.hardening.news(&drift);
+        for finding in look.events.iter().chain(news) {
+            warn!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(at_us));
         }
     }
 
@@ -116,8 +171,9 @@ impl Daemon<'_> {
                 _ = signals.terminate.recv() => return Ok("SIGTERM"),
                 _ = signals.interrupt.recv() => return Ok("SIGINT"),
                 _ = signals.hangup.recv() => {
-                    info!("opening files again, reading the package database again");
+                    info!("opening files again, reading policies and the package database again");
                     self.pipeline.recorder.reopen();
+                    self.load_policy();
                     self.reload.notify_one();
                 }
                 _ = tick.tick() => self.tick(source),
@@ -127,6 +183,7 @@ impl Daemon<'_> {
                     }
                 }
                 update = self.trust.recv() => self.take_trust(update),
+                Some(look) = self.hardening.recv() => self.take_hardening(look),
                 read = source.next(|record| self.pipeline.take(record)) => {
                     read.map_err(DaemonError::Read)?;
                 }
@@ -147,8 +204,10 @@ impl Daemon<'_> {
             self.pipeline.recorder.emit(&finding.draft(at_us));
         }
         if self.health.heartbeat_due(now_ns, self.config.record.heartbeat) {
+            let policy = self.policy.state();
             let heartbeat = Service {
                 ledger: Some(self.pipeline.ledger),
+                policy: policy.as_ref(),
                 counters: self.counters(source),
                 ..self.service(ServiceEvent::Heartbeat)
             };

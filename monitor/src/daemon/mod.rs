@@ -2,10 +2,12 @@
 
 mod error;
 mod execs;
+mod hardening;
 mod health;
 mod life;
 mod notify;
 mod pipeline;
+mod policy;
 mod recorder;
 mod run;
 mod source;

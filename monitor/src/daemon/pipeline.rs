@@ -1,6 +1,7 @@
 //! The way of an event: decode, enrich, judge, record. One owner, no locks; nothing here waits for a disk.
 
 use super::execs::{self, Known, Surroundings, Waiting};
+use super::policy::{InForce, wants_record};
 use super::recorder::Recorder;
 use crate::config::{Config, RecordExec};
 use crate::enrich::clock::Clock;
@@ -12,6 +13,7 @@ use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{
     CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, RawText, Task, decode,
 };
+use hardpan_core::policy::rule::observed;
 use hardpan_core::process::ProcessTable;
 use hardpan_core::record::{
     Draft, ExecFacts, ExecSummary, Ledger, Scene, cred_change, exec, exec_aggregate, module_change,
@@ -43,6 +45,7 @@ pub(super) struct Pipeline {
     cache: DigestCache,
     pool: HashPool<Waiting>,
     trust: Option<Arc<LoadedTrust>>,
+    policy: Option<Arc<InForce>>,
     aggregator: Aggregator<ExecKey, ExecSummary>,
     /// Where every event went.
     pub ledger: Ledger,
@@ -72,6 +75,7 @@ impl Pipeline {
             cache,
             pool,
             trust: None,
+            policy: None,
             aggregator: Aggregator::new(window_ns, config.record.aggregate_max_keys),
             ledger: Ledger::default(),
             undecodable: BTreeMap::new(),
@@ -82,6 +86,13 @@ impl Pipeline {
     /// Judges by this from now on.
     pub(super) fn set_trust(&mut self, trust: Option<Arc<LoadedTrust>>) {
         self.trust = trust;
+    }
+
+    /// Decides by this from now on. What was counted under the policy before goes out under its epoch.
+    pub(super) fn set_policy(&mut self, policy: Option<Arc<InForce>>, epoch: u64) {
+        self.flush();
+        self.policy = policy;
+        self.recorder.set_epoch(epoch);
     }
 
     /// Takes a raw record from a ring.
@@ -117,6 +128,8 @@ impl Pipeline {
             parent_executable,
             working_directory: None,
             container: None,
+            cgroup: None,
+            looked: false,
             host_tree: self.proc.saw_host_tree(task.process, task.mnt_ns),
         };
         if let Some((path, _)) = execs::executable(&event, around.proc_executable.as_ref()) {
@@ -128,7 +141,7 @@ impl Pipeline {
         }
         let facts = execs::facts(&event, &around, &known, None, None);
         let verdict = self.judge(&event, &facts, around.host_tree);
-        if !self.is_aggregated(&verdict) {
+        if !self.is_aggregated(&verdict) || self.policy.as_ref().is_some_and(|policy| policy.asks_proc) {
             self.look_around(&event, &mut around);
         }
         self.settle(&event, &around, &known, None, None);
@@ -139,6 +152,10 @@ impl Pipeline {
         let task = &event.head.task;
         around.working_directory = self.proc.working_directory(task.process);
         around.container = self.proc.container(task.process, task.cgroup_id);
+        if self.policy.as_ref().is_some_and(|policy| policy.asks_proc) {
+            around.cgroup = self.proc.cgroup(task.process);
+        }
+        around.looked = true;
     }
 
     fn submit(&mut self, event: Box<Exec>, around: Surroundings, known: &Known) {
@@ -183,7 +200,17 @@ impl Pipeline {
         if execs::is_mismatch(&verdict) && !self.proc.sees_host_tree(task.process, task.mnt_ns) {
             verdict = self.judge(event, &facts, false);
         }
-        if self.is_aggregated(&verdict) && self.aggregate(event, around, &facts, &verdict) {
+        let policy = self.policy.clone();
+        let decision = policy.as_ref().map(|policy| {
+            let seen = observed::Around {
+                container: around.looked.then_some(around.container.is_some()),
+                parent_executable: around.parent_executable.as_ref(),
+                cgroup: around.cgroup.as_deref(),
+            };
+            policy.exec(event, &facts, &verdict, seen)
+        });
+        let is_quiet = !decision.as_ref().is_some_and(wants_record);
+        if is_quiet && self.is_aggregated(&verdict) && self.aggregate(event, around, &facts, &verdict) {
             return;
         }
         let user_name = |uid| self.users.name(uid);
@@ -196,7 +223,10 @@ impl Pipeline {
             working_directory: around.working_directory.as_ref(),
             container: around.container.as_ref(),
         };
-        let draft = exec(event, &facts, &verdict, &scene);
+        let mut draft = exec(event, &facts, &verdict, &scene);
+        if let Some(decision) = &decision {
+            draft.decided(decision);
+        }
         self.record(&draft);
     }
 
@@ -283,11 +313,24 @@ impl Pipeline {
             ModuleAction::Free => None,
         };
         let user_name = |uid| self.users.name(uid);
-        let draft = module_change(
+        let mut draft = module_change(
             event,
             build_id.as_deref(),
             &around.scene(self.recorder.boot_id(), &user_name),
         );
+        if let Some(policy) = self
+            .policy
+            .as_ref()
+            .filter(|_| event.action == ModuleAction::Load)
+        {
+            let cgroup = policy.asks_proc.then(|| self.proc.cgroup(task.process)).flatten();
+            let seen = observed::Around {
+                container: Some(around.container.is_some()),
+                parent_executable: around.parent_executable.as_ref(),
+                cgroup: cgroup.as_deref(),
+            };
+            draft.decided(&policy.module(event, seen));
+        }
         self.record(&draft);
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Recorder {
     sinks: Vec<Sink>,
     /// Failing sinks that have been reported, with what they had lost by then.
     reported: Vec<Option<u64>>,
+    /// Of the policy in force; 0 while there is none.
+    epoch: u64,
 }
 
 impl Recorder {
@@ -25,18 +27,24 @@ impl Recorder {
             sequence,
             sinks,
             reported,
+            epoch: 0,
         }
     }
 
     /// Records a draft.
     pub(super) fn emit(&mut self, draft: &Draft) {
         let line = Arc::new(Line {
-            text: draft.line(&self.host, self.sequence.take()),
+            text: draft.line(&self.host, self.sequence.take(), self.epoch),
             events: draft.events(),
         });
         for sink in &self.sinks {
             sink.send(&line);
         }
+    }
+
+    /// Stamps this policy epoch from now on.
+    pub(super) const fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
     }
 
     /// The boot id, part of the ids of processes.

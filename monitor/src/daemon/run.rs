@@ -1,10 +1,12 @@
 //! Start, event loop, stop.
 
 use super::error::DaemonError;
+use super::hardening;
 use super::health::Health;
 use super::life::Daemon;
 use super::notify::Notify;
 use super::pipeline::Pipeline;
+use super::policy::Keeper;
 use super::recorder::Recorder;
 use super::source::EventSource;
 use crate::config::{Config, Mode, Output};
@@ -84,6 +86,8 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let reload = Arc::new(tokio::sync::Notify::new());
     let (updates, trust) = mpsc::channel(1);
     tokio::spawn(keep(config.trust.clone(), updates, Arc::clone(&reload)));
+    let (looks, hardening) = mpsc::channel(1);
+    tokio::spawn(hardening::watch("/".into(), looks));
     let mut daemon = Daemon {
         config,
         decision: &decision,
@@ -91,9 +95,13 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         hashed,
         trust,
         reload,
+        policy: Keeper::new(Path::new("/"), config, decision.tier),
+        hardening,
         health: Health::new(now_ns),
         notify,
     };
+    daemon.note_host(&probes.kernel_release);
+    daemon.load_policy();
     // Verdicts need the database; events before it is there would all be unverified.
     tokio::select! {
         update = daemon.trust.recv() => daemon.take_trust(update),

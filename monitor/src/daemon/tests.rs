@@ -5,6 +5,7 @@ use super::health::Health;
 use super::life::Daemon;
 use super::notify::Notify;
 use super::pipeline::Pipeline;
+use super::policy::Keeper;
 use super::recorder::Recorder;
 use super::source::EventSource;
 use crate::config::{Config, RecordExec};
@@ -196,7 +197,16 @@ impl Fixture {
     }
 
     /// Takes all records, stops, and reads back what was written.
-    async fn run(&self, trust: Option<Arc<LoadedTrust>>, mut source: Replay) -> Vec<Value> {
+    async fn run(&self, trust: Option<Arc<LoadedTrust>>, source: Replay) -> Vec<Value> {
+        self.run_with(trust, None, source).await
+    }
+
+    async fn run_with(
+        &self,
+        trust: Option<Arc<LoadedTrust>>,
+        policy: Option<&Keeper>,
+        mut source: Replay,
+    ) -> Vec<Value> {
         let sink = Sink::start("file", LogFile::open(&self.log()).unwrap(), 1000).unwrap();
         let (sequence, saved) = Sequence::open(self.dir.path(), "boot", 1);
         saved.unwrap();
@@ -215,7 +225,11 @@ impl Fixture {
             recorder,
         );
         pipeline.set_trust(trust);
+        if let Some(policy) = policy {
+            pipeline.set_policy(policy.in_force(), policy.epoch());
+        }
         let (_updates, trust) = tokio::sync::mpsc::channel(1);
+        let (_looks, hardening) = tokio::sync::mpsc::channel(1);
         let daemon = Daemon {
             config: &self.config,
             decision: &self.decision,
@@ -223,6 +237,8 @@ impl Fixture {
             hashed,
             trust,
             reload: Arc::default(),
+            policy: Keeper::new(self.dir.path(), &self.config, self.decision.tier),
+            hardening,
             health: Health::new(boottime_ns().unwrap()),
             notify: Notify::new(),
         };
@@ -391,4 +407,108 @@ async fn events_that_nobody_received_are_told() {
         .unwrap();
     assert_eq!(finding["Hardpan"]["finding"]["count"], 1);
     assert_eq!(lines.last().unwrap()["Hardpan"]["ledger"]["unaccounted"], 1);
+}
+
+/// A root with a release and local policies, and the daemon's keeper for it.
+struct PolicyRoot {
+    dir: TempDir,
+    keeper: Keeper,
+}
+
+impl PolicyRoot {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("etc/hardpan/policies")).unwrap();
+        fs::write(dir.path().join("etc/os-release"), "ID=rocky\nVERSION_ID=9.6\n").unwrap();
+        let mut config = Config::default();
+        config.policy.hardware = Some("x86-64-v3".to_owned());
+        let keeper = Keeper::new(dir.path(), &config, hardpan_core::platform::Tier::A);
+        Self { dir, keeper }
+    }
+
+    fn local(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join("etc/hardpan/policies").join(name), text).unwrap();
+    }
+
+    fn load(&mut self) -> (Option<String>, Vec<String>) {
+        let news = self.keeper.load(std::time::SystemTime::now());
+        let codes = news.findings.iter().map(|finding| finding.code.word().to_owned());
+        (news.loaded.map(|state| state.layers), codes.collect())
+    }
+}
+
+#[test]
+fn a_bad_policy_leaves_the_one_in_force() {
+    let mut root = PolicyRoot::new();
+    let layers = "el9/rocky/x86-64-v3/server/balanced".to_owned();
+    assert_eq!(root.load(), (Some(layers.clone()), Vec::new()));
+    assert_eq!(root.keeper.epoch(), 1);
+    assert_eq!(root.load(), (None, Vec::new()), "nothing new");
+    root.local("20-site.toml", "schema = 1\ngate.mod = 1\n");
+    let (loaded, codes) = root.load();
+    assert_eq!(loaded, None);
+    assert!(codes.contains(&"policy-rejected".to_owned()), "{codes:?}");
+    assert_eq!(root.keeper.epoch(), 1);
+    root.local("20-site.toml", "schema = 1\n[sweep]\ntasks_interval_ms = 900\n");
+    assert_eq!(root.load(), (Some(layers), Vec::new()));
+    assert_eq!(root.keeper.epoch(), 2);
+    root.local("20-site.toml", "schema = 1\n[gate]\nmode = \"enforce\"\n");
+    assert_eq!(root.load().1, ["enforce-unavailable"]);
+}
+
+#[test]
+fn a_host_of_another_kind_has_no_policy_and_says_so() {
+    let mut root = PolicyRoot::new();
+    fs::write(
+        root.dir.path().join("etc/os-release"),
+        "ID=debian\nVERSION_ID=12\n",
+    )
+    .unwrap();
+    assert_eq!(root.load(), (None, vec!["policy-none".to_owned()]));
+    assert_eq!(root.keeper.epoch(), 0);
+    assert!(root.keeper.in_force().is_none());
+}
+
+#[tokio::test]
+async fn rules_decide_and_are_counted() {
+    let Some(trust) = trust() else { return };
+    let (path, digest) = packaged(&trust);
+    let mut root = PolicyRoot::new();
+    root.local(
+        "20-site.toml",
+        "schema = 1\n\
+         [[rules.prepend]]\nname = \"agent\"\non = [\"exec\"]\naction = \"allow\"\nobject.path = [\"/opt/agent\"]\n\
+         [[rules.append]]\nname = \"watched\"\non = [\"exec\"]\naction = \"alert\"\nobject.class = [\"trusted\"]\n\
+         subject.uid = [0]\n",
+    );
+    assert_eq!(root.load().1, Vec::<String>::new());
+    let mut source = Replay::default();
+    source.push(exec(&path, Some(digest), some_file()));
+    source.push(exec(b"/opt/agent", Some([7; 32]), some_file()));
+    source.push(exec(b"/opt/other", Some([8; 32]), some_file()));
+    let lines = Fixture::new(RecordExec::Untrusted)
+        .run_with(Some(trust), Some(&root.keeper), source)
+        .await;
+    let policies: Vec<(String, String, String)> = lines
+        .iter()
+        .filter(|line| line["event"]["action"] == "exec")
+        .map(|line| {
+            let policy = &line["Hardpan"]["policy"];
+            assert_eq!(policy["epoch"], 1);
+            [&line["event"]["kind"], &policy["action"], &policy["rule"]]
+                .map(|value| value.as_str().unwrap_or("-").to_owned())
+                .into()
+        })
+        .collect();
+    let expected = [
+        ("alert", "alert", "watched"),
+        ("event", "allow", "agent"),
+        ("alert", "alert", "-"),
+    ];
+    assert_eq!(
+        policies,
+        expected.map(|(a, b, c)| (a.to_owned(), b.to_owned(), c.to_owned()))
+    );
+    let hits = root.keeper.state().unwrap().hits;
+    assert_eq!((hits["agent"], hits["watched"], hits["default"]), (1, 1, 1));
 }

@@ -5,6 +5,7 @@ use super::{
     TrustState,
 };
 use crate::{
+    chain::chain,
     probe,
     sensor::{Objects, Sensor, SensorOptions},
 };
@@ -281,16 +282,4 @@ fn hint_platform(
             "fix what is named above, or lower sensor.least_tier in /etc/hardpan/hardpan.toml",
         ));
     }
-}
-
-/// An error with its causes, once, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        out.push_str(": ");
-        out.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    out
 }

@@ -5,7 +5,7 @@
 
 use super::bounded::BoundedMap;
 use hardpan_core::event::{ProcessKey, RawText};
-use hardpan_core::process::{Container, container_from_cgroup};
+use hardpan_core::process::{Container, cgroup_path, container_from_cgroup};
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -73,6 +73,13 @@ impl Proc {
             self.containers.insert(id, container.clone());
         }
         container
+    }
+
+    /// Path of its cgroup from the root of the unified hierarchy, or of systemd's where there is none.
+    pub fn cgroup(&self, process: ProcessKey) -> Option<String> {
+        let text = read_text(&self.place(process.tgid, "cgroup"))?;
+        let path = cgroup_path(&text)?;
+        self.is_same(process).then_some(path)
     }
 
     /// Whether paths that this process names mean the host's files. Services with a private `/tmp` have a mount

@@ -12,8 +12,8 @@ pub use drift::{Drift, drift};
 pub use files::FileError;
 pub use root::{Root, RootError};
 pub use run::{
-    Applied, ApplyOptions, HardenError, ItemResult, Outcome, RollbackReport, Undone, apply, confirm,
-    expire_unconfirmed, pending, rollback,
+    Applied, ApplyOptions, HardenError, ItemResult, Outcome, RollbackReport, Undone, apply,
+    awaits_confirmation, confirm, expire_unconfirmed, pending, rollback, was_applied,
 };
 pub use store::Confirmation;
 

@@ -6,6 +6,7 @@
 use super::files::{self, FileError};
 use super::root::{Root, RootError};
 use super::store::{Confirmation, Store, seconds};
+use crate::chain::chain;
 use hardpan_core::policy::Resolved;
 use hardpan_core::policy::harden::edit::{self, Edit, Reverted};
 use hardpan_core::policy::harden::journal::{JOURNAL_VERSION, Line, Stage};
@@ -576,6 +577,16 @@ fn undo_one(
     Ok(result)
 }
 
+/// Whether anything was ever applied here. Opens nothing.
+pub fn was_applied(root: &Root) -> bool {
+    Store::exists(root, "journal.jsonl")
+}
+
+/// Whether a transaction waits for confirmation. Opens nothing.
+pub fn awaits_confirmation(root: &Root) -> bool {
+    Store::exists(root, "pending.json")
+}
+
 /// The transaction that waits for confirmation, if there is one.
 pub fn pending(root: &Root) -> Result<Option<Confirmation>, HardenError> {
     Ok(Store::open(root)?.pending())
@@ -601,16 +612,4 @@ pub fn expire_unconfirmed(root: &Root, now: SystemTime) -> Result<Option<Rollbac
     let report = rollback_in(&mut store, root, Some(waiting.transaction));
     store.clear_pending()?;
     Ok(Some(report))
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

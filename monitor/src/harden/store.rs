@@ -13,6 +13,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where the journal lies, within the root.
 const STATE: &str = "/var/lib/hardpan/harden";
+/// How often a lock that another process holds is tried again.
+const LOCK_TRIES: u32 = 60;
+/// Between two tries.
+const LOCK_WAIT: Duration = Duration::from_millis(50);
 
 /// A transaction that waits for confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,13 @@ pub(super) struct Store {
 }
 
 impl Store {
+    /// Whether one of its files is there.
+    pub(super) fn exists(root: &Root, name: &str) -> bool {
+        root.resolve(&format!("{STATE}/{name}"))
+            .is_ok_and(|path| path.exists())
+    }
+
+    /// Opens it for this process alone. Another one (the daemon looks now and then) is waited for, not for long.
     pub(super) fn open(root: &Root) -> Result<Self, HardenError> {
         let path = root.resolve(&format!("{STATE}/journal.jsonl"))?;
         let failed = |action: &'static str| {
@@ -48,8 +59,7 @@ impl Store {
             .append(true)
             .open(&path)
             .map_err(failed("open"))?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, errno)| failed("lock")(io::Error::from(errno)))?;
+        let file = lock(file).map_err(failed("lock"))?;
         let mut text = String::new();
         (&*file)
             .take(MAX_JOURNAL_BYTES)
@@ -125,4 +135,19 @@ impl Store {
 /// Seconds since 1970.
 pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn lock(mut file: File) -> io::Result<Flock<File>> {
+    let mut tries = 0;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => return Ok(locked),
+            Err((again, nix::errno::Errno::EWOULDBLOCK)) if tries < LOCK_TRIES => {
+                file = again;
+                tries += 1;
+                std::thread::sleep(LOCK_WAIT);
+            }
+            Err((_, errno)) => return Err(errno.into()),
+        }
+    }
 }

@@ -74,12 +74,17 @@ pub fn detect(root: &Root, overrides: &Overrides) -> Result<Selector, DetectErro
             release.pretty.clone()
         },
     };
-    let el = match overrides.el {
+    let configured = |key: &str| configured(root, key);
+    let el = match overrides
+        .el
+        .or_else(|| configured("el").and_then(|text| text.parse().ok()))
+        .filter(|el| *el != 0)
+    {
         Some(el) => el,
         None => release.supported_el().ok_or_else(not_el)?,
     };
-    let vendor = match &overrides.vendor {
-        Some(vendor) => vendor.clone(),
+    let vendor = match overrides.vendor.clone().or_else(|| configured("vendor")) {
+        Some(vendor) => vendor,
         None if release.vendor.is_el() => {
             let name = release.vendor.name();
             let sig = name == "rocky" && has_sig_security(root);
@@ -91,11 +96,10 @@ pub fn detect(root: &Root, overrides: &Overrides) -> Result<Selector, DetectErro
         }
         None => return Err(not_el()),
     };
-    let hardware = match &overrides.hardware {
-        Some(hardware) => hardware.clone(),
+    let hardware = match overrides.hardware.clone().or_else(|| configured("hardware")) {
+        Some(hardware) => hardware,
         None => hardware_level(root)?,
     };
-    let configured = |key: &str| configured(root, key);
     Ok(Selector {
         el,
         vendor,
@@ -138,7 +142,7 @@ fn hardware_level(root: &Root) -> Result<String, DetectError> {
     }
 }
 
-/// `policy.role` or `policy.level` in hardpan.toml and conf.d, the last one. Whether the rest of these files is right
+/// A key of `[policy]` in hardpan.toml and conf.d, the last one. Whether the rest of these files is right
 /// is the daemon's business.
 fn configured(root: &Root, key: &str) -> Option<String> {
     let mut files = vec!["/etc/hardpan/hardpan.toml".to_owned()];
@@ -151,9 +155,14 @@ fn configured(root: &Root, key: &str) -> Option<String> {
         .iter()
         .filter_map(|file| {
             let table: toml::Table = root.read(file)?.parse().ok()?;
-            table.get("policy")?.get(key)?.as_str().map(str::to_owned)
+            match table.get("policy")?.get(key)? {
+                toml::Value::String(text) => Some(text.clone()),
+                toml::Value::Integer(number) => Some(number.to_string()),
+                _ => None,
+            }
         })
         .next_back()
+        .filter(|text| !text.is_empty())
 }
 
 /// The names that a layer's override may have, for help texts.

@@ -9,6 +9,7 @@ mod glob;
 mod kind;
 mod lint;
 mod model;
+pub mod observed;
 mod test;
 
 pub use decide::{Decision, Defaults, HitCounters, Step, StepOutcome, Why, decide, explain};

@@ -1,0 +1,138 @@
+//! Events as they come from the kernel, in the terms of rules. The same event, read back from its record by
+//! [`replay`](crate::policy::replay), must be decided the same way; a test holds both together.
+
+use super::facts::{Fact, Facts};
+use super::kind::{Kind, Side};
+use crate::event::{Exec, ModuleChange, RawText, SignatureState, Task};
+use crate::record::{ExecFacts, FileFacts};
+use crate::verdict::{ExecVerdict, Verdict};
+use hardpan_abi::{CredIds, FileInfo};
+
+/// What enrichment knows of the task.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Around<'a> {
+    /// In a container; `None` if nobody looked.
+    pub container: Option<bool>,
+    /// What the parent runs.
+    pub parent_executable: Option<&'a RawText>,
+    /// Path of its cgroup, from the root of the hierarchy; `None` if nobody looked.
+    pub cgroup: Option<&'a str>,
+}
+
+/// An execution: the file whose code runs, and the script if there is one.
+pub fn exec_events(
+    event: &Exec,
+    facts: &ExecFacts,
+    verdict: &ExecVerdict,
+    around: Around<'_>,
+) -> (Facts, Option<Facts>) {
+    let subject = |kind| subject(kind, &event.head.task, &event.creds, around);
+    let file = of_file(subject(Kind::Exec), &facts.file, &verdict.file, around);
+    let script = match (&facts.script, &verdict.script) {
+        (Some(facts), Some(verdict)) => Some(of_file(subject(Kind::Script), facts, verdict, around)),
+        _ => None,
+    };
+    (file, script)
+}
+
+/// A module that enters the kernel.
+pub fn module_event(event: &ModuleChange, around: Around<'_>) -> Facts {
+    let class = match event.signature {
+        SignatureState::Good => "signed",
+        SignatureState::NotGood | SignatureState::Unknown => "unsigned",
+    };
+    let mut facts = subject(Kind::Module, &event.head.task, &event.creds, around);
+    facts.set(Side::Object, "class", Some(Fact::Text(class.to_owned())));
+    facts.set(Side::Object, "name", Some(text(&event.name)));
+    facts
+}
+
+/// The class of a file with this verdict, as rules name it.
+pub const fn class_of(verdict: &Verdict, container: bool) -> &'static str {
+    match verdict {
+        Verdict::Trusted(_) => "trusted",
+        Verdict::DigestMismatch { .. } => "mismatch",
+        Verdict::Fileless { .. } => "fileless",
+        Verdict::Untrusted {
+            changed_config_of: Some(_),
+        } => "config-modified",
+        Verdict::Untrusted { .. } | Verdict::Unverified(_) if container => "container",
+        // What could not be looked at gets the gate's answer to the unknown.
+        Verdict::Untrusted { .. } | Verdict::Unverified(_) => "untrusted",
+    }
+}
+
+/// Type of a file system from its magic number, as `linux/magic.h` has them.
+pub const fn filesystem_of(magic: u64) -> Option<&'static str> {
+    Some(match magic {
+        0xef53 => "ext4",
+        0x5846_5342 => "xfs",
+        0x0102_1994 => "tmpfs",
+        0x8584_58f6 => "ramfs",
+        0x794c_7630 => "overlay",
+        0x9123_683e => "btrfs",
+        0x6969 => "nfs",
+        0x6573_5546 => "fuse",
+        0xff53_4d42 => "cifs",
+        0x7371_7368 => "squashfs",
+        0x0bd0_0bd0 => "lustre",
+        0x4750_4653 => "gpfs",
+        0x00c3_6400 => "ceph",
+        0x2fc1_2fc1 => "zfs",
+        _ => return None,
+    })
+}
+
+fn text(raw: &RawText) -> Fact {
+    Fact::Text(raw.text().into_owned())
+}
+
+fn subject(kind: Kind, task: &Task, creds: &CredIds, around: Around<'_>) -> Facts {
+    let mut facts = Facts::new(kind);
+    let id = |id: u32| Some(Fact::Id(u64::from(id)));
+    facts.set(Side::Subject, "uid", id(creds.euid));
+    facts.set(Side::Subject, "gid", id(creds.egid));
+    // Nobody logged in is a value of its own, which policies write as 4294967295.
+    facts.set(Side::Subject, "loginuid", id(task.loginuid.unwrap_or(u32::MAX)));
+    facts.set(Side::Subject, "container", around.container.map(Fact::Flag));
+    facts.set(Side::Subject, "parent", around.parent_executable.map(text));
+    facts.set(Side::Subject, "comm", Some(text(&task.comm)));
+    let cgroup = around.cgroup.map(|path| Fact::Text(path.to_owned()));
+    facts.set(Side::Subject, "cgroup", cgroup);
+    facts
+}
+
+fn of_file(mut event: Facts, facts: &FileFacts, verdict: &Verdict, around: Around<'_>) -> Facts {
+    let own = |text: &str| Some(Fact::Text(text.to_owned()));
+    let class = class_of(verdict, around.container == Some(true));
+    event.set(Side::Object, "class", own(class));
+    event.set(
+        Side::Object,
+        "path",
+        facts.path.as_ref().map(|(path, _)| text(path)),
+    );
+    let digest = facts.digest.as_ref().ok();
+    event.set(
+        Side::Object,
+        "digest",
+        digest.map(|digest| Fact::Text(hex::encode(digest.sha256))),
+    );
+    if let Some(owner) = verdict.owner() {
+        event.set(Side::Object, "package", own(&owner.package.name));
+        event.set(Side::Object, "signer", own(&owner.signer.fingerprint));
+    }
+    if let Some(info) = &facts.info {
+        of_inode(&mut event, info);
+    }
+    event
+}
+
+fn of_inode(event: &mut Facts, info: &FileInfo) {
+    event.set(Side::Object, "inode", Some(Fact::Id(info.ino)));
+    event.set(Side::Object, "owner", Some(Fact::Id(u64::from(info.uid))));
+    let device = format!("{}:{}", info.dev >> 20, info.dev & 0xf_ffff);
+    event.set(Side::Object, "device", Some(Fact::Text(device)));
+    event.set(Side::Object, "setid", Some(Fact::Flag(info.mode & 0o6000 != 0)));
+    let filesystem = filesystem_of(info.fs_magic).map(|name| Fact::Text(name.to_owned()));
+    event.set(Side::Object, "filesystem", filesystem);
+}

@@ -1,0 +1,308 @@
+//! The policy in force. Loaded at the start and on SIGHUP; a candidate that is wrong changes nothing.
+
+use crate::chain::chain;
+use crate::config;
+use crate::harden::{Root, RootError};
+use crate::policy::{self, DetectError, Folders, LoadError, Overrides, accept_serials, detect, load};
+use hardpan_core::event::ModuleChange;
+use hardpan_core::platform::Tier;
+use hardpan_core::policy::effective::{Active, Effective, Mode, RejectedPolicy, Reload};
+use hardpan_core::policy::rule::observed::{Around, exec_events, module_event};
+use hardpan_core::policy::rule::{
+    Action, Decision, Defaults, Fact, Facts, HitCounters, Outcome, Rule, Side, decide,
+};
+use hardpan_core::policy::{Problem, Selector};
+use hardpan_core::record::{ExecFacts, Finding, FindingCode, PolicyState};
+use hardpan_core::verdict::ExecVerdict;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+use thiserror::Error;
+
+/// Most problems of a policy that become findings of their own.
+const MAX_PROBLEMS: usize = 20;
+/// Name under which decisions by no rule are counted.
+const DEFAULT: &str = "default";
+
+/// What decides events. Shared with whoever decides them; replaced as a whole.
+#[derive(Debug)]
+pub(super) struct InForce {
+    rules: Vec<Rule>,
+    defaults: Defaults,
+    tier: Tier,
+    hits: HitCounters,
+    /// Some rule asks for something that must be looked up in `/proc`, or has trusted executions recorded.
+    pub asks_proc: bool,
+}
+
+impl InForce {
+    fn new(effective: &Effective, tier: Tier) -> Self {
+        let trusted = Fact::Text("trusted".to_owned());
+        let asks = |rule: &Rule| {
+            let looks = rule.tests.iter().any(|test| {
+                test.attribute.side == Side::Subject && ["container", "cgroup"].contains(&test.attribute.name)
+            });
+            let excludes_trusted = rule.tests.iter().any(|test| {
+                test.attribute.side == Side::Object
+                    && test.attribute.name == "class"
+                    && test.outcome(Some(&trusted)) == Outcome::Fails
+            });
+            looks || ((rule.record || rule.action >= Action::Alert) && !excludes_trusted)
+        };
+        Self {
+            asks_proc: effective.rules.iter().any(asks),
+            hits: HitCounters::new(effective.rules.len()),
+            rules: effective.rules.clone(),
+            defaults: effective.defaults.clone(),
+            tier,
+        }
+    }
+
+    fn decide(&self, facts: &Facts) -> Decision<'_> {
+        let decision = decide(&self.rules, &self.defaults, facts, self.tier);
+        self.hits.count(&decision);
+        decision
+    }
+
+    /// The decision on an exec: the stronger one of that on the file and that on the script.
+    pub(super) fn exec(
+        &self,
+        event: &hardpan_core::event::Exec,
+        facts: &ExecFacts,
+        verdict: &ExecVerdict,
+        around: Around<'_>,
+    ) -> Decision<'_> {
+        let (file, script) = exec_events(event, facts, verdict, around);
+        let file = self.decide(&file);
+        match script.map(|script| self.decide(&script)) {
+            Some(script) if script.action > file.action => Decision {
+                record: script.record || file.record,
+                ..script
+            },
+            Some(script) => Decision {
+                record: script.record || file.record,
+                ..file
+            },
+            None => file,
+        }
+    }
+
+    /// The decision on a module.
+    pub(super) fn module(&self, event: &ModuleChange, around: Around<'_>) -> Decision<'_> {
+        self.decide(&module_event(event, around))
+    }
+
+    fn hits(&self) -> BTreeMap<String, u64> {
+        let names = self.rules.iter().map(|rule| rule.name.clone());
+        let mut hits: BTreeMap<String, u64> = names.zip(self.hits.rules()).collect();
+        hits.insert(DEFAULT.to_owned(), self.hits.defaults());
+        hits
+    }
+}
+
+/// Whether a decision wants a record of its own even for what would only be counted.
+pub(super) fn wants_record(decision: &Decision<'_>) -> bool {
+    decision.record || decision.action >= Action::Alert
+}
+
+/// Why there is no policy, or no new one.
+#[derive(Debug, Error)]
+enum PolicyError {
+    #[error("cannot look at the host")]
+    Root(#[from] RootError),
+    #[error("cannot tell which policies are for this host")]
+    Detect(#[from] DetectError),
+    #[error("cannot read policies")]
+    Load(#[from] LoadError),
+    #[error("the policy cannot be used")]
+    Rejected(#[from] RejectedPolicy),
+}
+
+/// What a look at the policy files came to.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// A policy was taken into use.
+    pub loaded: Option<PolicyState>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// Keeps the policy.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    root: std::path::PathBuf,
+    folders: Folders,
+    overrides: Overrides,
+    tier: Tier,
+    enforcing: bool,
+    active: Option<(Selector, Active)>,
+    in_force: Option<Arc<InForce>>,
+}
+
+impl Keeper {
+    /// Nothing is loaded yet.
+    pub(super) fn new(root: &Path, config: &config::Config, tier: Tier) -> Self {
+        Self {
+            root: root.to_owned(),
+            folders: Folders::default(),
+            overrides: config.policy.clone(),
+            tier,
+            enforcing: config.mode == config::Mode::Enforce,
+            active: None,
+            in_force: None,
+        }
+    }
+
+    /// What decides events at the moment.
+    pub(super) fn in_force(&self) -> Option<Arc<InForce>> {
+        self.in_force.clone()
+    }
+
+    /// 0 while there is none.
+    pub(super) fn epoch(&self) -> u64 {
+        self.active.as_ref().map_or(0, |(_, active)| active.epoch())
+    }
+
+    /// Reads the files and takes them into use as a whole, or not at all.
+    pub(super) fn load(&mut self, now: SystemTime) -> News {
+        let mut news = News::default();
+        match self.try_load(now, &mut news) {
+            Ok(()) => {}
+            Err(PolicyError::Detect(error)) if self.active.is_none() => news.findings.push(
+                Finding::new(
+                    FindingCode::PolicyNone,
+                    format!(
+                        "no policy: {}; verdicts are recorded, nothing is decided",
+                        chain(&error)
+                    ),
+                )
+                .hint(format!(
+                    "set policy.el and policy.vendor in the configuration ({})",
+                    error.hint()
+                )),
+            ),
+            Err(error) => {
+                let stays = if self.active.is_some() {
+                    format!("the policy of epoch {} stays", self.epoch())
+                } else {
+                    "there is no policy".to_owned()
+                };
+                news.findings.push(
+                    Finding::new(FindingCode::PolicyRejected, format!("{}; {stays}", chain(&error)))
+                        .hint("`hardpan policy check` shows what is wrong and where"),
+                );
+            }
+        }
+        news
+    }
+
+    fn try_load(&mut self, now: SystemTime, news: &mut News) -> Result<(), PolicyError> {
+        let now_s = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        let root = Root::new(&self.root)?;
+        let selector = detect(&root, &self.overrides)?;
+        let loaded = load(&root, &self.folders, &selector, now_s)?;
+        for problem in loaded.problems.iter().take(MAX_PROBLEMS) {
+            news.findings.push(finding(problem));
+        }
+        let differences = match &mut self.active {
+            Some((before, active)) => {
+                let reload = active.reload(loaded.resolved, &loaded.problems)?;
+                let moved = *before != selector;
+                *before = selector;
+                match reload {
+                    Reload::Unchanged if !moved => return Ok(()),
+                    Reload::Unchanged => Some(0),
+                    Reload::Changed(differences) => Some(differences as u64),
+                }
+            }
+            None => {
+                self.active = Some((selector, Active::start(loaded.resolved, &loaded.problems)?));
+                None
+            }
+        };
+        let Some((selector, active)) = &self.active else {
+            return Ok(());
+        };
+        self.in_force = Some(Arc::new(InForce::new(active.effective(), self.tier)));
+        let mode = active.effective().gate.mode;
+        if mode == Mode::Enforce && !self.enforcing {
+            news.findings.push(
+                Finding::new(
+                    FindingCode::EnforceUnavailable,
+                    "the policy asks for gate.mode = \"enforce\"; hardpand only observes: nothing is refused",
+                )
+                .hint("decisions are recorded as they would be made (Hardpan.policy.action)"),
+            );
+        }
+        news.loaded = Some(state(selector, mode, differences, BTreeMap::new()));
+        // The policy is in use: from now on an older one is refused. That the note cannot be kept is told.
+        if let Err(error) = accept_serials(&root, &self.folders, &loaded.signed) {
+            news.findings.push(
+                Finding::new(
+                    FindingCode::PolicyRejected,
+                    format!("an older signed policy could come back: {}", chain(&error)),
+                )
+                .hint("check that /var/lib/hardpan can be written"),
+            );
+        }
+        Ok(())
+    }
+
+    /// The policy with its hits so far, for heartbeats.
+    pub(super) fn state(&self) -> Option<PolicyState> {
+        let (selector, active) = self.active.as_ref()?;
+        let hits = self
+            .in_force
+            .as_ref()
+            .map(|policy| policy.hits())
+            .unwrap_or_default();
+        Some(state(selector, active.effective().gate.mode, None, hits))
+    }
+
+    /// Compares the host with what it was at the last start. A message if it is another one since.
+    pub(super) fn note_host(&self, kernel: &str) -> Result<Option<String>, Finding> {
+        let failed = |error: &dyn Error| {
+            Finding::new(
+                FindingCode::PolicyNone,
+                format!("cannot remember what this host is: {}", chain(error)),
+            )
+            .hint("an upgrade of the release will not be noticed; check that /var/lib/hardpan can be written")
+        };
+        let root = Root::new(&self.root).map_err(|error| failed(&error))?;
+        policy::note_host(&root, kernel)
+            .map(|change| change.map(|change| change.message))
+            .map_err(|error| failed(&error))
+    }
+}
+
+fn state(
+    selector: &Selector,
+    mode: Mode,
+    differences: Option<u64>,
+    hits: BTreeMap<String, u64>,
+) -> PolicyState {
+    PolicyState {
+        layers: format!(
+            "el{}/{}/{}/{}/{}",
+            selector.el, selector.vendor, selector.hardware, selector.role, selector.level
+        ),
+        mode: match mode {
+            Mode::Observe => "observe",
+            Mode::Enforce => "enforce",
+        },
+        differences,
+        hits,
+    }
+}
+
+fn finding(problem: &Problem) -> Finding {
+    let finding = Finding::new(FindingCode::PolicyRejected, problem.to_string());
+    match &problem.hint {
+        Some(hint) => finding.hint(hint.clone()),
+        None => finding,
+    }
+}

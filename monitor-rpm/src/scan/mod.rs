@@ -53,7 +53,7 @@ pub struct ScanOptions {
     /// admitted with their SHA-256 as [`crate::index::Provenance::Derived`].
     pub derive_foreign_digests: bool,
     /// Index of the last scan: its digests that are gone stay in the new one as
-    /// [`crate::index::Provenance::Retired`].
+    /// [`crate::index::Provenance::Retired`], unless the key that vouched has been unpinned or revoked since.
     pub retire: Option<DigestIndex>,
 }
 
@@ -214,8 +214,9 @@ pub fn scan(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
         usable_keys: keyring.n_usable() as u64,
         ..ScanSummary::default()
     };
+    let retire = options.retire.as_ref().map(|old| (old, &keyring, &options.pins));
     collector
-        .finish(summary, &note(options, db.stamp()), options.retire.as_ref())
+        .finish(summary, &note(options, db.stamp()), retire)
         .map_err(ScanError::Index)
 }
 

@@ -35,6 +35,8 @@ pub(super) struct InForce {
     hits: HitCounters,
     /// Some rule asks for something that must be looked up in `/proc`, or has trusted executions recorded.
     pub asks_proc: bool,
+    /// Manifests without a signature count.
+    pub accepts_local_unsigned: bool,
 }
 
 impl InForce {
@@ -53,6 +55,7 @@ impl InForce {
         };
         Self {
             asks_proc: effective.rules.iter().any(asks),
+            accepts_local_unsigned: effective.trust.accept_local_unsigned,
             hits: HitCounters::new(effective.rules.len()),
             rules: effective.rules.clone(),
             defaults: effective.defaults.clone(),

@@ -71,9 +71,15 @@ pub struct Hardware {
     pub model: Option<String>,
     /// The processor says it runs under a hypervisor.
     pub hypervisor: bool,
+    flags: Vec<String>,
 }
 
 impl Hardware {
+    /// Whether the kernel lists this flag: the processor has the feature, and the kernel uses it.
+    pub fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|other| other == flag)
+    }
+
     /// Reads the first processor's entry. `arch` is `uname -m`.
     pub fn parse(cpuinfo: &str, arch: &str) -> Self {
         let field = |name: &str| {
@@ -119,14 +125,8 @@ impl Hardware {
                 .filter(|model| !model.is_empty())
                 .map(str::to_owned),
             hypervisor: has("hypervisor"),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         }
-    }
-
-    /// The feature with this flag is present.
-    pub fn has(&self, flag: &str) -> bool {
-        self.features
-            .iter()
-            .any(|feature| feature.flag == flag && feature.present)
     }
 }
 

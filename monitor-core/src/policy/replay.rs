@@ -142,7 +142,8 @@ fn subject(record: &Json, kind: Kind) -> Facts {
     let effective = text(record, &["process", "user", "id"]).or_else(|| text(record, &["user", "id"]));
     facts.set(Side::Subject, "uid", number(effective));
     // Nobody logged in is a value of its own, which policies write as 4294967295.
-    let login = number(text(record, &["Hardpan", "login", "uid"])).unwrap_or(Fact::Id(u64::from(u32::MAX)));
+    let login =
+        number(text(record, &["Hardpan", "login", "uid"])).unwrap_or_else(|| Fact::Id(u64::from(u32::MAX)));
     facts.set(Side::Subject, "loginuid", Some(login));
     facts.set(
         Side::Subject,

@@ -91,12 +91,20 @@ pub const ENTRIES: &[EntrySpec] = &[
         main: "expect",
     },
     EntrySpec {
+        section: "firewall",
+        main: "value",
+    },
+    EntrySpec {
         section: "module",
         main: "deny",
     },
     EntrySpec {
         section: "mount",
         main: "options",
+    },
+    EntrySpec {
+        section: "pam",
+        main: "enabled",
     },
     EntrySpec {
         section: "service",
@@ -521,6 +529,18 @@ pub static KEYS: &[KeySpec] = &[
         "a keyword of sshd_config",
     ),
     key(
+        &[at("pam"), ANY, at("enabled")],
+        Kind::Bool,
+        Order::None,
+        "whether a feature of authselect's profile is on",
+    ),
+    key(
+        &[at("firewall"), at("default-zone"), at("value")],
+        Kind::Text,
+        Order::None,
+        "firewalld's default zone; \"\" leaves it alone",
+    ),
+    key(
         &[at("crypto"), at("policy")],
         Kind::Text,
         Order::ByName,
@@ -572,7 +592,7 @@ pub static KEYS: &[KeySpec] = &[
 
 /// Sections whose entries `hardpan harden` acts on, and `cpu`, which it only reports.
 const ITEM_SECTIONS: &[&str] = &[
-    "boot", "cpu", "module", "mount", "service", "sshd", "suid", "sysctl",
+    "boot", "cpu", "firewall", "module", "mount", "pam", "service", "sshd", "suid", "sysctl",
 ];
 
 impl Segment {
@@ -672,7 +692,9 @@ mod tests {
     #[test]
     fn entry_sections_have_their_main_field() {
         for entry in ENTRIES {
-            let path = [entry.section, "x", entry.main].map(str::to_owned);
+            let names = names_after(&[entry.section.to_owned()]);
+            let name = names.first().copied().unwrap_or("x");
+            let path = [entry.section, name, entry.main].map(str::to_owned);
             assert!(find(&path).is_some(), "{}", entry.section);
         }
     }

@@ -29,7 +29,6 @@ shipped! {
     "el9/20-controls.toml",
     "el10/10-release.toml",
     "el10/20-controls.toml",
-    "vendor/almalinux-el10.toml",
     "vendor/almalinux.toml",
     "vendor/centos-stream.toml",
     "vendor/oracle.toml",

@@ -92,6 +92,8 @@ findings! {
     PolicyNone: "policy-none", Operation, 3, None;
     /// The policy asks for enforcement, which is not to be had here.
     EnforceUnavailable: "enforce-unavailable", Operation, 4, None;
+    /// The release gets no security updates any more.
+    ReleaseEndOfLife: "release-end-of-life", Operation, 3, None;
     /// Something that `hardpan harden apply` set is no longer so.
     HardeningDrift: "hardening-drift", Security, 3, Some(&attack::TOOLS_IMPAIRED);
     /// Hardening that nobody confirmed in time was taken back.

@@ -1039,11 +1039,11 @@ fn rules_decide_events_and_their_records_alike() {
         for (live, replayed) in std::iter::once(&file).chain(&script).zip(&replayed) {
             assert_eq!(live.kind, replayed.facts.kind);
             for attribute in ATTRIBUTES {
-                let [live, read] =
+                let [seen, read] =
                     [live, &replayed.facts].map(|facts| facts.fact(attribute.side, attribute.name));
                 // A record need not hold everything; what it holds is the same.
                 if read.is_some() {
-                    assert_eq!(live, read, "{:?}.{} of {line}", attribute.side, attribute.name);
+                    assert_eq!(seen, read, "{:?}.{} of {line}", attribute.side, attribute.name);
                 }
             }
             assert!(live.fact(Side::Object, "class").is_some());

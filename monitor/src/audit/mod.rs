@@ -16,6 +16,7 @@ use hardpan_core::audit::{Profile, Report, Run, Selection, Waivers, counts, cove
 
 pub use collect::Collector;
 pub use content::{Content, ContentLoadError};
+pub(crate) use packages::packages as installed_packages;
 
 /// What an audit is about.
 #[derive(Clone, Debug)]

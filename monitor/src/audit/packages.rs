@@ -17,7 +17,7 @@ const SUMMARY: u32 = 1004;
 const VENDOR: u32 = 1011;
 
 /// All installed packages, sorted by name. Signatures are not looked at here: an audit asks what rpm would answer.
-pub(super) fn packages(root: &Root, dbpath: Option<&Path>) -> Result<Vec<Package>, String> {
+pub(crate) fn packages(root: &Root, dbpath: Option<&Path>) -> Result<Vec<Package>, String> {
     let database = RpmDb::open(root, dbpath, None).map_err(|error| chain(&error))?;
     let mut packages = Vec::new();
     let mut broken = None;

@@ -21,7 +21,7 @@ const FINDINGS: u8 = 1;
 const FAILED: u8 = 3;
 
 /// Plans, applies and takes back hardening: sysctl, modprobe, kernel command line, services, set-id programs, mount
-/// options, sshd, crypto policy.
+/// options, sshd, PAM (through authselect), firewalld's default zone, crypto policy.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  hardpan harden plan --level strict\n  hardpan harden apply --level strict --only 'sysctl:*'\n  \
@@ -74,7 +74,7 @@ enum HardenCommand {
         /// Also what cannot be undone before the next boot.
         #[arg(long)]
         irreversible: bool,
-        /// Also sshd and crypto policy; taken back after this many seconds without `hardpan harden confirm`.
+        /// Also sshd, PAM, firewall and crypto policy; taken back after this many seconds without `hardpan harden confirm`.
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
         confirm_within: Option<u64>,
         /// Print JSON (with Ansible's `changed`).
@@ -267,7 +267,11 @@ fn edit_text(edit: &Edit) -> String {
             )
         }
         Edit::Runtime { name, before, after } => format!("running kernel: {name} {before} becomes {after}"),
-        Edit::CryptoTool { before, after } => format!("update-crypto-policies --set {after} (now {before})"),
+        Edit::Tool { tool, before, after } => {
+            let command = tool.commands(after).into_iter().next();
+            let (program, arguments) = command.unwrap_or_default();
+            format!("{program} {} (now {before})", arguments.join(" "))
+        }
     }
 }
 

@@ -121,6 +121,9 @@ keys! {
     "policy.hardware" = "\"\"",
         "Processor level whose policies count: x86-64-v1 to x86-64-v4, aarch64; \"\" asks the processor.",
         |config, value| config.policy.hardware = optional_name(value)?;
+    "hardening.drift_interval_s" = "300",
+        "Seconds between two looks at what `hardpan harden apply` set.",
+        |config, value| config.drift_interval = seconds(value, 1, 86_400)?;
     "sensor.least_tier" = "\"C\"",
         "The least tier that is good enough for this host: \"A\", \"B\", \"C\" or \"none\".",
         |config, value| config.sensor.least_tier =

@@ -36,6 +36,8 @@ pub struct Config {
     pub sensor: Sensor,
     /// Which policy layers this host gets; what is not said is found out.
     pub policy: Overrides,
+    /// How often to look at what `hardpan harden apply` set.
+    pub drift_interval: Duration,
     /// Directory for what must survive a restart but not a reboot.
     pub run_dir: PathBuf,
 }
@@ -178,6 +180,7 @@ impl Default for Config {
                 self_test: Duration::from_secs(5),
             },
             policy: Overrides::default(),
+            drift_interval: Duration::from_secs(300),
             run_dir: PathBuf::from("/run/hardpan"),
         }
     }

@@ -9,17 +9,15 @@ use tokio::sync::mpsc;
 
 /// Between two looks whether a confirmation is overdue.
 const CONFIRMATION: Duration = Duration::from_secs(2);
-/// Between two looks at everything that was hardened.
-const DRIFT: Duration = Duration::from_secs(300);
 
-/// Looks as long as somebody listens. A look at all that drifted is sent whole, so that what was told before is not
+/// Looks as long as somebody listens, at everything that was hardened each `interval`. A look at all that drifted is sent whole, so that what was told before is not
 /// told again.
-pub(super) async fn watch(root: PathBuf, findings: mpsc::Sender<Look>) {
+pub(super) async fn watch(root: PathBuf, interval: Duration, findings: mpsc::Sender<Look>) {
     let mut due = Instant::now();
     loop {
         let at_drift = Instant::now() >= due;
         if at_drift {
-            due = Instant::now() + DRIFT;
+            due = Instant::now() + interval;
         }
         let root = root.clone();
         let look = tokio::task::spawn_blocking(move || look(&root, at_drift, SystemTime::now())).await;
@@ -28,7 +26,7 @@ pub(super) async fn watch(root: PathBuf, findings: mpsc::Sender<Look>) {
         if is_news && findings.send(look).await.is_err() {
             return;
         }
-        tokio::time::sleep(CONFIRMATION).await;
+        tokio::time::sleep(CONFIRMATION.min(interval)).await;
     }
 }
 

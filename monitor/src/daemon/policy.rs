@@ -5,8 +5,10 @@ use crate::config;
 use crate::harden::{Root, RootError};
 use crate::policy::{self, DetectError, Folders, LoadError, Overrides, accept_serials, detect, load};
 use hardpan_core::event::ModuleChange;
-use hardpan_core::platform::Tier;
+use hardpan_core::platform::lifecycle::{self, Phase};
+use hardpan_core::platform::{Release, Tier};
 use hardpan_core::policy::effective::{Active, Effective, Mode, RejectedPolicy, Reload};
+use hardpan_core::policy::harden::Host as _;
 use hardpan_core::policy::rule::observed::{Around, exec_events, module_event};
 use hardpan_core::policy::rule::{
     Action, Decision, Defaults, Fact, Facts, HitCounters, Outcome, Rule, Side, decide,
@@ -211,21 +213,18 @@ impl Keeper {
         for problem in loaded.problems.iter().take(MAX_PROBLEMS) {
             news.findings.push(finding(problem));
         }
-        let differences = match &mut self.active {
-            Some((before, active)) => {
-                let reload = active.reload(loaded.resolved, &loaded.problems)?;
-                let moved = *before != selector;
-                *before = selector;
-                match reload {
-                    Reload::Unchanged if !moved => return Ok(()),
-                    Reload::Unchanged => Some(0),
-                    Reload::Changed(differences) => Some(differences as u64),
-                }
+        let differences = if let Some((before, active)) = &mut self.active {
+            let reload = active.reload(loaded.resolved, &loaded.problems)?;
+            let moved = *before != selector;
+            *before = selector;
+            match reload {
+                Reload::Unchanged if !moved => return Ok(()),
+                Reload::Unchanged => Some(0),
+                Reload::Changed(differences) => Some(differences as u64),
             }
-            None => {
-                self.active = Some((selector, Active::start(loaded.resolved, &loaded.problems)?));
-                None
-            }
+        } else {
+            self.active = Some((selector, Active::start(loaded.resolved, &loaded.problems)?));
+            None
         };
         let Some((selector, active)) = &self.active else {
             return Ok(());
@@ -240,6 +239,10 @@ impl Keeper {
                 )
                 .hint("decisions are recorded as they would be made (Hardpan.policy.action)"),
             );
+        }
+        let lifecycle = active.resolved().setting(&["policy", "lifecycle"]);
+        if lifecycle.and_then(|setting| setting.value.as_text()) != Some("ignore") {
+            news.findings.extend(end_of_life(&root, now_s));
         }
         news.loaded = Some(state(selector, mode, differences, BTreeMap::new()));
         // The policy is in use: from now on an older one is refused. That the note cannot be kept is told.
@@ -267,13 +270,13 @@ impl Keeper {
     }
 
     /// Compares the host with what it was at the last start. A message if it is another one since.
-    pub(super) fn note_host(&self, kernel: &str) -> Result<Option<String>, Finding> {
+    pub(super) fn note_host(&self, kernel: &str) -> Result<Option<String>, Box<Finding>> {
         let failed = |error: &dyn Error| {
-            Finding::new(
+            Box::new(Finding::new(
                 FindingCode::PolicyNone,
                 format!("cannot remember what this host is: {}", chain(error)),
             )
-            .hint("an upgrade of the release will not be noticed; check that /var/lib/hardpan can be written")
+            .hint("an upgrade of the release will not be noticed; check that /var/lib/hardpan can be written"))
         };
         let root = Root::new(&self.root).map_err(|error| failed(&error))?;
         policy::note_host(&root, kernel)
@@ -300,6 +303,29 @@ fn state(
         differences,
         hits,
     }
+}
+
+/// A release without security updates.
+fn end_of_life(root: &Root, now_s: i64) -> Option<Finding> {
+    let os_release = root
+        .read("/etc/os-release")
+        .or_else(|| root.read("/usr/lib/os-release"))?;
+    let release = Release::parse(&os_release);
+    let today = jiff::Timestamp::from_second(now_s)
+        .ok()?
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date();
+    let dates = lifecycle::dates_of(&release.vendor, release.major?)?;
+    (lifecycle::phase(&release, today) == Some(Phase::EndOfLife)).then(|| {
+        Finding::new(
+            FindingCode::ReleaseEndOfLife,
+            format!(
+                "{} has had no security updates since {}",
+                release.pretty, dates.security_until
+            ),
+        )
+        .hint("move to a supported release (ELevate, leapp)")
+    })
 }
 
 fn finding(problem: &Problem) -> Finding {

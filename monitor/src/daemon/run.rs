@@ -87,7 +87,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let (updates, trust) = mpsc::channel(1);
     tokio::spawn(keep(config.trust.clone(), updates, Arc::clone(&reload)));
     let (looks, hardening) = mpsc::channel(1);
-    tokio::spawn(hardening::watch("/".into(), looks));
+    tokio::spawn(hardening::watch("/".into(), config.drift_interval, looks));
     let mut daemon = Daemon {
         config,
         decision: &decision,

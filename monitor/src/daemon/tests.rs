@@ -456,6 +456,14 @@ fn a_bad_policy_leaves_the_one_in_force() {
     assert_eq!(root.keeper.epoch(), 2);
     root.local("20-site.toml", "schema = 1\n[gate]\nmode = \"enforce\"\n");
     assert_eq!(root.load().1, ["enforce-unavailable"]);
+    fs::write(
+        root.dir.path().join("etc/os-release"),
+        "ID=centos\nVERSION_ID=8\n",
+    )
+    .unwrap();
+    let (layers, codes) = root.load();
+    assert!(layers.unwrap().starts_with("el8/centos-stream/"));
+    assert!(codes.contains(&"release-end-of-life".to_owned()), "{codes:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     CpuFlag, Finding, Hint, Hook, Host, Kernel, Options, Probe, Report, Security, Sensors, TierReport,
-    TrustState,
+    TrustState, platform,
 };
 use crate::{
     chain::chain,
@@ -33,6 +33,18 @@ pub fn gather(options: &Options) -> Report {
     let sensors = sensors(&probes, options, is_root, &mut hints);
     let trust = trust(options, &mut hints);
     let security = security(root, &probes, &hardware);
+    let now = jiff::Zoned::now();
+    let support = platform::support(&release, now.date(), &mut hints);
+    let known_tier = is_root.then_some(decision.tier);
+    let policy = platform::policy(
+        options,
+        &hardware,
+        known_tier,
+        now.timestamp().as_second(),
+        &mut hints,
+    );
+    platform::leftovers(options, &mut hints);
+    let vulnerabilities = platform::vulnerabilities(&mut hints);
     hint_platform(
         &probes,
         &release,
@@ -75,21 +87,10 @@ pub fn gather(options: &Options) -> Report {
             lockdown: probes.lockdown.word().to_owned(),
         },
         security,
-        probes: probes
-            .rows()
-            .iter()
-            .map(|row| Probe {
-                name: row.name.to_owned(),
-                title: row.title.to_owned(),
-                state: row.outcome.word().to_owned(),
-                detail: row.outcome.detail(),
-                consequence: if row.outcome.works() {
-                    String::new()
-                } else {
-                    row.consequence.to_owned()
-                },
-            })
-            .collect(),
+        support,
+        policy,
+        vulnerabilities,
+        probes: probe_rows(&probes),
         tier: TierReport {
             tier: if is_root {
                 decision.tier.name().to_owned()
@@ -114,6 +115,24 @@ pub fn gather(options: &Options) -> Report {
         hints,
         finding,
     }
+}
+
+fn probe_rows(probes: &Probes) -> Vec<Probe> {
+    probes
+        .rows()
+        .iter()
+        .map(|row| Probe {
+            name: row.name.to_owned(),
+            title: row.title.to_owned(),
+            state: row.outcome.word().to_owned(),
+            detail: row.outcome.detail(),
+            consequence: if row.outcome.works() {
+                String::new()
+            } else {
+                row.consequence.to_owned()
+            },
+        })
+        .collect()
 }
 
 fn text(path: &Path) -> Option<String> {
@@ -151,6 +170,7 @@ fn security(root: &Path, probes: &Probes, hardware: &Hardware) -> Security {
         virtualisation: virtualisation(&dmi("sys_vendor"), &dmi("product_name"), hardware.hypervisor)
             .unwrap_or_else(|| "none seen".to_owned()),
         image_mode: root.join("run/ostree-booted").exists(),
+        tpm: platform::tpm(),
     }
 }
 

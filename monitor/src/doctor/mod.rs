@@ -1,9 +1,11 @@
 //! `hardpan doctor`: what this host is, what its kernel allows, what is missing and what to do about it.
 
 mod gather;
+mod platform;
 mod report;
 
 pub use gather::gather;
+pub use platform::{PolicyReport, Support, Vulnerability};
 pub use report::{
     CpuFlag, Hint, Hook, Host, Kernel, Probe, Report, Security, Sensors, TierReport, TrustState, render,
 };

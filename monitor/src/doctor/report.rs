@@ -1,6 +1,6 @@
 //! The report as JSON and as text.
 
-use super::Finding;
+use super::{Finding, PolicyReport, Support, Vulnerability};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -13,6 +13,12 @@ pub struct Report {
     pub kernel: Kernel,
     /// Security state.
     pub security: Security,
+    /// How long the release is supported; null if its dates are not known.
+    pub support: Option<Support>,
+    /// Policy layers.
+    pub policy: PolicyReport,
+    /// What the kernel says of the processor's known holes.
+    pub vulnerabilities: Vec<Vulnerability>,
     /// Each probe.
     pub probes: Vec<Probe>,
     /// The tier that follows.
@@ -90,6 +96,8 @@ pub struct Security {
     pub virtualisation: String,
     /// An ostree or bootc system.
     pub image_mode: bool,
+    /// `2.x`, `1.x`, `none`.
+    pub tpm: String,
 }
 
 /// One probe.
@@ -256,6 +264,32 @@ fn render_into(report: &Report, paint: &Paint, out: &mut String) -> std::fmt::Re
     row(out, "FIPS", &report.security.fips)?;
     row(out, "Secure Boot", &report.security.secure_boot)?;
     row(out, "virtualisation", &report.security.virtualisation)?;
+    row(out, "TPM", &report.security.tpm)?;
+    let support = report.support.as_ref().map_or_else(
+        || "unknown: no dates for this release".to_owned(),
+        |support| {
+            format!(
+                "{}, security updates until {}",
+                support.phase, support.security_until
+            )
+        },
+    );
+    row(out, "support", &support)?;
+    let open = |vulnerability: &&Vulnerability| vulnerability.state.starts_with("Vulnerable");
+    let vulnerable = report.vulnerabilities.iter().filter(open).count();
+    row(
+        out,
+        "vulnerabilities",
+        &format!(
+            "{} known to the kernel, {vulnerable} open",
+            report.vulnerabilities.len()
+        ),
+    )?;
+    let policy = match (&report.policy.layers, &report.policy.mode) {
+        (Some(layers), Some(mode)) => format!("{layers}, mode {mode}"),
+        _ => format!("none: {}", report.policy.error.as_deref().unwrap_or("?")),
+    };
+    row(out, "policy", &policy)?;
 
     render_probes(report, paint, out)?;
     render_sensors(report, paint, out)?;

@@ -70,14 +70,7 @@ pub fn drift(root: &Root) -> Result<Vec<Drift>, HardenError> {
                         .map_or_else(|| "gone".to_owned(), |text| text.trim().to_owned()),
                 )
             }
-            Edit::CryptoTool { after, .. } => {
-                let text = root.read("/etc/crypto-policies/config").unwrap_or_default();
-                let present = text
-                    .lines()
-                    .map(str::trim)
-                    .find(|line| !line.is_empty() && !line.starts_with('#'));
-                (after.clone(), present.unwrap_or_default().to_owned())
-            }
+            Edit::Tool { tool, after, .. } => (after.clone(), tool.current(root).unwrap_or_default()),
         };
         if wanted != present {
             let subject = line.change.subject().to_owned();

@@ -8,7 +8,7 @@ use super::root::{Root, RootError};
 use super::store::{Confirmation, Store, seconds};
 use crate::chain::chain;
 use hardpan_core::policy::Resolved;
-use hardpan_core::policy::harden::edit::{self, Edit, Reverted};
+use hardpan_core::policy::harden::edit::{self, Edit, Reverted, Tool};
 use hardpan_core::policy::harden::journal::{JOURNAL_VERSION, Line, Stage};
 use hardpan_core::policy::harden::plan::{self, Entry, State};
 use hardpan_core::policy::harden::{Host as _, Item};
@@ -320,9 +320,9 @@ fn make_one(store: &mut Store, root: &Root, mut line: Line) -> Result<Line, Hard
             store.append(&line)?;
             write_sysctl(root, &name, &after)?;
         }
-        Edit::CryptoTool { after, .. } => {
+        Edit::Tool { tool, after, .. } => {
             store.append(&line)?;
-            run(root, "/usr/bin/update-crypto-policies", &["--set", &after])?;
+            set(root, &tool, &after)?;
         }
     }
     line.stage = Stage::Done;
@@ -354,6 +354,25 @@ fn write_sysctl(root: &Root, name: &str, value: &str) -> Result<(), HardenError>
         value: value.to_owned(),
         source,
     })
+}
+
+/// Sets a value with its tool, and looks whether it is set now: a tool that says it worked is not enough.
+fn set(root: &Root, tool: &Tool, value: &str) -> Result<(), HardenError> {
+    let mut failed = None;
+    for (program, arguments) in tool.commands(value) {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        match run(root, program, &arguments) {
+            Ok(()) if tool.current(root).as_deref() == Some(value) => return Ok(()),
+            Ok(()) => {
+                failed = Some(HardenError::Program {
+                    program: program.to_owned(),
+                    output: format!("it reported success, but {} is not {value:?}", tool.name()),
+                });
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// Runs a program of the root. Only a running host has programs that may run.
@@ -556,15 +575,15 @@ fn undo_one(
                 Some(found) => ("kept", Some(format!("now {}", found.trim()))),
             }
         }
-        Edit::CryptoTool { before, after } => {
-            let config = root.read("/etc/crypto-policies/config").unwrap_or_default();
-            if config.lines().any(|line| line.trim() == after) {
-                run(root, "/usr/bin/update-crypto-policies", &["--set", before])?;
+        Edit::Tool { tool, before, after } => match tool.current(root) {
+            Some(found) if found == *after => {
+                set(root, tool, before)?;
                 ("restored", None)
-            } else {
-                ("kept", Some("another policy was chosen since".to_owned()))
             }
-        }
+            Some(found) if found == *before => ("gone", None),
+            Some(found) => ("kept", Some(format!("now {found}"))),
+            None => ("gone", None),
+        },
     };
     for directory in line.directories.iter().rev() {
         // Only an empty directory goes: what others put there stays.

@@ -132,6 +132,31 @@ fn tasks(out: &mut String, entry: &Entry) {
                 scalar(&format!("hardpan_crypto.stdout != '{policy}'"))
             );
         }
+        Want::PamFeature { feature, enabled } => {
+            let (verb, test) = if *enabled {
+                ("enable-feature", "not in")
+            } else {
+                ("disable-feature", "in")
+            };
+            let _infallible = write!(
+                out,
+                "{comment}    - name: {}\n      ansible.builtin.command:\n        cmd: authselect current --raw\n      register: hardpan_pam\n      changed_when: false\n    - name: {}\n      ansible.builtin.command:\n        argv: [authselect, {verb}, {}]\n      when: {}\n      changed_when: true\n",
+                name(" (look)"),
+                name(""),
+                scalar(feature),
+                scalar(&format!("'{feature}' {test} hardpan_pam.stdout.split()"))
+            );
+        }
+        Want::FirewallZone { zone } => {
+            let _infallible = write!(
+                out,
+                "{comment}    - name: {}\n      ansible.builtin.command:\n        cmd: firewall-cmd --get-default-zone\n      register: hardpan_zone\n      changed_when: false\n    - name: {}\n      ansible.builtin.command:\n        argv: [firewall-cmd, {}]\n      when: {}\n      changed_when: true\n",
+                name(" (look)"),
+                name(""),
+                scalar(&format!("--set-default-zone={zone}")),
+                scalar(&format!("hardpan_zone.stdout != '{zone}'"))
+            );
+        }
     }
 }
 

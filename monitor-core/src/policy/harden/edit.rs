@@ -4,6 +4,7 @@
 //! put back as it was; a line that somebody changed since keeps their change; everything else in the file is not
 //! touched. So apply followed by rollback gives the same bytes.
 
+use super::Host;
 use serde::{Deserialize, Serialize};
 
 /// GRUB's environment block has exactly this many bytes.
@@ -91,13 +92,94 @@ pub enum Edit {
         /// Its value after.
         after: String,
     },
-    /// The crypto policy of the running system, set by its own tool.
-    CryptoTool {
+    /// A setting of the running system that its own tool sets: the tool writes several files at once.
+    Tool {
+        /// Which.
+        tool: Tool,
         /// Before.
         before: String,
         /// After.
         after: String,
     },
+}
+
+/// A setting that has a tool of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub enum Tool {
+    /// `update-crypto-policies`; values are policies.
+    CryptoPolicy,
+    /// A feature of authselect's profile; values are [`ENABLED`] and [`DISABLED`].
+    Authselect {
+        /// The feature.
+        feature: String,
+    },
+    /// firewalld's default zone; values are zones.
+    FirewallZone,
+}
+
+/// A feature that is on.
+pub const ENABLED: &str = "enabled";
+/// A feature that is off.
+pub const DISABLED: &str = "disabled";
+
+impl Tool {
+    /// The value now; `None` if the tool is not there or manages nothing here.
+    pub fn current(&self, host: &dyn Host) -> Option<String> {
+        match self {
+            Self::CryptoPolicy => {
+                let text = host.read("/etc/crypto-policies/config")?;
+                let mut lines = text.lines().map(str::trim);
+                lines
+                    .find(|line| !line.is_empty() && !line.starts_with('#'))
+                    .map(str::to_owned)
+            }
+            Self::Authselect { feature } => {
+                // The profile's name, then one feature a line.
+                let text = host.read("/etc/authselect/authselect.conf")?;
+                let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+                lines.next()?;
+                let on = lines.any(|line| line == feature);
+                Some(if on { ENABLED } else { DISABLED }.to_owned())
+            }
+            Self::FirewallZone => {
+                let text = host.read("/etc/firewalld/firewalld.conf")?;
+                text.lines()
+                    .filter_map(|line| line.trim().strip_prefix("DefaultZone="))
+                    .map(|zone| zone.trim().to_owned())
+                    .next_back()
+            }
+        }
+    }
+
+    /// Programs and arguments that set a value: the first one that works is enough.
+    pub fn commands(&self, value: &str) -> Vec<(&'static str, Vec<String>)> {
+        let own = str::to_owned;
+        match self {
+            Self::CryptoPolicy => vec![("/usr/bin/update-crypto-policies", vec![own("--set"), own(value)])],
+            Self::Authselect { feature } => {
+                let verb = if value == ENABLED {
+                    "enable-feature"
+                } else {
+                    "disable-feature"
+                };
+                vec![("/usr/bin/authselect", vec![own(verb), feature.clone()])]
+            }
+            // The second one is for a firewalld that does not run.
+            Self::FirewallZone => ["/usr/bin/firewall-cmd", "/usr/bin/firewall-offline-cmd"]
+                .map(|program| (program, vec![format!("--set-default-zone={value}")]))
+                .to_vec(),
+        }
+    }
+
+    /// For messages.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CryptoPolicy => "update-crypto-policies",
+            Self::Authselect { .. } => "authselect",
+            Self::FirewallZone => "firewalld",
+        }
+    }
 }
 
 impl Edit {
@@ -106,7 +188,7 @@ impl Edit {
         match self {
             Self::Line { path, .. } | Self::Link { path, .. } | Self::Mode { path, .. } => path,
             Self::Runtime { name, .. } => name,
-            Self::CryptoTool { .. } => "update-crypto-policies",
+            Self::Tool { tool, .. } => tool.name(),
         }
     }
 }

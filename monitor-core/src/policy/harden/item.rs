@@ -59,6 +59,18 @@ pub enum Want {
         /// `POLICY[:MODULE…]`.
         policy: String,
     },
+    /// A feature of authselect's profile.
+    PamFeature {
+        /// The feature.
+        feature: String,
+        /// On or off.
+        enabled: bool,
+    },
+    /// firewalld's default zone.
+    FirewallZone {
+        /// The zone.
+        zone: String,
+    },
 }
 
 /// One thing to harden.
@@ -231,6 +243,36 @@ pub fn items(resolved: &Resolved) -> Vec<Item> {
             item.needs_confirmation = true;
             items.push(item);
         }
+    }
+    for name in resolved.entries("pam") {
+        let entry = Fields {
+            resolved,
+            section: "pam",
+            name,
+        };
+        if let Some((Value::Bool(enabled), origin)) = entry.main("enabled") {
+            let want = Want::PamFeature {
+                feature: name.to_owned(),
+                enabled: *enabled,
+            };
+            let mut item = entry.item(want, origin);
+            item.needs_confirmation = true;
+            items.push(item);
+        }
+    }
+    let firewall = Fields {
+        resolved,
+        section: "firewall",
+        name: "default-zone",
+    };
+    if let Some((zone, origin)) = firewall
+        .main("value")
+        .filter(|(zone, _)| !zone.to_plain().is_empty())
+    {
+        let zone = zone.to_plain();
+        let mut item = firewall.item(Want::FirewallZone { zone }, origin);
+        item.needs_confirmation = true;
+        items.push(item);
     }
     items.extend(crypto(resolved));
     items.sort_by(|left, right| left.id.cmp(&right.id));

@@ -2,7 +2,9 @@
 
 use super::Host;
 use super::conf;
-use super::edit::{Edit, LineEdit, Locator, matches, with_word, without_word, words};
+use super::edit::{
+    DISABLED, ENABLED, Edit, LineEdit, Locator, Tool, matches, with_word, without_word, words,
+};
 use super::item::{Item, Want};
 use crate::policy::resolve::Resolved;
 use crate::policy::strength;
@@ -141,6 +143,8 @@ impl Draft<'_> {
             Want::MountOptions { target, options } => self.mount(target, options),
             Want::Sshd { keyword, value } => self.sshd(keyword, value),
             Want::CryptoPolicy { policy } => self.crypto(policy),
+            Want::PamFeature { feature, enabled } => self.pam(feature, *enabled),
+            Want::FirewallZone { zone } => self.firewall(zone),
         }
     }
 
@@ -548,16 +552,92 @@ impl Draft<'_> {
         ))
     }
 
+    /// PAM is never edited by hand: authselect would take it back, and a slip locks everybody out.
+    fn pam(&mut self, feature: &str, enabled: bool) -> State {
+        let tool = Tool::Authselect {
+            feature: feature.to_owned(),
+        };
+        let config = "/etc/authselect/authselect.conf";
+        let text = self.host.read(config).unwrap_or_default();
+        let (Some(current), Some(profile)) = (tool.current(self.host), text.lines().next()) else {
+            if self.host.stat("/usr/bin/authselect").is_none() {
+                return not_applicable("authselect is not installed");
+            }
+            return blocked("PAM is not managed by authselect: `authselect select PROFILE` first");
+        };
+        let wanted = if enabled { ENABLED } else { DISABLED };
+        if current == wanted {
+            return satisfied(current);
+        }
+        let directory = match profile.trim().strip_prefix("custom/") {
+            Some(own) => format!("/etc/authselect/custom/{own}"),
+            None => format!("/usr/share/authselect/default/{}", profile.trim()),
+        };
+        let quoted = format!("\"{feature}\"");
+        let known = self.host.list(&directory).iter().any(|file| {
+            self.host
+                .read(&format!("{directory}/{file}"))
+                .is_some_and(|text| text.contains(&quoted))
+        });
+        if enabled && !known {
+            return not_applicable(format!("profile {} has no feature {feature}", profile.trim()));
+        }
+        if !self.host.is_live() {
+            return blocked("authselect builds PAM's files: run it in the image");
+        }
+        self.edits.push(Edit::Tool {
+            tool,
+            before: current.clone(),
+            after: wanted.to_owned(),
+        });
+        differs(current)
+    }
+
+    fn firewall(&mut self, zone: &str) -> State {
+        let config = "/etc/firewalld/firewalld.conf";
+        let Some(current) = Tool::FirewallZone.current(self.host) else {
+            return not_applicable("firewalld is not installed");
+        };
+        if current == zone {
+            return satisfied(current);
+        }
+        let known = ["/etc/firewalld/zones", "/usr/lib/firewalld/zones"]
+            .iter()
+            .any(|directory| self.host.stat(&format!("{directory}/{zone}.xml")).is_some());
+        if !known {
+            return blocked(format!("there is no zone {zone}"));
+        }
+        if self.host.is_live() {
+            self.notes.push(format!(
+                "what zone {zone} does not allow is closed on all interfaces without a zone of their own"
+            ));
+            self.edits.push(Edit::Tool {
+                tool: Tool::FirewallZone,
+                before: current.clone(),
+                after: zone.to_owned(),
+            });
+        } else {
+            let line = LineEdit {
+                locator: Locator::Prefix {
+                    prefix: "DefaultZone=".to_owned(),
+                },
+                before: Some(format!("DefaultZone={current}")),
+                after: Some(format!("DefaultZone={zone}")),
+                added: Vec::new(),
+                removed: Vec::new(),
+                separator: ' ',
+            };
+            self.line(config, line);
+        }
+        differs(current)
+    }
+
     fn crypto(&mut self, policy: &str) -> State {
         let config = "/etc/crypto-policies/config";
-        let Some(text) = self.host.read(config) else {
+        if self.host.read(config).is_none() {
             return not_applicable("crypto-policies is not installed");
-        };
-        let current = text
-            .lines()
-            .map(str::trim)
-            .find(|line| !line.is_empty() && !line.starts_with('#'));
-        let current = current.unwrap_or_default().to_owned();
+        }
+        let current = Tool::CryptoPolicy.current(self.host).unwrap_or_default();
         if self.good_enough(&KeyPath::new(&["crypto", "policy"]), policy, &current) {
             return satisfied(current);
         }
@@ -570,7 +650,8 @@ impl Draft<'_> {
             return blocked(format!("this release has no crypto policy {base}"));
         }
         if self.host.is_live() {
-            self.edits.push(Edit::CryptoTool {
+            self.edits.push(Edit::Tool {
+                tool: Tool::CryptoPolicy,
                 before: current.clone(),
                 after: policy.to_owned(),
             });

@@ -149,8 +149,21 @@ fn properties(selector: &Selector, resolved: &Resolved) {
             assert_eq!(marked, Some(Value::Bool(true)), "{selector:?}: {name}");
         }
     }
+    // Names of key sets are those of the pins that come with Hardpan.
+    for set in resolved
+        .setting(&["trust", "key_sets"])
+        .map(|setting| setting.value.to_texts())
+        .unwrap_or_default()
+    {
+        assert!(
+            key_sets().contains(&set),
+            "{selector:?}: no pinned keys named {set} in policies/vendor/keys"
+        );
+    }
     // Whatever is done says why.
-    for section in ["sysctl", "module", "boot", "service", "suid", "mount", "sshd"] {
+    for section in [
+        "sysctl", "module", "boot", "service", "suid", "mount", "sshd", "pam", "firewall",
+    ] {
         for name in resolved.entries(section) {
             let acts = schema::entry(section)
                 .is_some_and(|entry| resolved.setting(&[section, name, entry.main]).is_some());
@@ -163,6 +176,20 @@ fn properties(selector: &Selector, resolved: &Resolved) {
             }
         }
     }
+}
+
+/// `vendor` of the files of pinned keys.
+fn key_sets() -> std::collections::BTreeSet<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/vendor/keys");
+    std::fs::read_dir(folder)
+        .expect("keys")
+        .map(|file| {
+            let path = file.expect("file").path();
+            let text = std::fs::read_to_string(&path).expect("text");
+            let table: toml::Table = text.parse().expect("TOML");
+            table["vendor"].as_str().expect("vendor").to_owned()
+        })
+        .collect()
 }
 
 /// The paths a key without reader-given names stands for.
@@ -179,10 +206,12 @@ fn concrete(path: &[Segment]) -> Vec<KeyPath> {
             .flat_map(|path| names.iter().map(|name| [path.as_slice(), &[*name]].concat()))
             .collect();
     }
-    let crypto = |path: &Vec<&str>| path.first() == Some(&"crypto");
+    // Hardening that no set asks for everywhere.
+    let optional =
+        |path: &&Vec<&str>| ["crypto", "firewall"].contains(&path.first().copied().unwrap_or_default());
     paths
         .iter()
-        .filter(|path| !crypto(path))
+        .filter(|path| !optional(path))
         .map(|path| KeyPath::new(path))
         .collect()
 }

@@ -185,6 +185,28 @@ impl Fake {
             )
             .expect("link");
         }
+        fake.write("etc/authselect/authselect.conf", "sssd\nwith-mkhomedir\n");
+        for file in ["system-auth", "password-auth"] {
+            let pwhistory = if *el == 8 {
+                ""
+            } else {
+                "password requisite pam_pwhistory.so {include if \"with-pwhistory\"}\n"
+            };
+            fake.write(
+                &format!("usr/share/authselect/default/sssd/{file}"),
+                &format!(
+                    "auth required pam_faillock.so preauth {{include if \"with-faillock\"}}\n\
+                     auth sufficient pam_unix.so {{if not \"without-nullok\":nullok}}\n{pwhistory}"
+                ),
+            );
+        }
+        fake.write(
+            "etc/firewalld/firewalld.conf",
+            "# firewalld config file\nDefaultZone=public\nLogDenied=off\n",
+        );
+        for zone in ["public", "drop"] {
+            fake.write(&format!("usr/lib/firewalld/zones/{zone}.xml"), "<zone/>\n");
+        }
         // The running kernel, for tests that take the root for a live one.
         for (name, value) in [
             ("kernel/kptr_restrict", "0"),

@@ -453,3 +453,123 @@ fn a_plan_tells_reasons_and_makes_a_playbook() {
         "planning changes nothing"
     );
 }
+
+/// Stand-ins for authselect and firewall-cmd, which this machine need not have: they change the file that the real
+/// ones change, one line of it.
+fn tools(fake: &Fake) {
+    let scripts = [
+        (
+            "usr/bin/authselect",
+            "conf=\"${0%/usr/bin/authselect}/etc/authselect/authselect.conf\"\n\
+             case $1 in\n\
+             enable-feature) echo \"$2\" >> \"$conf\" ;;\n\
+             disable-feature) rest=$(grep -vx -- \"$2\" \"$conf\"); echo \"$rest\" > \"$conf\" ;;\n\
+             esac\n",
+        ),
+        (
+            "usr/bin/firewall-cmd",
+            "echo FirewallD is not running >&2; exit 252\n",
+        ),
+        (
+            "usr/bin/firewall-offline-cmd",
+            "conf=\"${0%/usr/bin/firewall-offline-cmd}/etc/firewalld/firewalld.conf\"\n\
+             text=$(sed \"s/^DefaultZone=.*/DefaultZone=${1#--set-default-zone=}/\" \"$conf\"); echo \"$text\" > \"$conf\"\n",
+        ),
+    ];
+    for (path, script) in scripts {
+        fake.write(path, &format!("#!/bin/sh\n{script}"));
+        std::fs::set_permissions(fake.at(path), std::fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+}
+
+#[test]
+fn pam_and_firewall_go_through_their_own_tools_and_need_confirmation() {
+    let kind = &KINDS[4];
+    let fake = Fake::new(kind);
+    tools(&fake);
+    let before = fake.snapshot();
+    let root = Root::with_liveness(fake.path(), true).expect("root");
+    let selector = Selector {
+        el: kind.el,
+        vendor: kind.vendor.to_owned(),
+        hardware: "x86-64-v3".to_owned(),
+        role: "kiosk".to_owned(),
+        level: "strict".to_owned(),
+    };
+    let (resolved, _) = load(&selector, &shipped::shipped(), &[]);
+    let items: Vec<Item> = items(&resolved)
+        .into_iter()
+        .filter(|item| item.id.starts_with("pam:") || item.id.starts_with("firewall:"))
+        .collect();
+    let refused = apply(&root, &resolved, &items, &ApplyOptions::default()).expect("refused");
+    assert!(!refused.changed);
+    for result in &refused.results {
+        assert!(
+            matches!(&result.outcome, Outcome::Skipped { why } if why.contains("--confirm-within")),
+            "{result:?}"
+        );
+    }
+    let options = ApplyOptions {
+        irreversible: false,
+        confirm_within: Some(Duration::from_secs(60)),
+    };
+    let applied = apply(&root, &resolved, &items, &options).expect("applied");
+    assert!(applied.confirmation_needed && !applied.failed, "{applied:?}");
+    assert_eq!(
+        fake.read("etc/authselect/authselect.conf"),
+        "sssd\nwith-mkhomedir\nwith-faillock\nwith-pwhistory\nwithout-nullok\n"
+    );
+    assert!(
+        fake.read("etc/firewalld/firewalld.conf")
+            .contains("DefaultZone=drop\n")
+    );
+    assert_eq!(drift(&root).expect("read"), []);
+    // Somebody opens the firewall again and adds a feature: both stay theirs.
+    fake.write("etc/firewalld/firewalld.conf", "DefaultZone=trusted\n");
+    fake.append("etc/authselect/authselect.conf", "with-sudo\n");
+    assert_eq!(drift(&root).expect("read").len(), 1);
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    let report = expire_unconfirmed(&root, later)
+        .expect("expired")
+        .expect("rolled back");
+    let kept: Vec<&str> = report
+        .edits
+        .iter()
+        .filter(|edit| edit.what == "kept")
+        .map(|edit| edit.item.as_str())
+        .collect();
+    assert_eq!(kept, ["firewall:default-zone"]);
+    assert_eq!(
+        fake.read("etc/authselect/authselect.conf"),
+        "sssd\nwith-mkhomedir\nwith-sudo\n"
+    );
+    fake.write("etc/authselect/authselect.conf", "sssd\nwith-mkhomedir\n");
+    fake.write(
+        "etc/firewalld/firewalld.conf",
+        "# firewalld config file\nDefaultZone=public\nLogDenied=off\n",
+    );
+    assert_eq!(fake.snapshot(), before);
+}
+
+#[test]
+fn a_tool_that_lies_about_success_is_not_believed() {
+    let kind = &KINDS[4];
+    let fake = Fake::new(kind);
+    tools(&fake);
+    fake.write("usr/bin/authselect", "#!/bin/sh\nexit 0\n");
+    let root = Root::with_liveness(fake.path(), true).expect("root");
+    let (resolved, items) = policy(kind, "strict");
+    let items: Vec<Item> = items
+        .into_iter()
+        .filter(|item| item.id == "pam:with-faillock")
+        .collect();
+    let options = ApplyOptions {
+        irreversible: false,
+        confirm_within: Some(Duration::from_secs(60)),
+    };
+    let applied = apply(&root, &resolved, &items, &options).expect("applied");
+    assert!(
+        matches!(outcome(&applied, "pam:with-faillock"), Outcome::Failed { why } if why.contains("authselect")),
+        "{applied:?}"
+    );
+}

@@ -1,0 +1,301 @@
+//! What the distribution and the machine mean for the host: support, policy layers, processor, leftovers of a move.
+
+use super::{Hint, Options};
+use crate::chain::chain;
+use crate::harden::Root;
+use crate::policy::{DetectError, Folders, Overrides, detect, gather_traces, load};
+use hardpan_core::platform::lifecycle::{self, Phase};
+use hardpan_core::platform::migration::{self, InstalledPackage};
+use hardpan_core::platform::{Hardware, Release, Tier};
+use hardpan_core::policy::Resolved;
+use hardpan_core::policy::effective::Effective;
+use jiff::civil::Date;
+use serde::Serialize;
+use std::fs;
+use std::path::Path;
+
+/// How long the release is supported.
+#[derive(Debug, Clone, Serialize)]
+pub struct Support {
+    /// `full-support`, `security-only`, `end-of-life`.
+    pub phase: &'static str,
+    /// Last day with features and hardware support.
+    pub full_until: String,
+    /// Last day with security updates.
+    pub security_until: String,
+    /// The dates were looked up at the vendor.
+    pub checked: bool,
+}
+
+/// The policy this host gets.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PolicyReport {
+    /// EL release, vendor, hardware, role, level.
+    pub layers: Option<String>,
+    /// `observe` or `enforce`, as the policy wants it.
+    pub mode: Option<String>,
+    /// The tier the policy expects of this host.
+    pub expected_tier: Option<String>,
+    /// Why there is none.
+    pub error: Option<String>,
+}
+
+/// A mitigation's state, as the kernel tells it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Vulnerability {
+    /// `meltdown`, `spectre_v2`, …
+    pub name: String,
+    /// The kernel's words: `Mitigation: …`, `Vulnerable`, `Not affected`.
+    pub state: String,
+}
+
+/// The release's support on a day.
+pub(super) fn support(release: &Release, today: Date, hints: &mut Vec<Hint>) -> Option<Support> {
+    let phase = lifecycle::phase(release, today)?;
+    let dates = lifecycle::dates_of(&release.vendor, release.major?)?;
+    match phase {
+        Phase::EndOfLife => hints.push(Hint::new(
+            format!(
+                "{} has had no security updates since {}",
+                release.pretty, dates.security_until
+            ),
+            "move to a supported release (ELevate, leapp); what is found from now on stays open here",
+        )),
+        Phase::SecurityOnly | Phase::Full => {}
+    }
+    Some(Support {
+        phase: phase.name(),
+        full_until: dates.full_until.to_string(),
+        security_until: dates.security_until.to_string(),
+        checked: dates.is_checked,
+    })
+}
+
+/// The policy layers, and what they expect of the machine.
+pub(super) fn policy(
+    options: &Options,
+    hardware: &Hardware,
+    tier: Option<Tier>,
+    now_s: i64,
+    hints: &mut Vec<Hint>,
+) -> PolicyReport {
+    let failed = |error: String| PolicyReport {
+        error: Some(error),
+        ..PolicyReport::default()
+    };
+    let root = match Root::new(&options.root) {
+        Ok(root) => root,
+        Err(error) => return failed(chain(&error)),
+    };
+    let selector = match detect(&root, &Overrides::default()) {
+        Ok(selector) => selector,
+        Err(error) => {
+            // That the host is no Enterprise Linux is hinted at where the release is told.
+            if !matches!(error, DetectError::NotEnterpriseLinux { .. }) {
+                hints.push(Hint::new(chain(&error), error.hint()));
+            }
+            return failed(chain(&error));
+        }
+    };
+    let loaded = match load(&root, &Folders::default(), &selector, now_s) {
+        Ok(loaded) => loaded,
+        Err(error) => return failed(chain(&error)),
+    };
+    if !loaded.is_usable() {
+        hints.push(Hint::new(
+            "the policy has errors: hardpand keeps the one in force, or has none",
+            "`hardpan policy check` shows where and why",
+        ));
+    }
+    processor(&loaded.resolved, hardware, hints);
+    let effective = Effective::new(&loaded.resolved).ok();
+    let expected = effective.as_ref().map(|policy| policy.gate.expected_tier);
+    if let (Some(expected), Some(tier)) = (expected, tier)
+        && tier < expected
+    {
+        hints.push(Hint::new(
+            format!("tier {tier}; hosts of this release and processor usually reach {expected}"),
+            "the reasons are listed under the tier; a missing `bpf` in the list of LSMs is the usual one",
+        ));
+    }
+    PolicyReport {
+        layers: Some(format!(
+            "el{}/{}/{}/{}/{}",
+            selector.el, selector.vendor, selector.hardware, selector.role, selector.level
+        )),
+        mode: loaded
+            .resolved
+            .setting(&["gate", "mode"])
+            .map(|setting| setting.value.to_plain()),
+        expected_tier: expected.map(|tier| tier.name().to_owned()),
+        error: (!loaded.is_usable()).then(|| "the policy has errors".to_owned()),
+    }
+}
+
+/// Features that the hardware layer expects and the processor does not show.
+fn processor(resolved: &Resolved, hardware: &Hardware, hints: &mut Vec<Hint>) {
+    for flag in resolved.entries("cpu") {
+        let expected = resolved.setting(&["cpu", flag, "expect"]);
+        if expected.and_then(|setting| setting.value.as_text()) != Some("present") || hardware.has(flag) {
+            continue;
+        }
+        let reason = resolved
+            .setting(&["cpu", flag, "reason"])
+            .map_or_else(String::new, |setting| format!(" ({})", setting.value.to_plain()));
+        let place = expected
+            .map(|setting| setting.origin.to_string())
+            .unwrap_or_default();
+        hints.push(Hint::new(
+            format!("the processor's {flag} is missing, which {place} expects{reason}"),
+            "the firmware, the hypervisor or a boot argument switched it off; give guests a newer CPU model",
+        ));
+    }
+}
+
+/// Loose ends of an upgrade or a move to another vendor.
+pub(super) fn leftovers(options: &Options, hints: &mut Vec<Hint>) {
+    let Ok(root) = Root::new(&options.root) else {
+        return;
+    };
+    let traces = gather_traces(&root, packages(options));
+    for finding in migration::findings(&traces) {
+        hints.push(Hint::new(finding.message, finding.hint));
+    }
+}
+
+fn packages(options: &Options) -> Vec<InstalledPackage> {
+    // Without a database there are no packages to look at; that is told elsewhere.
+    let Ok(root) = hardpan_rpm::root::Root::open(&options.root) else {
+        return Vec::new();
+    };
+    crate::audit::installed_packages(&root, options.dbpath.as_deref())
+        .unwrap_or_default()
+        .into_iter()
+        .map(|package| InstalledPackage {
+            release: package
+                .evr
+                .rsplit_once('-')
+                .map_or_else(String::new, |(_, release)| release.to_owned()),
+            vendor: Some(package.vendor).filter(|vendor| !vendor.is_empty()),
+            name: package.name,
+        })
+        .collect()
+}
+
+/// What the kernel says of the processor's known holes.
+pub(super) fn vulnerabilities(hints: &mut Vec<Hint>) -> Vec<Vulnerability> {
+    let directory = Path::new("/sys/devices/system/cpu/vulnerabilities");
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    let mut found: Vec<Vulnerability> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some(Vulnerability {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                state: fs::read_to_string(entry.path()).ok()?.trim().to_owned(),
+            })
+        })
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let open: Vec<&str> = found
+        .iter()
+        .filter(|vulnerability| vulnerability.state.starts_with("Vulnerable"))
+        .map(|vulnerability| vulnerability.name.as_str())
+        .collect();
+    if !open.is_empty() {
+        hints.push(Hint::new(
+            format!("the kernel says it is vulnerable to {}", open.join(", ")),
+            "update microcode_ctl and the kernel; look for mitigations=off on the kernel command line",
+        ));
+    }
+    found
+}
+
+/// Version of the TPM, if there is one.
+pub(super) fn tpm() -> String {
+    let class = Path::new("/sys/class/tpm/tpm0");
+    if !class.exists() {
+        return "none".to_owned();
+    }
+    match fs::read_to_string(class.join("tpm_version_major")) {
+        Ok(major) => format!("{}.x", major.trim()),
+        // Kernels before 5.5 have no such file.
+        Err(_older) => "present".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harden::tests::fake::{Fake, KINDS};
+    use jiff::civil::date;
+
+    fn options(root: &Path) -> Options {
+        Options {
+            root: root.to_owned(),
+            ..Options::default()
+        }
+    }
+
+    fn hardware(flags: &str) -> Hardware {
+        Hardware::parse(&format!("flags : {flags}\n"), "x86_64")
+    }
+
+    #[test]
+    fn an_old_release_is_told() {
+        let release = Release::parse("ID=centos\nVERSION_ID=8\nPRETTY_NAME=\"CentOS Stream 8\"\n");
+        let mut hints = Vec::new();
+        let found = support(&release, date(2026, 11, 22), &mut hints).unwrap();
+        assert_eq!(found.phase, "end-of-life");
+        assert_eq!(hints.len(), 1);
+        let release = Release::parse("ID=rocky\nVERSION_ID=9.6\n");
+        hints.clear();
+        assert!(support(&release, date(2026, 11, 22), &mut hints).is_some() && hints.is_empty());
+    }
+
+    #[test]
+    fn layers_expectations_and_leftovers() {
+        let fake = Fake::new(&KINDS[4]);
+        fake.write("etc/hardpan/hardpan.toml", "[policy]\nhardware = \"x86-64-v3\"\n");
+        let options = options(fake.path());
+        let mut hints = Vec::new();
+        let all = "nx smep smap sha_ni rdrand avx2";
+        let report = policy(&options, &hardware(all), Some(Tier::A), 1_800_000_000, &mut hints);
+        assert_eq!(
+            report.layers.as_deref(),
+            Some("el9/rocky/x86-64-v3/server/balanced")
+        );
+        assert_eq!((report.error, hints.len()), (None, 0), "{hints:?}");
+        policy(
+            &options,
+            &hardware("nx"),
+            Some(Tier::C),
+            1_800_000_000,
+            &mut hints,
+        );
+        let about: Vec<&str> = hints.iter().map(|hint| hint.about.as_str()).collect();
+        assert!(
+            about.iter().any(|about| about.contains("smep is missing")),
+            "{about:?}"
+        );
+        assert!(
+            about.iter().any(|about| about.starts_with("tier C; hosts")),
+            "{about:?}"
+        );
+        fake.write("etc/hardpan/policies/x.toml", "schema = 1\nnonsense = 1\n");
+        hints.clear();
+        let report = policy(&options, &hardware(all), None, 1_800_000_000, &mut hints);
+        assert!(report.error.is_some() && hints[0].what.contains("policy check"));
+        hints.clear();
+        fake.write("etc/selinux/config", "SELINUX=permissive\n");
+        fake.write("var/log/leapp/leapp-report.txt", "x");
+        leftovers(&options, &mut hints);
+        assert!(
+            hints
+                .iter()
+                .any(|hint| hint.about.to_lowercase().contains("selinux")),
+            "{hints:?}"
+        );
+    }
+}

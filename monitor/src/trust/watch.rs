@@ -87,7 +87,9 @@ impl Stamp {
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .collect();
         paths.sort();
-        paths.into_iter().for_each(|path| self.add(path));
+        for path in paths {
+            self.add(path);
+        }
     }
 }
 

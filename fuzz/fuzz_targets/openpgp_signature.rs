@@ -1,4 +1,4 @@
-//! A signature packet, verified by a real key over fixed data. None of them may be good but the one in the seeds.
+//! A signature packet: alone, and as the only one of a signature's bytes.
 #![no_main]
 
 use hardpan_rpm::openpgp::{Signature, signature_packet};

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use base64::Engine;
+use hardpan_core::envelope::{Algorithm, Claims, Envelope, KeyId, Kind, PublicKey};
+use hardpan_core::trust::{LocalUnsigned, Manifest, ManifestFile};
 use hardpan_rpm::header::{Header, MAGIC, tag};
 use hardpan_rpm::openpgp::{certificates, dearmor};
 use hardpan_rpm::signature::{Keyring, check_header};
@@ -66,7 +68,40 @@ fn main() -> Result<()> {
     put("rpmdb_bdb", "big-endian", &bdb(&stored, true)?)?;
     put("digest_index", "one-package", &index(&stored, &v4)?)?;
     put("digest_index", "empty", IndexBuilder::new().finish()?.as_bytes())?;
+    envelopes()?;
     put("pins", "one-key", pins_text("567E347AD0044ADE55BA8A5F199E2F91FD431D51").as_bytes())?;
+    Ok(())
+}
+
+/// Parsing does not look at signatures, so that any bytes do.
+fn envelopes() -> Result<()> {
+    let file = |seed: u8, path: &str| ManifestFile { sha256: [seed; 32], size: u64::from(seed), path: path.to_owned() };
+    let manifest = Manifest::new(vec![file(1, "/opt/tool/bin/tool"), file(2, "/opt/tool/lib/l\u{f6}b.so")])?;
+    put("manifest", "payload", &manifest.to_bytes())?;
+    let local = LocalUnsigned { name: "tools".into(), made: 1_800_000_000, manifest: manifest.clone() };
+    put("manifest", "local-unsigned", local.to_json().as_bytes())?;
+    let digest = "ab".repeat(32);
+    let ledger = format!(r#"[{{"type":"manifest","name":"tools","serial":7,"digest":"{digest}"}}]"#);
+    put("manifest", "ledger", ledger.as_bytes())?;
+    for (algorithm, key_len) in [(Algorithm::Ed25519, 32), (Algorithm::EcdsaP256Sha256, 65), (Algorithm::EcdsaP384Sha384, 97)] {
+        let envelope = Envelope {
+            claims: Claims {
+                kind: if key_len == 65 { Kind::Policy } else { Kind::Manifest },
+                algorithm,
+                key: KeyId([0xab; 32]),
+                serial: 7,
+                issued: 1_800_000_000,
+                expires: 1_900_000_000,
+                targets: vec!["web*.example.org".into(), "*".into()],
+                name: "tools".into(),
+                payload: manifest.to_bytes(),
+            },
+            signature: vec![0x30; 70],
+        };
+        put("envelope", algorithm.word(), envelope.to_json().as_bytes())?;
+        let key = PublicKey { name: "Seed".into(), algorithm, public: vec![4; key_len], uses: Kind::ALL.to_vec() };
+        put("envelope", &format!("{}.hpkey", algorithm.word()), key.to_toml().as_bytes())?;
+    }
     Ok(())
 }
 

@@ -80,8 +80,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let root = Path::new(arguments.first().ok_or("usage: verify ROOT [THREADS] [--bare]")?);
     let threads = match arguments.get(1) {
-        Some(threads) => threads.parse()?,
-        None => std::thread::available_parallelism()?.get(),
+        Some(threads) if threads != "0" => threads.parse()?,
+        _ => std::thread::available_parallelism()?.get(),
     };
     if arguments.iter().any(|argument| argument == "--bare") {
         let files = files(root.join("usr"))?;

@@ -78,6 +78,16 @@ impl fmt::Display for DigestAlgorithm {
     }
 }
 
+/// Value of a hexadecimal digit; 255 for what is none.
+const fn hex_value(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        b'A'..=b'F' => digit - b'A' + 10,
+        _ => 255,
+    }
+}
+
 /// A digest and its algorithm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
@@ -88,9 +98,21 @@ pub struct Digest {
 impl Digest {
     /// Reads hexadecimal digits of exactly the algorithm's length.
     pub fn from_hex(algorithm: DigestAlgorithm, digits: &[u8]) -> Option<Self> {
+        if !Self::is_hex(algorithm, digits) {
+            return None;
+        }
         let mut bytes = [0; 64];
-        hex::decode_to_slice(digits, bytes.get_mut(..algorithm.bytes())?).ok()?;
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair.iter().fold(0, |value, digit| value << 4 | hex_value(*digit));
+        }
         Some(Self { algorithm, bytes })
+    }
+
+    /// Whether these are hexadecimal digits of exactly the algorithm's length.
+    pub fn is_hex(algorithm: DigestAlgorithm, digits: &[u8]) -> bool {
+        // All invalid digits have a high bit, so that one test at the end is enough: databases hold very many.
+        digits.len() == 2 * algorithm.bytes()
+            && digits.iter().fold(0, |seen, digit| seen | hex_value(*digit)) < 16
     }
 
     /// Takes bytes of exactly the algorithm's length.

@@ -271,7 +271,7 @@ impl FileTable {
             .map_err(FilesError::Type)?
             .enumerate()
         {
-            if !digits.is_empty() && Digest::from_hex(self.algorithm, digits).is_none() {
+            if !digits.is_empty() && !Digest::is_hex(self.algorithm, digits) {
                 return Err(FilesError::BadDigest {
                     index,
                     algorithm: self.algorithm,

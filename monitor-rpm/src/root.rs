@@ -198,12 +198,23 @@ impl Dir {
     /// Opens an entry that is a regular file, never through a link. NONBLOCK, so that a FIFO put there meanwhile
     /// cannot hold us.
     pub fn open_file(&self, name: &[u8]) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = File::from(rustix::fs::openat(&self.fd, name, flags, Mode::empty())?);
+        let file = self.open_known(name)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         Ok(file)
+    }
+
+    /// [`Dir::open_file`] without the check, for an entry that [`Dir::lstat`] just showed as a regular file. Should
+    /// something else have come in its place since, reading it does not block, and must be bounded by the caller.
+    pub fn open_known(&self, name: &[u8]) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        Ok(File::from(rustix::fs::openat(
+            &self.fd,
+            name,
+            flags,
+            Mode::empty(),
+        )?))
     }
 
     /// Opens an entry that is a directory, never through a link.

@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use hardpan::config::{Config, Trust};
-use hardpan::trust::{TrustError, read_with};
+use hardpan::trust::{LoadedTrust, Reading, SeenTrust, TrustError, read_with};
 use hardpan_core::record::FindingCode;
+use hardpan_core::verdict::{Subject, judge};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -139,6 +140,12 @@ fn root_with(database: &str, name: &str) -> Option<tempfile::TempDir> {
 fn trust_of(root: &Path) -> Trust {
     Trust {
         root: root.to_owned(),
+        // Nowhere, for the running system.
+        state_dir: if root == Path::new("/") {
+            "/dev/null/state".into()
+        } else {
+            root.join("state")
+        },
         pins: vec![],
         keyring: vec![root.join("etc/pki/rpm-gpg")],
         ..Config::default().trust
@@ -167,14 +174,142 @@ async fn a_forged_digest_is_not_trusted_and_the_package_is_named() {
     assert!(database.windows(64).any(|window| window == forged.as_bytes()));
     assert!(reading.trust.index.lookup(&[0xff; 32]).is_none());
     // Read again with the first reading as the previous one: nothing retires.
-    let again = read_with(
-        Path::new(HARDPAND),
-        &trust_of(root.path()),
-        Some(&reading.trust.index),
-    )
-    .await
-    .unwrap();
+    let again = read_with(Path::new(HARDPAND), &trust_of(root.path()), Some(&reading.trust))
+        .await
+        .unwrap();
     assert_eq!(again.trust.index.n_digests(), reading.trust.index.n_digests());
+}
+
+/// The second start takes what the first one stored, also the findings.
+#[tokio::test]
+async fn a_start_takes_the_stored_reading() {
+    let Some(root) = root_with("el9-TAMPERED-dribble-filedigests.rpmdb.sqlite", "rpmdb.sqlite") else {
+        return;
+    };
+    let config = trust_of(root.path());
+    let store = root.path().join("state/trust.index");
+    let read = async || read_with(Path::new(HARDPAND), &config, None).await.unwrap();
+    let first = read().await;
+    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+    let stored = inode(&store);
+    let second = read().await;
+    assert_eq!(inode(&store), stored, "it was not written again");
+    let codes = |reading: &Reading| reading.findings.iter().map(|f| f.code).collect::<Vec<_>>();
+    assert_eq!(codes(&second), codes(&first));
+    assert_eq!(second.trust.index.as_bytes(), first.trust.index.as_bytes());
+    // A database with another time of change is read again.
+    let database = root.path().join("var/lib/rpm/rpmdb.sqlite");
+    let file = fs::File::options().write(true).open(database).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    read().await;
+    assert_ne!(inode(&store), stored);
+}
+
+/// From the key to the verdict, with the commands that an operator types.
+#[tokio::test]
+async fn the_daemon_honours_manifests() {
+    let Some(root) = root_with("el9-content-rpm4.18.rpmdb.sqlite", "rpmdb.sqlite") else {
+        return;
+    };
+    let path = |name: &str| root.path().join(name);
+    let key = path("key.pem");
+    let made = Command::new("openssl")
+        .args(["genpkey", "-algorithm", "ed25519", "-out"])
+        .arg(&key)
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: no openssl");
+        return;
+    }
+    let (keys, state) = (path("keys.d"), path("state"));
+    fs::create_dir_all(&keys).unwrap();
+    fs::create_dir_all(path("opt")).unwrap();
+    for (name, content) in [("signed", "one"), ("own", "two"), ("stranger", "three")] {
+        fs::write(path("opt").join(name), content).unwrap();
+    }
+    fs::write(path("empty.toml"), "").unwrap();
+    let hardpan = |words: &[&str]| {
+        let words: Vec<String> = words
+            .iter()
+            .map(|word| word.replace('@', root.path().to_str().unwrap()))
+            .collect();
+        let output = run(HARDPAN, &words.iter().map(String::as_str).collect::<Vec<_>>());
+        check(&output, 0, "");
+        output.stdout
+    };
+    let public = hardpan(&["trust", "pubkey", "--key", "@/key.pem", "--name", "Release team"]);
+    let sign = [
+        "trust",
+        "sign",
+        "--key",
+        "@/key.pem",
+        "--serial",
+        "7",
+        "--expires",
+        "2099-12-31",
+    ];
+    let about = [
+        "--target",
+        "*",
+        "--name",
+        "tools",
+        "@/opt/signed",
+        "-o",
+        "@/tools.hpm",
+    ];
+    hardpan(&[&sign[..], &about].concat());
+    let here = [
+        "--keys-dir",
+        "@/keys.d",
+        "--state-dir",
+        "@/state",
+        "--config",
+        "@/empty.toml",
+    ];
+    fs::write(keys.join("release.hpkey"), &public).unwrap();
+    hardpan(&[&["trust", "add", "@/tools.hpm"][..], &here].concat());
+    hardpan(&[&["trust", "add", "@/opt/own", "--name", "own"][..], &here].concat());
+    let config = Trust {
+        pins: vec![keys.clone()],
+        state_dir: state,
+        ..trust_of(root.path())
+    };
+    let reading = read_with(Path::new(HARDPAND), &config, None).await.unwrap();
+    // One of the keys at hand is no OpenPGP key; that is told, and nothing of manifests.
+    let refused = |reading: &Reading| {
+        let codes = reading.findings.iter().map(|finding| finding.code);
+        codes
+            .filter(|code| *code != FindingCode::KeyUnusable)
+            .map(FindingCode::word)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&reading), [""; 0]);
+    let verdict = |trust: &LoadedTrust, content: &str, accepts_local_unsigned| {
+        let digest = hardpan::crypto::sha256(content.as_bytes());
+        let subject = Subject {
+            digest: Ok(&digest),
+            host_path: Some(b"/opt/somewhere"),
+            no_link: false,
+        };
+        let seen = SeenTrust {
+            trust,
+            accepts_local_unsigned,
+        };
+        let verdict = judge(&subject, Some(&seen));
+        let origin = verdict.owner().map_or("nobody's", |file| file.origin.word());
+        format!("{}, {origin}", verdict.word())
+    };
+    assert_eq!(verdict(&reading.trust, "one", false), "trusted, local");
+    assert_eq!(verdict(&reading.trust, "two", true), "trusted, local-unsigned");
+    assert_eq!(verdict(&reading.trust, "two", false), "untrusted, nobody's");
+    assert_eq!(verdict(&reading.trust, "three", true), "untrusted, nobody's");
+    // The key is withdrawn: the manifest counts no more, and a finding says so.
+    fs::remove_file(keys.join("release.hpkey")).unwrap();
+    let reading = read_with(Path::new(HARDPAND), &config, Some(&reading.trust))
+        .await
+        .unwrap();
+    assert_eq!(verdict(&reading.trust, "one", false), "untrusted, nobody's");
+    assert_eq!(refused(&reading), ["manifest-refused"]);
 }
 
 #[tokio::test]

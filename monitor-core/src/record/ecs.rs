@@ -156,6 +156,7 @@ pub(super) struct File {
 pub(super) struct PackageFields {
     pub(super) name: String,
     pub(super) version: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) architecture: String,
     #[serde(rename = "type")]
     pub(super) kind: &'static str,

@@ -8,7 +8,7 @@ use super::text::{arguments, shown};
 use super::{Draft, Scene, rfc3339};
 use crate::aggregate::Aggregate;
 use crate::event::{Exec, KernelDigest, RawText};
-use crate::verdict::{ExecVerdict, NoDigest, TrustedFile, Unverified, Verdict};
+use crate::verdict::{ExecVerdict, NoDigest, TrustOrigin, TrustedFile, Unverified, Verdict};
 use hardpan_abi::FileInfo;
 
 /// Who hashed a file.
@@ -133,7 +133,7 @@ pub fn exec(event: &Exec, facts: &ExecFacts, verdict: &ExecVerdict, scene: &Scen
     draft.package = verdict
         .overall()
         .owner()
-        .map(|file| package_fields(&file.package));
+        .map(|file| package_fields(&file.package, file.origin));
     draft.threat = technique(verdict.overall()).map(threat);
     draft.related = Some(related(&own, &process));
     draft.user = Some(scene.acting_user(&event.creds));
@@ -163,6 +163,7 @@ impl<'a> Subject<'a> {
             digest_source: None,
             kernel_digest: None,
             expected_sha256: None,
+            trust: None,
             package: None,
             package_path: None,
             signer: None,
@@ -214,6 +215,7 @@ fn own_file(own: &mut Own, field: &'static str, facts: &FileFacts, verdict: &Ver
             Verdict::DigestMismatch { expected, .. } => Some(hex::encode(expected)),
             _ => None,
         },
+        trust: owner.and_then(origin),
         package: owner.map(|file| file.package.to_string()),
         package_path: owner.map(|file| file.path.text().into_owned()),
         signer: owner.map(signer),
@@ -223,6 +225,13 @@ fn own_file(own: &mut Own, field: &'static str, facts: &FileFacts, verdict: &Ver
         },
         fs_magic: facts.info.as_ref().map(|info| format!("{:#x}", info.fs_magic)),
     }
+}
+
+/// What is not the rule: that a package which is installed now lists the very digest.
+fn origin(file: &TrustedFile) -> Option<&'static str> {
+    Some(file.origin)
+        .filter(|origin| *origin != TrustOrigin::Verified)
+        .map(TrustOrigin::word)
 }
 
 fn signer(file: &TrustedFile) -> OwnSigner {
@@ -236,7 +245,19 @@ fn signer(file: &TrustedFile) -> OwnSigner {
 fn explain(verdict: &Verdict, own: &OwnFile) -> String {
     let package = own.package.as_deref().unwrap_or_default();
     match verdict {
-        Verdict::Trusted(file) => format!("trusted by {}, signed by {}", file.package, file.signer.name),
+        Verdict::Trusted(file) => {
+            let (package, signer) = (&file.package, &file.signer.name);
+            match file.origin {
+                TrustOrigin::Local => format!("trusted by manifest {package}, signed by {signer}"),
+                TrustOrigin::LocalUnsigned => format!("trusted by manifest {package}, which nobody signed"),
+                TrustOrigin::Retired => {
+                    format!("trusted by {package}, replaced since the last boot, signed by {signer}")
+                }
+                TrustOrigin::Verified | TrustOrigin::Derived => {
+                    format!("trusted by {package}, signed by {signer}")
+                }
+            }
+        }
         Verdict::Untrusted {
             changed_config_of: Some(package),
         } => {
@@ -380,6 +401,7 @@ pub fn exec_aggregate<K>(
         verdict: Some("trusted"),
         path: path.map(|path| shown(&mut own, field, path)),
         sha256: Some(hex::encode(sha256)),
+        trust: origin(file),
         package: Some(file.package.to_string()),
         package_path: Some(file.path.text().into_owned()),
         signer: Some(signer(file)),
@@ -437,7 +459,7 @@ pub fn exec_aggregate<K>(
         })),
         ..Process::default()
     });
-    draft.package = Some(package_fields(&owner.package));
+    draft.package = Some(package_fields(&owner.package, owner.origin));
     own.file = Some(own_file);
     own.script = own_script;
     draft.own = own;

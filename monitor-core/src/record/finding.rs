@@ -7,7 +7,7 @@ use super::own::{Own, OwnFinding};
 use super::parts::{package_fields, threat};
 use super::text::shown;
 use crate::event::RawText;
-use crate::verdict::Package;
+use crate::verdict::{Package, TrustOrigin};
 
 /// How many packages a finding names; the rest is in its count.
 const PACKAGES_NAMED: usize = 20;
@@ -62,6 +62,8 @@ findings! {
     KeyUnpinned: "key-unpinned", Security, 3, None;
     /// A package carries no signature.
     PackageUnsigned: "package-unsigned", Security, 3, None;
+    /// A manifest of software outside RPM does not count: bad signature, unknown key, expired, replayed.
+    ManifestRefused: "manifest-refused", Security, 4, None;
     /// A package could not be checked for another reason.
     PackageUnverified: "package-unverified", Security, 3, None;
     /// The package database could not be read.
@@ -175,7 +177,9 @@ impl Finding {
         let mut draft = Draft::new(at_us, 0, fields, self.message.clone());
         draft.file = file;
         if let [package] = self.packages.as_slice() {
-            draft.package = Package::from_nevra(package).as_ref().map(package_fields);
+            draft.package = Package::from_nevra(package)
+                .as_ref()
+                .map(|package| package_fields(package, TrustOrigin::Verified));
         }
         draft.threat = self.code.technique().map(threat);
         draft.own = own;

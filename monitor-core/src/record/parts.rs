@@ -9,7 +9,7 @@ use super::own::{Own, OwnLogin, OwnNamespaces};
 use super::text::shown;
 use crate::event::{ProcessKey, RawText, Task};
 use crate::process::Container;
-use crate::verdict::{Package, Verdict};
+use crate::verdict::{Package, TrustOrigin, Verdict};
 use hardpan_abi::{CredIds, FileInfo};
 use std::fmt;
 
@@ -141,9 +141,15 @@ pub(super) fn code_signature(verdict: &Verdict) -> CodeSignature {
         valid,
         trusted,
         status: verdict.word(),
-        subject_name: verdict.owner().map(|file| file.signer.name.clone()),
+        subject_name: verdict
+            .owner()
+            .map(|file| file.signer.name.clone())
+            .filter(|name| !name.is_empty()),
     };
     match verdict {
+        Verdict::Trusted(file) if file.origin == TrustOrigin::LocalUnsigned => {
+            signature(Some(false), None, Some(true))
+        }
         Verdict::Trusted(_) => signature(Some(true), Some(true), Some(true)),
         // Content that a vendor signed, and no name under which he put it.
         Verdict::Fileless { trusted: Some(_) } => signature(Some(true), Some(true), Some(false)),
@@ -156,12 +162,12 @@ pub(super) fn code_signature(verdict: &Verdict) -> CodeSignature {
     }
 }
 
-pub(super) fn package_fields(package: &Package) -> PackageFields {
+pub(super) fn package_fields(package: &Package, origin: TrustOrigin) -> PackageFields {
     PackageFields {
         name: package.name.clone(),
         version: package.version.clone(),
         architecture: package.arch.clone(),
-        kind: "rpm",
+        kind: if origin.is_local() { "manifest" } else { "rpm" },
     }
 }
 

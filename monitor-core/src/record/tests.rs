@@ -5,7 +5,7 @@ use crate::aggregate::Aggregate;
 use crate::event::{self, Event as KernelEvent, Exec, RawText, ScriptFile, sample};
 use crate::platform::{HookFamily, HookReport, HookState, Outcome, Probes};
 use crate::process::Container;
-use crate::verdict::{ExecVerdict, NoDigest, Package, Signer, TrustedFile, Unverified, Verdict};
+use crate::verdict::{ExecVerdict, NoDigest, Package, Signer, TrustOrigin, TrustedFile, Unverified, Verdict};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -54,6 +54,7 @@ fn coreutils(path: &str) -> TrustedFile {
             name: "Rocky Linux 9".into(),
         },
         path: path.into(),
+        origin: TrustOrigin::Verified,
     }
 }
 
@@ -160,6 +161,54 @@ fn flatten(key: &str, value: &Value, out: &mut String) {
             }
         }
         _ => writeln!(out, "{key}: {value}").unwrap(),
+    }
+}
+
+/// Content that a manifest lists: no package of rpm's, and no signature where nobody signed.
+#[test]
+fn a_manifests_content() {
+    let file = |origin, signer: &str| TrustedFile {
+        package: Package {
+            name: "inhouse-tools".into(),
+            version: "7".into(),
+            arch: String::new(),
+        },
+        signer: Signer {
+            fingerprint: String::new(),
+            name: signer.into(),
+        },
+        path: "/opt/tools/tool".into(),
+        origin,
+    };
+    for (origin, signer, expected) in [
+        (
+            TrustOrigin::Local,
+            "Release team",
+            (
+                "trusted by manifest inhouse-tools-7, signed by Release team",
+                "local",
+                true,
+            ),
+        ),
+        (
+            TrustOrigin::LocalUnsigned,
+            "",
+            (
+                "trusted by manifest inhouse-tools-7, which nobody signed",
+                "local-unsigned",
+                false,
+            ),
+        ),
+    ] {
+        let judged = verdict(Verdict::Trusted(file(origin, signer)));
+        let scene = scene();
+        let value = parsed(&exec(&an_exec(), &facts("/opt/tools/tool"), &judged, &scene));
+        let message = value["message"].as_str().unwrap();
+        assert!(message.contains(expected.0), "{message}");
+        assert_eq!(value["Hardpan"]["file"]["trust"], expected.1);
+        assert_eq!(value["package"]["type"], "manifest");
+        assert_eq!(value["package"].get("architecture"), None);
+        assert_eq!(value["process"]["code_signature"]["exists"], expected.2);
     }
 }
 

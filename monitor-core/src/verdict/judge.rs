@@ -67,7 +67,7 @@ fn judge_by_path(host_path: Option<&[u8]>, trust: &dyn TrustIndex) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ExecVerdict, OwnedFile, Package, Signer, TrustedFile};
+    use super::super::{ExecVerdict, OwnedFile, Package, Signer, TrustOrigin, TrustedFile};
     use super::*;
 
     const LS: [u8; 32] = [1; 32];
@@ -86,6 +86,7 @@ mod tests {
                 name: "a vendor".into(),
             },
             path: path.into(),
+            origin: TrustOrigin::Verified,
         }
     }
 

@@ -10,14 +10,14 @@ pub use judge::{Subject, judge};
 use crate::event::RawText;
 use std::fmt;
 
-/// An installed package, as its verified header names it.
+/// An installed package, as its verified header names it; or a manifest, whose serial is its version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Package {
     /// Name.
     pub name: String,
     /// Version and release, with the epoch in front where there is one: `1:2.34-100.el9`.
     pub version: String,
-    /// Architecture.
+    /// Architecture; empty for a manifest.
     pub arch: String,
 }
 
@@ -38,14 +38,53 @@ impl Package {
 
 impl fmt::Display for Package {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}.{}", self.name, self.version, self.arch)
+        write!(f, "{}-{}", self.name, self.version)?;
+        // Manifests have none.
+        if self.arch.is_empty() {
+            return Ok(());
+        }
+        write!(f, ".{}", self.arch)
     }
 }
 
-/// The key that signed a package.
+/// Why a digest is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum TrustOrigin {
+    /// The signed region of a package's header lists it.
+    #[default]
+    Verified,
+    /// The signed digest is no SHA-256; the file was compared, and its SHA-256 taken.
+    Derived,
+    /// A package that was replaced since the last boot.
+    Retired,
+    /// A manifest that an operator's key signed.
+    Local,
+    /// A manifest that was made on the host: nobody vouches for it.
+    LocalUnsigned,
+}
+
+impl TrustOrigin {
+    /// A word for records and tables.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Derived => "derived",
+            Self::Retired => "retired",
+            Self::Local => "local",
+            Self::LocalUnsigned => "local-unsigned",
+        }
+    }
+
+    /// A manifest says so, no package.
+    pub const fn is_local(self) -> bool {
+        matches!(self, Self::Local | Self::LocalUnsigned)
+    }
+}
+
+/// The key that signed a package or a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signer {
-    /// Fingerprint of the pinned certificate, upper-case hex.
+    /// Fingerprint of the pinned certificate, upper-case hex; of a manifest's key, its id. Empty if nobody signed.
     pub fingerprint: String,
     /// Whose key it is, as the pin says.
     pub name: String,
@@ -60,6 +99,8 @@ pub struct TrustedFile {
     pub signer: Signer,
     /// Where the package puts the file.
     pub path: RawText,
+    /// Why it is trusted.
+    pub origin: TrustOrigin,
 }
 
 /// What a verified package says about the file at a path.

@@ -146,6 +146,17 @@ impl RpmDb {
         }
     }
 
+    /// The headers with this package name, as [`RpmDb::for_each`] gives them; found through rpm's own index where there
+    /// is one, which nobody signed either. `None` where there is none: look through all headers.
+    pub fn named(&self, name: &str) -> Option<Vec<(u32, Vec<u8>)>> {
+        match self.backend {
+            Backend::Sqlite => sqlite::named(self.snapshot.database(), name)
+                .ok()
+                .filter(|found| !found.is_empty()),
+            Backend::Bdb => None,
+        }
+    }
+
     fn bdb_error(&self, error: bdb::BdbError<std::io::Error>) -> DbError {
         let path = self.path.clone();
         match error {

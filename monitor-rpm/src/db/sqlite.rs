@@ -40,6 +40,28 @@ pub(super) fn for_each(path: &Path, copy: &Path, visit: &mut Visit<'_>) -> Resul
     }
 }
 
+/// Most headers of one name that are read: a system has a few keys.
+const MAX_NAMED: u32 = 10_000;
+
+pub(super) fn named(copy: &Path, name: &str) -> rusqlite::Result<Vec<(u32, Vec<u8>)>> {
+    let db = open(copy)?;
+    let ordinary: i64 = db.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name IN ('Packages', 'Name') AND type = 'table' AND rootpage > 1",
+        [],
+        |row| row.get(0),
+    )?;
+    if ordinary != 2 {
+        return Ok(Vec::new());
+    }
+    let mut statement = db.prepare(
+        "SELECT hnum, blob FROM Packages WHERE hnum IN (SELECT hnum FROM Name WHERE key = ?1) LIMIT ?2",
+    )?;
+    let rows = statement.query_map(rusqlite::params![name, MAX_NAMED], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    rows.collect()
+}
+
 /// Opens with everything off that a hostile schema could use: views, triggers, functions in the schema.
 fn open(copy: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

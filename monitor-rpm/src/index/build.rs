@@ -212,16 +212,25 @@ impl IndexBuilder {
     }
 
     /// Takes over from an older index what may still be running although its package is gone: files that may
-    /// execute and whose digest no package added so far has. Call it last.
-    pub fn retire(&mut self, old: &DigestIndex) {
+    /// execute and whose digest no package added so far has. Only packages for which `vouched` says so: a key that has
+    /// been unpinned or revoked since vouches for nothing any more. Call it last.
+    pub fn retire(&mut self, old: &DigestIndex, vouched: impl Fn(&Package<'_>) -> bool) {
         let current: HashSet<[u8; 32]> = self.files.iter().filter_map(|file| file.digest).collect();
         let mut numbers: HashMap<u32, u32> = HashMap::new();
+        let refused: HashSet<u32> = old
+            .packages()
+            .filter(|package| !vouched(package))
+            .map(|package| package.number())
+            .collect();
         for owner in old.files() {
             let Some(digest) = owner.sha256() else { continue };
             if current.contains(&digest) || !owner.class().may_execute() {
                 continue;
             }
             let package = owner.package();
+            if refused.contains(&package.number()) {
+                continue;
+            }
             let packages = &mut self.packages;
             let number = *numbers.entry(package.number()).or_insert_with(|| {
                 packages.push(retired_package(&package));

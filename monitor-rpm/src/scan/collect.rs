@@ -7,8 +7,9 @@ use super::derive::Derived;
 use super::outcome::{ScanOutcome, ScanSummary};
 use crate::finding::{Finding, MAX_EXAMPLES};
 use crate::header::tag::TagName;
-use crate::index::{DecodeError, DigestIndex, IndexBuilder};
-use crate::signature::{Refusal, SignatureProblem, VerifiedHeader};
+use crate::index::{DecodeError, DigestIndex, IndexBuilder, Package};
+use crate::pins::{Fingerprint, Pins};
+use crate::signature::{Keyring, Refusal, SignatureProblem, VerifiedHeader};
 
 /// Most findings of one kind that are kept.
 const MAX_PER_KIND: usize = 1000;
@@ -229,11 +230,12 @@ impl Collector {
         mut self,
         summary: ScanSummary,
         note: &str,
-        retire: Option<&DigestIndex>,
+        retire: Option<(&DigestIndex, &Keyring, &Pins)>,
     ) -> Result<ScanOutcome, DecodeError> {
         let findings = self.findings();
-        if let Some(old) = retire {
-            self.builder.retire(old);
+        if let Some((old, keyring, pins)) = retire {
+            self.builder
+                .retire(old, |package| still_vouched(package, keyring, pins));
         }
         self.builder.set_note(note);
         let index = self.builder.finish()?;
@@ -252,4 +254,16 @@ impl Collector {
             summary,
         })
     }
+}
+
+/// Whether the key that signed a package, some time ago, would still count: it is pinned for such packages, and not
+/// revoked. Its material may be gone by now: old keys are.
+fn still_vouched(package: &Package<'_>, keyring: &Keyring, pins: &Pins) -> bool {
+    let signer = package.signer();
+    let pinned = signer
+        .fingerprint()
+        .and_then(|key| pins.find(&key))
+        .is_some_and(|pin| pin.covers(package.name()));
+    let signing: Option<Fingerprint> = signer.signing_key.parse().ok();
+    pinned && signing.is_some_and(|key| !keyring.is_revoked(&key))
 }

@@ -53,7 +53,7 @@ pub struct ScanOptions {
     /// admitted with their SHA-256 as [`crate::index::Provenance::Derived`].
     pub derive_foreign_digests: bool,
     /// Index of the last scan: its digests that are gone stay in the new one as
-    /// [`crate::index::Provenance::Retired`].
+    /// [`crate::index::Provenance::Retired`], unless the key that vouched has been unpinned or revoked since.
     pub retire: Option<DigestIndex>,
 }
 
@@ -214,8 +214,9 @@ pub fn scan(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
         usable_keys: keyring.n_usable() as u64,
         ..ScanSummary::default()
     };
+    let retire = options.retire.as_ref().map(|old| (old, &keyring, &options.pins));
     collector
-        .finish(summary, &note(options, db.stamp()), options.retire.as_ref())
+        .finish(summary, &note(options, db.stamp()), retire)
         .map_err(ScanError::Index)
 }
 
@@ -234,17 +235,32 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 /// The keys that rpm imported: gpg-pubkey headers. They are unsigned; only pinned keys among them will count.
 pub(crate) fn database_keys(db: &RpmDb) -> Result<Vec<KeyMaterial>, DbError> {
     let mut keys = Vec::new();
-    db.for_each(&mut |record| {
-        if let Ok((number, blob)) = record
-            && Header::peek_name(&blob) == Some(KEY_PACKAGE)
-            && let Ok(header) = Header::parse_db(&blob)
+    let mut add = |number: u32, blob: &[u8]| {
+        if Header::peek_name(blob) == Some(KEY_PACKAGE)
+            && let Ok(header) = Header::parse_db(blob)
         {
             keys.extend(key_of(&header, number));
         }
+    };
+    if let Some(named) = std::str::from_utf8(KEY_PACKAGE)
+        .ok()
+        .and_then(|name| db.named(name))
+    {
+        for (number, blob) in &named {
+            add(*number, blob);
+        }
+        return Ok(keys);
+    }
+    let walked = db.for_each(&mut |record| {
+        if let Ok((number, blob)) = record {
+            add(number, &blob);
+        }
         ControlFlow::Continue(())
-    })
-    .or_else(|error| if keys.is_empty() { Err(error) } else { Ok(()) })?;
-    Ok(keys)
+    });
+    match walked {
+        Err(error) if keys.is_empty() => Err(error),
+        _ => Ok(keys),
+    }
 }
 
 /// Key material of a gpg-pubkey header: PUBKEYS is base64, DESCRIPTION is armour.

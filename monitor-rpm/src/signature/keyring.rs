@@ -145,6 +145,14 @@ impl Keyring {
         self.n_usable
     }
 
+    /// Whether a key or subkey is known to be revoked for good.
+    pub(crate) fn is_revoked(&self, fingerprint: &Fingerprint) -> bool {
+        let keys = self.keys.get(&fingerprint.key_id());
+        keys.into_iter().flatten().any(|trusted| {
+            trusted.key.key.fingerprint() == *fingerprint && trusted.key.revocation == Revocation::Always
+        })
+    }
+
     /// The key that a signature names: by fingerprint where it gives one. By id alone only if exactly one pinned key
     /// has it: ids are short enough to be forged.
     pub(super) fn find(&self, issuer: Issuer) -> Result<&TrustedKey, KeyProblem<'_>> {

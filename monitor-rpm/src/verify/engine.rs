@@ -1,5 +1,6 @@
 //! Headers in, reports out: threads that verify headers, cut file lists into portions, and look at files.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
@@ -417,7 +418,7 @@ impl Engine<'_> {
             let there = matches!(suspect.report.verdict, Verdict::Changed | Verdict::ConfigModified);
             if there && (narrowed || shared_path(&suspect.report.path)) {
                 suspects
-                    .entry(merged(&suspect.report.path))
+                    .entry(merged(&suspect.report.path).into_owned())
                     .or_default()
                     .push(position);
             }
@@ -451,7 +452,7 @@ impl Engine<'_> {
             return;
         };
         let mut any = table.files(header.region()).map(|file| file.path());
-        if !any.any(|path| wanted.contains_key(&merged(&path))) {
+        if !any.any(|path| wanted.contains_key(&*merged(&path))) {
             return;
         }
         let Ok(header) = check_header(self.keyring, header).header else {
@@ -461,7 +462,7 @@ impl Engine<'_> {
         let by = header.nevra().to_string();
         let files = header
             .files()
-            .filter(|file| wanted.contains_key(&merged(&file.path())));
+            .filter(|file| wanted.contains_key(&*merged(&file.path())));
         for job in portions(files.map(|file| (file, FileState::Normal)))
             .iter()
             .flatten()
@@ -476,7 +477,7 @@ impl Engine<'_> {
             };
             let (differs, differences) = compare(job, &facts, &content, properties, self.shared.accounts);
             let fits = differs.is_empty() || verdict(job, differs, &differences) == Verdict::ConfigModified;
-            for &position in wanted.get(&merged(&job.path())).into_iter().flatten() {
+            for &position in wanted.get(&*merged(&job.path())).into_iter().flatten() {
                 let Some(suspect) = suspects.get_mut(position) else {
                     continue;
                 };
@@ -516,12 +517,12 @@ fn signed_view(header: &Header) -> View<'_> {
 
 /// A path as it is on systems where `/bin`, `/sbin`, `/lib` and `/lib64` are links into `/usr`: two packages that
 /// name one file differently own the same file.
-fn merged(path: &[u8]) -> Vec<u8> {
+fn merged(path: &[u8]) -> Cow<'_, [u8]> {
     const MERGED: [&[u8]; 4] = [b"/bin/", b"/sbin/", b"/lib/", b"/lib64/"];
     if MERGED.iter().any(|dir| path.starts_with(dir)) {
-        return [b"/usr", path].concat();
+        return Cow::Owned([b"/usr", path].concat());
     }
-    path.to_vec()
+    Cow::Borrowed(path)
 }
 
 fn verdict(job: &Job, properties: Properties, differences: &[super::Difference]) -> Verdict {

@@ -11,11 +11,11 @@ use rustix::fs::{Stat, lgetxattr};
 use serde::Serialize;
 
 use super::caps::FileCaps;
-use crate::index::{DigestIndex, Owner};
+use crate::index::{DigestIndex, Owner, Provenance};
 use crate::root::{Dir, Root};
 
-/// Where everything that can run belongs to packages. `/usr/local` and `/opt` are the administrator's.
-pub const SYSTEM_DIRECTORIES: [&str; 10] = [
+/// Where programs, libraries and kernel modules are looked for by name. `/opt` and home directories are not.
+pub const SYSTEM_DIRECTORIES: [&str; 15] = [
     "/bin",
     "/lib",
     "/lib64",
@@ -24,6 +24,11 @@ pub const SYSTEM_DIRECTORIES: [&str; 10] = [
     "/usr/lib",
     "/usr/lib64",
     "/usr/libexec",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/local/lib64",
+    "/usr/local/libexec",
+    "/usr/local/sbin",
     "/usr/sbin",
     "/usr/share",
 ];
@@ -35,25 +40,56 @@ const MAX_DEPTH: usize = 100;
 /// Most items that are reported.
 pub const MAX_ITEMS: usize = 100_000;
 const TYPE_MASK: u32 = 0o170_000;
+/// Ends of kernel modules' names.
+const MODULES: [&[u8]; 4] = [b".ko", b".ko.gz", b".ko.xz", b".ko.zst"];
+
+/// What to look for, and where.
+#[derive(Clone, Debug)]
+pub struct InventoryOptions {
+    /// Programs, libraries and kernel modules in [`SYSTEM_DIRECTORIES`] that no package owns.
+    pub unowned: bool,
+    /// Set-user-id, set-group-id and capabilities that no package gives, anywhere.
+    pub rights: bool,
+    /// Absolute paths inside the root: only these files, and files below these directories; empty means all.
+    pub paths: Vec<PathBuf>,
+}
+
+impl Default for InventoryOptions {
+    /// Everything everywhere.
+    fn default() -> Self {
+        Self {
+            unowned: true,
+            rights: true,
+            paths: Vec::new(),
+        }
+    }
+}
 
 /// Something that no package accounts for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct InventoryItem {
+    /// Path inside the root.
+    #[serde(serialize_with = "super::lossy")]
+    pub path: Vec<u8>,
+    /// Permissions, octal; empty if they could not be looked at.
+    pub mode: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub what: Unaccounted,
+}
+
+/// What no package accounts for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum InventoryItem {
-    /// An executable or library in a system directory that no package owns.
+pub enum Unaccounted {
+    /// A program, library or kernel module in a system directory that no package owns.
     Unowned {
-        /// Path.
-        path: String,
-        /// "elf", "script", or "exec-bit" where only the permission says so.
+        /// "elf", "script", "library" or "module" (by its name), or "exec-bit" where only the permission says so.
         class: &'static str,
     },
     /// Set-user-id or set-group-id that the package does not give, or on a file without package.
     SpecialMode {
-        /// Path.
-        path: String,
-        /// Permissions, octal.
-        mode: String,
         /// Permissions that the package gives, octal; none without package.
         expected: Option<String>,
         /// NEVRA of the package.
@@ -61,8 +97,6 @@ pub enum InventoryItem {
     },
     /// Capabilities that the package does not give, or on a file without package.
     Capabilities {
-        /// Path.
-        path: String,
         /// The capabilities.
         capabilities: String,
         /// The capabilities that the package gives; none without package.
@@ -70,10 +104,8 @@ pub enum InventoryItem {
         /// NEVRA of the package.
         package: Option<String>,
     },
-    /// A directory that could not be read: what is in it is not accounted for.
+    /// It could not be looked at: what is in it is not accounted for.
     Unreadable {
-        /// Path.
-        path: String,
         /// Why.
         error: String,
     },
@@ -95,8 +127,8 @@ pub struct Inventory {
 }
 
 /// Walks the file systems of a system (its root, and those mounted at the usual places; never `/proc` and the like)
-/// and compares with the index of its verified packages.
-pub fn inventory(root: &Path, index: &DigestIndex) -> io::Result<Inventory> {
+/// and compares with the index of its verified packages. What a replaced package owned is not accounted for.
+pub fn inventory(root: &Path, index: &DigestIndex, options: &InventoryOptions) -> io::Result<Inventory> {
     let root = Root::open(root)?;
     let mut devices = vec![root.lstat(Path::new("/"))?.st_dev];
     for path in OTHER_FILE_SYSTEMS {
@@ -104,6 +136,7 @@ pub fn inventory(root: &Path, index: &DigestIndex) -> io::Result<Inventory> {
     }
     let mut walk = Walk {
         index,
+        options,
         devices,
         found: Inventory::default(),
     };
@@ -115,27 +148,46 @@ pub fn inventory(root: &Path, index: &DigestIndex) -> io::Result<Inventory> {
 
 struct Walk<'a> {
     index: &'a DigestIndex,
+    options: &'a InventoryOptions,
     devices: Vec<u64>,
     found: Inventory,
 }
 
 impl Walk<'_> {
-    fn add(&mut self, item: InventoryItem) {
-        if self.found.items.len() < MAX_ITEMS {
-            self.found.items.push(item);
-        } else {
+    fn add(&mut self, path: &Path, stat: Option<&Stat>, what: Unaccounted) {
+        if self.found.items.len() >= MAX_ITEMS {
             self.found.dropped += 1;
+            return;
         }
+        self.found.items.push(InventoryItem {
+            path: path.as_os_str().as_bytes().to_vec(),
+            mode: stat.map(|stat| octal(stat.st_mode)).unwrap_or_default(),
+            what,
+        });
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
         // What vanished meanwhile is no gap.
         if error.kind() != io::ErrorKind::NotFound {
-            self.add(InventoryItem::Unreadable {
-                path: path.display().to_string(),
-                error: error.to_string(),
-            });
+            let error = error.to_string();
+            self.add(path, None, Unaccounted::Unreadable { error });
         }
+    }
+
+    /// Whether a file was asked for.
+    fn wants(&self, path: &Path) -> bool {
+        let paths = &self.options.paths;
+        paths.is_empty() || paths.iter().any(|wanted| path.starts_with(wanted))
+    }
+
+    /// Whether something below a directory may have been asked for.
+    fn leads_on(&self, path: &Path) -> bool {
+        let asked = self.wants(path) || self.options.paths.iter().any(|wanted| wanted.starts_with(path));
+        let in_system = || {
+            let mut system = SYSTEM_DIRECTORIES.iter().map(Path::new);
+            system.any(|system| path.starts_with(system) || system.starts_with(path))
+        };
+        asked && (self.options.rights || in_system())
     }
 
     fn directory(&mut self, dir: &Dir, path: &Path, depth: usize) {
@@ -153,8 +205,8 @@ impl Walk<'_> {
                 }
             };
             match stat.st_mode & TYPE_MASK {
-                0o100_000 => self.file(dir, &name, &inner, &stat),
-                0o040_000 if self.devices.contains(&stat.st_dev) => {
+                0o100_000 if self.wants(&inner) => self.file(dir, &name, &inner, &stat),
+                0o040_000 if self.devices.contains(&stat.st_dev) && self.leads_on(&inner) => {
                     if depth >= MAX_DEPTH {
                         self.unreadable(&inner, &io::Error::other("nested too deep"));
                         continue;
@@ -171,36 +223,43 @@ impl Walk<'_> {
 
     fn file(&mut self, dir: &Dir, name: &[u8], path: &Path, stat: &Stat) {
         self.found.files += 1;
-        let owners = self.index.expected(path.as_os_str().as_bytes());
-        let shown = || path.display().to_string();
-        let special = stat.st_mode & 0o6000;
-        if special != 0 {
-            if owners.iter().any(|owner| owner.mode() & 0o6000 == special) {
-                self.found.special_expected += 1;
-            } else {
-                let owner = owners.first();
-                self.add(InventoryItem::SpecialMode {
-                    path: shown(),
-                    mode: format!("{:04o}", stat.st_mode & 0o7777),
-                    expected: owner.map(|owner| format!("{:04o}", owner.mode() & 0o7777)),
-                    package: owner.map(package),
-                });
+        let mut owners = self.index.expected(path.as_os_str().as_bytes());
+        owners.retain(|owner| owner.provenance() != Provenance::Retired);
+        let executable = stat.st_mode & 0o111 != 0;
+        if self.options.rights {
+            self.special_mode(path, stat, &owners);
+            if executable && let Some(caps) = capabilities(dir, name) {
+                self.capabilities(path, stat, caps, &owners);
             }
         }
-        let executable = stat.st_mode & 0o111 != 0;
-        if executable && let Some(caps) = capabilities(dir, name) {
-            self.capabilities(path, caps, &owners);
-        }
-        let in_system = SYSTEM_DIRECTORIES.iter().any(|system| path.starts_with(system));
-        if owners.is_empty()
-            && in_system
+        let in_system = || SYSTEM_DIRECTORIES.iter().any(|system| path.starts_with(system));
+        if self.options.unowned
+            && owners.is_empty()
+            && in_system()
             && let Some(class) = class(dir, name, executable)
         {
-            self.add(InventoryItem::Unowned { path: shown(), class });
+            self.add(path, Some(stat), Unaccounted::Unowned { class });
         }
     }
 
-    fn capabilities(&mut self, path: &Path, found: FileCaps, owners: &[Owner<'_>]) {
+    fn special_mode(&mut self, path: &Path, stat: &Stat, owners: &[Owner<'_>]) {
+        let special = stat.st_mode & 0o6000;
+        if special == 0 {
+            return;
+        }
+        if owners.iter().any(|owner| owner.mode() & 0o6000 == special) {
+            self.found.special_expected += 1;
+            return;
+        }
+        let owner = owners.first();
+        let what = Unaccounted::SpecialMode {
+            expected: owner.map(|owner| octal(owner.mode())),
+            package: owner.map(package),
+        };
+        self.add(path, Some(stat), what);
+    }
+
+    fn capabilities(&mut self, path: &Path, stat: &Stat, found: FileCaps, owners: &[Owner<'_>]) {
         let given = |owner: &Owner<'_>| {
             owner
                 .capabilities()
@@ -212,13 +271,17 @@ impl Walk<'_> {
             return;
         }
         let owner = owners.first();
-        self.add(InventoryItem::Capabilities {
-            path: path.display().to_string(),
+        let what = Unaccounted::Capabilities {
             capabilities: found.to_string(),
             expected: owner.map(|owner| given(owner).to_string()),
             package: owner.map(package),
-        });
+        };
+        self.add(path, Some(stat), what);
     }
+}
+
+fn octal(mode: u32) -> String {
+    format!("{:04o}", mode & 0o7777)
 }
 
 fn package(owner: &Owner<'_>) -> String {
@@ -237,15 +300,19 @@ fn capabilities(dir: &Dir, name: &[u8]) -> Option<FileCaps> {
         .filter(|caps| !caps.is_empty())
 }
 
-/// What makes a file run, by its first bytes or its permissions.
+/// What makes a file run: its first bytes, its name or its permissions.
 fn class(dir: &Dir, name: &[u8], executable: bool) -> Option<&'static str> {
     let mut first = [0; 4];
     let readable = dir
         .open_file(name)
         .is_ok_and(|mut file| file.read_exact(&mut first).is_ok());
+    let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
     match first {
+        _ if MODULES.iter().any(|end| name.ends_with(end)) => Some("module"),
         [0x7f, b'E', b'L', b'F'] if readable => Some("elf"),
         [b'#', b'!', ..] if readable && executable => Some("script"),
+        // Whatever is in it now: the loader takes what is called so.
+        _ if name.ends_with(b".so") || has(b".so.") => Some("library"),
         _ if executable => Some("exec-bit"),
         _ => None,
     }

@@ -159,7 +159,7 @@ fn look_in(shared: &Shared<'_>, buffer: &mut [u8], dir: &Dir, job: &Job) -> io::
     }
     let read_content = hashed && facts.size == job.size;
     if read_content || wanted.has(Properties::CAPS) {
-        match dir.open_file(name) {
+        match dir.open_known(name) {
             Ok(file) => {
                 if wanted.has(Properties::CAPS) {
                     match read_caps(&file) {
@@ -265,7 +265,9 @@ fn hash_file(
     let unsupported = |_error| io::Error::from(io::ErrorKind::Unsupported);
     let mut hasher = Hasher::new(algorithm).map_err(unsupported)?;
     let mut len = 0_u64;
-    loop {
+    // Up to the size that lstat showed: what is appended meanwhile came after the look, and whatever else was put in
+    // the file's place cannot hold us.
+    while len < limit {
         let n = match file.read(buffer) {
             Ok(0) => break,
             Ok(n) => n,
@@ -274,10 +276,6 @@ fn hash_file(
         };
         hasher.update(buffer.get(..n).unwrap_or_default());
         len += n as u64;
-        // A file that grows while it is read differs already.
-        if len > limit {
-            break;
-        }
     }
     shared.progress.bytes_hashed.fetch_add(len, Ordering::Relaxed);
     if shared.drop_cache {

@@ -19,7 +19,9 @@ use std::path::PathBuf;
 pub use caps::FileCaps;
 pub use compare::{Difference, Properties};
 pub use engine::verify;
-pub use inventory::{Inventory, InventoryItem, MAX_ITEMS, SYSTEM_DIRECTORIES, inventory};
+pub use inventory::{
+    Inventory, InventoryItem, InventoryOptions, MAX_ITEMS, SYSTEM_DIRECTORIES, Unaccounted, inventory,
+};
 pub use look::Progress;
 use serde::{Serialize, Serializer};
 

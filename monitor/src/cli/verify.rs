@@ -1,6 +1,6 @@
 //! `hardpan verify`.
 
-mod unowned;
+mod strangers;
 
 use super::exit::Exit;
 use super::trust::sight::{SightArgs, chain};
@@ -11,7 +11,8 @@ use hardpan_core::event::escape;
 use hardpan_core::record::Finding;
 use hardpan_rpm::pins::Glob;
 use hardpan_rpm::verify::{
-    FileReport, Progress, Verdict, VerifyError, VerifyOptions, VerifyOutcome, VerifySummary, verify,
+    FileReport, InventoryOptions, Progress, Verdict, VerifyError, VerifyOptions, VerifyOutcome,
+    VerifySummary, verify,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -19,10 +20,10 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
+use strangers::Stranger;
 
 /// Compares installed files with what their packages' vendors signed: `rpm -Va` with the signature chain checked.
 ///
@@ -32,7 +33,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  hardpan verify\n  hardpan verify openssh-server sudo\n  hardpan verify /usr/sbin /etc/pam.d\n  \
-        hardpan verify --root /mnt --json | jq -r 'select(.kind == \"file\") | .path'\n  hardpan verify --unowned\n\n\
+        hardpan verify --root /mnt --json | jq -r 'select(.kind == \"file\") | .path'\n  hardpan verify --unowned --suid\n\n\
         Exit codes: 0 fine (changed %config files are), 1 differences or findings, 2 wrong usage, 3 it could not look."
 )]
 pub struct VerifyArgs {
@@ -49,9 +50,12 @@ pub struct VerifyArgs {
     /// Drop what was read from the page cache, so that a sweep does not push out what services use.
     #[arg(long)]
     drop_cache: bool,
-    /// List executables and libraries in system directories that no verified package owns, too.
+    /// List executables, libraries and kernel modules in system directories that no verified package owns, too.
     #[arg(long)]
     unowned: bool,
+    /// List files with set-user-id, set-group-id or capabilities that no verified package gives them, too.
+    #[arg(long)]
+    suid: bool,
     /// List changed %config files and files that another package replaced, too.
     #[arg(long, short)]
     all: bool,
@@ -87,18 +91,23 @@ fn answer(args: &VerifyArgs) -> Result<Answer, Failure> {
         options.packages.push(Glob::new(name.to_string_lossy()));
     }
     let outcome = with_progress(&options).map_err(could_not_look)?;
-    let strangers = if args.unowned {
+    let strangers = if args.unowned || args.suid {
         let sight = args.sight.look(false)?;
         wrong.extend(sight.findings);
-        unowned::find(
+        let inventory = InventoryOptions {
+            unowned: args.unowned,
+            rights: args.suid,
+            paths: options.paths.clone(),
+        };
+        strangers::find(
             &config.root,
             &sight.current.outcome.index,
             &sight.local,
-            &options.paths,
+            &inventory,
         )
         .map_err(|error| Failure::failed(error, None))?
     } else {
-        unowned::Strangers::default()
+        Vec::new()
     };
     let exit = exit_code(&outcome, &wrong, &strangers);
     let text = if args.json {
@@ -149,7 +158,7 @@ fn with_progress(options: &VerifyOptions) -> Result<VerifyOutcome, VerifyError> 
     })
 }
 
-fn exit_code(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &unowned::Strangers) -> Exit {
+fn exit_code(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &[Stranger]) -> Exit {
     let unreadable = outcome
         .files
         .iter()
@@ -158,13 +167,13 @@ fn exit_code(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &unowned::St
         .findings
         .iter()
         .any(|finding| finding.kind() == "damaged-database");
-    if unreadable || damaged || !strangers.unreadable.is_empty() {
+    if unreadable || damaged || strangers.iter().any(Stranger::is_unreadable) {
         return Exit::Failed;
     }
     let fine = outcome.findings.is_empty()
         && wrong.is_empty()
         && outcome.summary.reports_dropped == 0
-        && strangers.files.is_empty()
+        && strangers.is_empty()
         && !outcome.files.iter().any(FileReport::is_finding);
     if fine { Exit::Fine } else { Exit::Findings }
 }
@@ -203,7 +212,7 @@ fn own_finding(finding: &Finding) -> String {
 }
 
 /// Lines as of `rpm -V`, then what no package owns, then findings.
-fn as_table(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &unowned::Strangers, all: bool) -> String {
+fn as_table(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &[Stranger], all: bool) -> String {
     let mut text = String::new();
     let mut line = |content: &str| push(&mut text, format_args!("{}\n", escape(content.as_bytes())));
     for file in outcome.files.iter().filter(|file| all || file.is_finding()) {
@@ -213,11 +222,8 @@ fn as_table(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &unowned::Str
         }
         line(&content);
     }
-    for stranger in &strangers.files {
-        line(&format!("unowned     {}{}", stranger.path, stranger.note()));
-    }
-    for (path, error) in &strangers.unreadable {
-        line(&format!("unreadable  {path} ({error})"));
+    for stranger in strangers {
+        line(&stranger.line());
     }
     for finding in &outcome.findings {
         line(&format!("{}: {finding}", finding.kind()));
@@ -229,7 +235,7 @@ fn as_table(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &unowned::Str
 }
 
 /// One object per line: files, what no package owns, packages that nothing vouches for, findings, the summary.
-fn as_json(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &unowned::Strangers) -> String {
+fn as_json(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &[Stranger]) -> String {
     let mut text = String::new();
     let mut line = |kind: &str, value: Value| {
         let mut object = json!({ "kind": kind });
@@ -245,11 +251,9 @@ fn as_json(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &unowned::Stra
     for file in &outcome.files {
         line("file", value(file));
     }
-    for stranger in &strangers.files {
-        line("unowned", value(stranger));
-    }
-    for (path, error) in &strangers.unreadable {
-        line("unreadable", json!({ "path": path, "error": error }));
+    for stranger in strangers {
+        // Its kind is its own: "unowned", "special-mode", "capabilities", "unreadable".
+        line("stranger", value(stranger));
     }
     for package in outcome
         .packages
@@ -277,9 +281,6 @@ fn as_json(outcome: &VerifyOutcome, wrong: &[Finding], strangers: &unowned::Stra
 fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or_else(|error| Value::String(chain(&error)))
 }
-
-/// Paths are given as they are inside the root.
-pub(super) type InsidePaths = [PathBuf];
 
 #[cfg(test)]
 mod tests;

@@ -114,6 +114,9 @@ pub struct Trust {
     pub root: PathBuf,
     /// Directory of the database inside the root; `None` tries the usual ones.
     pub dbpath: Option<PathBuf>,
+    /// Where readings of the database, manifests and accepted serials are kept. No key of the configuration: the
+    /// command and the daemon must agree on it.
+    pub state_dir: PathBuf,
     /// Directories with operators' pins (`*.toml`).
     pub pins: Vec<PathBuf>,
     /// Use the vendors' pins that come with Hardpan.
@@ -163,6 +166,7 @@ impl Default for Config {
             trust: Trust {
                 root: PathBuf::from("/"),
                 dbpath: None,
+                state_dir: PathBuf::from("/var/lib/hardpan"),
                 pins: vec![PathBuf::from("/etc/hardpan/keys.d")],
                 vendor_pins: true,
                 keyring: vec![PathBuf::from("/etc/pki/rpm-gpg")],

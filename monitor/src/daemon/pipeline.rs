@@ -8,7 +8,7 @@ use crate::enrich::clock::Clock;
 use crate::enrich::hash::Hashed;
 use crate::enrich::pool::{DigestCache, Done, HashPool, Job};
 use crate::enrich::{Proc, Users};
-use crate::trust::LoadedTrust;
+use crate::trust::{LoadedTrust, SeenTrust};
 use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{
     CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, RawText, Task, decode,
@@ -256,7 +256,16 @@ impl Pipeline {
     }
 
     fn judge(&self, event: &Exec, facts: &ExecFacts, host_tree: bool) -> ExecVerdict {
-        let trust = self.trust.as_deref().map(|trust| trust as &dyn TrustIndex);
+        // Without a policy nobody has said that they count.
+        let accepts_local_unsigned = self
+            .policy
+            .as_ref()
+            .is_some_and(|policy| policy.accepts_local_unsigned);
+        let seen = self.trust.as_deref().map(|trust| SeenTrust {
+            trust,
+            accepts_local_unsigned,
+        });
+        let trust = seen.as_ref().map(|seen| seen as &dyn TrustIndex);
         execs::verdict(event, facts, host_tree, trust)
     }
 

@@ -41,6 +41,8 @@ pub(super) struct InForce {
     pub hash_bytes_per_s: u64,
     /// Some rule asks for something that must be looked up in `/proc`, or has trusted executions recorded.
     pub asks_proc: bool,
+    /// Manifests without a signature count.
+    pub accepts_local_unsigned: bool,
 }
 
 impl InForce {
@@ -59,6 +61,7 @@ impl InForce {
         };
         Self {
             asks_proc: effective.rules.iter().any(asks),
+            accepts_local_unsigned: effective.trust.accept_local_unsigned,
             hits: HitCounters::new(effective.rules.len()),
             recording: effective.recording.clone(),
             hash_bytes_per_s: effective.cadence.hash_bytes_per_s,

@@ -15,6 +15,7 @@ use crate::enrich::pool::{DigestCache, HashPool};
 use crate::enrich::{Proc, Users, host};
 use crate::export::{LogFile, Sequence, Sink};
 use crate::trust::LoadedTrust;
+use crate::trust::manifest::LocalTrust;
 use hardpan_abi::{
     ABI_VERSION, Counter, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo,
     ModuleEvent, TaskInfo, exec_flag,
@@ -160,6 +161,7 @@ fn trust() -> Option<Arc<LoadedTrust>> {
     };
     Some(Arc::new(LoadedTrust {
         index: outcome.index,
+        local: LocalTrust::default(),
         state,
     }))
 }

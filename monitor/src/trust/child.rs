@@ -6,9 +6,13 @@
 use super::findings::finding;
 use super::index::LoadedTrust;
 use super::keys;
-use crate::config::Trust;
-use hardpan_core::record::{Finding, TrustState};
-use hardpan_rpm::scan::{self, ScanOptions, ScanOutcome};
+use super::local::local_trust;
+use super::manifest::LocalTrust;
+use super::store::{self, Previous, ReadingOrigin, STORE_NAME};
+use crate::config::{Config, Trust};
+use crate::enrich;
+use hardpan_core::record::{Finding, FindingCode, TrustState};
+use hardpan_rpm::scan::{self, ScanOutcome};
 use hardpan_rpm::{DigestIndex, index::DecodeError};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read as _, Write as _};
@@ -18,6 +22,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
+use tracing::warn;
 
 /// Hidden flag of `hardpand` that makes it the child.
 pub const CHILD_FLAG: &str = "--trust-child";
@@ -35,6 +40,42 @@ struct Request {
     vendor_pins: bool,
     keyring: Vec<PathBuf>,
     database_keys: bool,
+    /// The file that keeps readings.
+    store: PathBuf,
+    boot_id: String,
+    /// Database of the previous index, if one follows.
+    previous_database: String,
+}
+
+impl Request {
+    fn new(config: &Trust, previous: Option<&LoadedTrust>) -> Self {
+        Self {
+            root: config.root.clone(),
+            dbpath: config.dbpath.clone(),
+            pins: config.pins.clone(),
+            vendor_pins: config.vendor_pins,
+            keyring: config.keyring.clone(),
+            database_keys: config.database_keys,
+            store: config.state_dir.join(STORE_NAME),
+            boot_id: enrich::host(Path::new("/")).boot_id,
+            previous_database: previous
+                .map(|previous| previous.state.database.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// As the configuration that it was made from.
+    fn config(&self) -> Trust {
+        Trust {
+            root: self.root.clone(),
+            dbpath: self.dbpath.clone(),
+            pins: self.pins.clone(),
+            vendor_pins: self.vendor_pins,
+            keyring: self.keyring.clone(),
+            database_keys: self.database_keys,
+            ..Config::default().trust
+        }
+    }
 }
 
 /// What the child found.
@@ -80,9 +121,9 @@ pub enum TrustError {
     Answer(#[source] scan::OutcomeError),
 }
 
-/// Reads the database in a child. `previous` is the index of the last reading: what has gone from it since may still
-/// be running.
-pub async fn read(config: &Trust, previous: Option<&DigestIndex>) -> Result<Reading, TrustError> {
+/// Reads the database in a child, and the manifests. `previous` is the last reading: what has gone from it since may
+/// still be running.
+pub async fn read(config: &Trust, previous: Option<&LoadedTrust>) -> Result<Reading, TrustError> {
     // This very program, even if its file has been replaced meanwhile.
     read_with(Path::new("/proc/self/exe"), config, previous).await
 }
@@ -91,19 +132,20 @@ pub async fn read(config: &Trust, previous: Option<&DigestIndex>) -> Result<Read
 pub async fn read_with(
     program: &Path,
     config: &Trust,
-    previous: Option<&DigestIndex>,
+    previous: Option<&LoadedTrust>,
 ) -> Result<Reading, TrustError> {
-    let request = Request {
-        root: config.root.clone(),
-        dbpath: config.dbpath.clone(),
-        pins: config.pins.clone(),
-        vendor_pins: config.vendor_pins,
-        keyring: config.keyring.clone(),
-        database_keys: config.database_keys,
-    };
+    let request = Request::new(config, previous);
     let limit = config.timeout;
-    match tokio::time::timeout(limit, run(program, &request, previous)).await {
-        Ok(answer) => answer.map(|outcome| reading(config, outcome)),
+    let answer = run(program, &request, previous.map(|previous| &previous.index));
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => {
+            let outcome = answer?;
+            let config = config.clone();
+            let looked = tokio::task::spawn_blocking(move || reading(&config, outcome));
+            looked
+                .await
+                .map_err(|error| TrustError::Pipe(io::Error::other(error)))
+        }
         Err(_elapsed) => Err(TrustError::Timeout { limit }),
     }
 }
@@ -141,6 +183,10 @@ async fn run(
         .trim()
         .to_owned();
     match status.code() {
+        Some(0) if !complaint.is_empty() => {
+            warn!(complaint, "the package database was read");
+            ScanOutcome::from_bytes(&answer.map_err(TrustError::Pipe)?).map_err(TrustError::Answer)
+        }
         Some(0) => ScanOutcome::from_bytes(&answer.map_err(TrustError::Pipe)?).map_err(TrustError::Answer),
         Some(3) => Err(TrustError::Refused { complaint }),
         _ => Err(TrustError::Died {
@@ -160,8 +206,10 @@ async fn take(stream: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<V
 
 fn reading(config: &Trust, outcome: ScanOutcome) -> Reading {
     let summary = outcome.summary;
-    // The operator's pins are read here once more, for what is wrong with them: the child tells only of packages.
+    // Pins and keys are read here once more, for what is wrong with them: the child tells only of packages.
     let (_, mut findings) = keys::pins(config.vendor_pins, &config.pins);
+    findings.extend(keys::material(&config.keyring).1);
+    let local = manifests(config, &mut findings);
     findings.extend(
         outcome
             .findings
@@ -178,8 +226,39 @@ fn reading(config: &Trust, outcome: ScanOutcome) -> Reading {
                 digests: outcome.index.n_digests() as u64,
             },
             index: outcome.index,
+            local,
         },
         findings,
+    }
+}
+
+/// The manifests that count now; none if that cannot be told.
+fn manifests(config: &Trust, findings: &mut Vec<Finding>) -> LocalTrust {
+    let refused = |error: &dyn std::error::Error, hint: Option<String>| Finding {
+        path: Some(config.state_dir.display().to_string().as_str().into()),
+        hint,
+        ..Finding::new(
+            FindingCode::ManifestRefused,
+            format!("no manifest counts: {}", crate::chain::chain(error)),
+        )
+    };
+    let now = match enrich::clock::unix_us() {
+        Ok(now) => now / 1_000_000,
+        Err(error) => {
+            findings.push(refused(&error, None));
+            return LocalTrust::default();
+        }
+    };
+    match local_trust(&config.state_dir, &config.pins, now) {
+        Ok((local, wrong)) => {
+            findings.extend(wrong);
+            local
+        }
+        Err(error) => {
+            let hint = error.hint();
+            findings.push(refused(&error, hint));
+            LocalTrust::default()
+        }
     }
 }
 
@@ -212,7 +291,8 @@ pub enum ChildError {
     Answer(#[source] io::Error),
 }
 
-/// The child's whole work: job from standard input, answer to standard output.
+/// The child's whole work: job from standard input, answer to standard output; the stored reading if it is current.
+/// That a new one cannot be stored is told on standard error, and no failure.
 pub fn child() -> Result<(), ChildError> {
     // Whoever kills the daemon ends its reader too. Where this is refused, the pipe breaks anyway.
     let _unsupported = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
@@ -223,25 +303,25 @@ pub fn child() -> Result<(), ChildError> {
         .read_to_end(&mut job)
         .map_err(ChildError::Job)?;
     let (request, previous) = split(&job).map_err(ChildError::Job)?;
-    let (pins, _told_by_the_daemon) = keys::pins(request.vendor_pins, &request.pins);
-    let (keys, unreadable) = keys::material(&request.keyring);
-    let mut options = ScanOptions::new(request.root, pins);
-    options.dbpath = request.dbpath;
-    options.keys = keys;
-    options.use_database_keys = request.database_keys;
-    if !previous.is_empty() {
-        options.retire = Some(DigestIndex::decode(previous.to_vec()).map_err(ChildError::Previous)?);
+    let (options, _told_by_the_daemon) = store::scan_options(&request.config());
+    let previous = if previous.is_empty() {
+        None
+    } else {
+        Some(Previous {
+            index: DigestIndex::decode(previous.to_vec()).map_err(ChildError::Previous)?,
+            database: request.previous_database,
+        })
+    };
+    let current = store::current(options, Some(&request.store), &request.boot_id, false, previous)?;
+    if let ReadingOrigin::Scanned {
+        not_kept: Some(problem),
+        ..
+    } = &current.origin
+    {
+        // A daemon that went away needs no complaint.
+        let _broken_pipe = writeln!(io::stderr(), "it is not kept: {}", crate::chain::chain(problem));
     }
-    let mut outcome = scan::scan(&options)?;
-    for finding in unreadable {
-        outcome.findings.push(hardpan_rpm::Finding::UnreadableKey {
-            source: finding
-                .path
-                .map(|path| path.text().into_owned())
-                .unwrap_or_default(),
-            reason: finding.message,
-        });
-    }
+    let outcome = current.outcome;
     let answer = outcome
         .to_bytes()
         .map_err(|error| ChildError::Answer(io::Error::other(error)))?;
@@ -263,17 +343,14 @@ mod tests {
 
     #[test]
     fn jobs_survive_the_pipe_and_garbage_is_refused() {
-        let request = Request {
+        let config = Trust {
             root: "/mnt".into(),
-            dbpath: None,
-            pins: vec!["/etc/hardpan/keys.d".into()],
-            vendor_pins: true,
-            keyring: vec![],
-            database_keys: false,
+            ..Config::default().trust
         };
+        let request = Request::new(&config, None);
         let job = encode(&request, None).unwrap();
         let (back, previous) = split(&job).unwrap();
-        assert_eq!((back.root, previous.len()), (PathBuf::from("/mnt"), 0));
+        assert_eq!((back.config(), previous.len()), (config, 0));
         assert!(split(b"").is_err());
         assert!(split(b"\xff\xff\xff\xff{}").is_err());
         assert!(split(b"\x02\0\0\0{}").is_err());

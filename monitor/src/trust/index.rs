@@ -1,8 +1,9 @@
 //! The index of verified packages, in the terms of verdicts.
 
+use super::manifest::{LocalTrust, ManifestDigest, ManifestSource};
 use hardpan_core::event::RawText;
 use hardpan_core::record::TrustState;
-use hardpan_core::verdict::{OwnedFile, Package, Signer, TrustIndex, TrustedFile};
+use hardpan_core::verdict::{OwnedFile, Package, Signer, TrustIndex, TrustOrigin, TrustedFile};
 use hardpan_rpm::{DigestIndex, Owner, Provenance};
 
 /// A loaded trust database.
@@ -10,20 +11,38 @@ use hardpan_rpm::{DigestIndex, Owner, Provenance};
 pub struct LoadedTrust {
     /// Digests and paths of verified packages.
     pub index: DigestIndex,
+    /// Digests of manifests.
+    pub local: LocalTrust,
     /// Counts, for records and `status`.
     pub state: TrustState,
 }
 
-impl TrustIndex for LoadedTrust {
+/// Trust as the policy in force wants it.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenTrust<'a> {
+    /// The trust.
+    pub trust: &'a LoadedTrust,
+    /// Manifests that nobody signed count.
+    pub accepts_local_unsigned: bool,
+}
+
+impl TrustIndex for SeenTrust<'_> {
     fn by_digest(&self, sha256: &[u8; 32], path: Option<&[u8]>) -> Option<TrustedFile> {
-        let at_path = path.and_then(|path| self.index.owners(sha256).find(|owner| owner.path() == path));
-        at_path
-            .or_else(|| self.index.lookup(sha256))
-            .map(|owner| trusted(&owner))
+        let index = &self.trust.index;
+        let at_path = path.and_then(|path| index.owners(sha256).find(|owner| owner.path() == path));
+        if let Some(owner) = at_path.or_else(|| index.lookup(sha256)) {
+            return Some(trusted(&owner));
+        }
+        let digest = self.trust.local.lookup(sha256)?;
+        // What nobody signed never excuses a changed file of a package.
+        let counts = digest.manifest.source.is_signed()
+            || (self.accepts_local_unsigned && path.is_none_or(|path| self.by_path(path).is_empty()));
+        counts.then(|| listed(digest))
     }
 
     fn by_path(&self, path: &[u8]) -> Vec<OwnedFile> {
-        self.index
+        self.trust
+            .index
             .expected(path)
             .iter()
             // What was replaced owns nothing any more; of a ghost, a link or a directory no content is known.
@@ -36,6 +55,42 @@ impl TrustIndex for LoadedTrust {
                 config: owner.is_config(),
             })
             .collect()
+    }
+}
+
+/// Content that a manifest lists.
+fn listed(digest: &ManifestDigest) -> TrustedFile {
+    let manifest = &digest.manifest;
+    let (version, signer, origin) = match &manifest.source {
+        ManifestSource::Signed {
+            key_name,
+            key,
+            serial,
+            ..
+        } => {
+            let signer = Signer {
+                fingerprint: key.clone(),
+                name: key_name.clone(),
+            };
+            (serial.to_string(), signer, TrustOrigin::Local)
+        }
+        ManifestSource::LocalUnsigned { made } => {
+            let nobody = Signer {
+                fingerprint: String::new(),
+                name: String::new(),
+            };
+            (made.to_string(), nobody, TrustOrigin::LocalUnsigned)
+        }
+    };
+    TrustedFile {
+        package: Package {
+            name: manifest.name.clone(),
+            version,
+            arch: String::new(),
+        },
+        signer,
+        path: RawText::new(digest.path.as_bytes()),
+        origin,
     }
 }
 
@@ -59,5 +114,79 @@ fn trusted(owner: &Owner<'_>) -> TrustedFile {
             name: signer.pin_name.to_owned(),
         },
         path: RawText::new(owner.path()),
+        origin: match owner.provenance() {
+            Provenance::Retired => TrustOrigin::Retired,
+            Provenance::Derived => TrustOrigin::Derived,
+            _ => TrustOrigin::Verified,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::manifest::LocalManifest;
+    use hardpan_core::record::TrustState;
+    use std::sync::Arc;
+
+    /// One manifest of each sort, and no packages.
+    fn trust() -> LoadedTrust {
+        let digest = |seed: u8, name: &str, source| {
+            let manifest = LocalManifest {
+                name: name.into(),
+                source,
+                files: 1,
+            };
+            ManifestDigest {
+                sha256: [seed; 32],
+                size: 1,
+                path: "/opt/tool".into(),
+                manifest: Arc::new(manifest),
+            }
+        };
+        let signed = ManifestSource::Signed {
+            key_name: "Release team".into(),
+            key: "ab".repeat(32),
+            serial: 7,
+            expires: i64::MAX,
+        };
+        LoadedTrust {
+            index: hardpan_rpm::IndexBuilder::new().finish().unwrap(),
+            local: LocalTrust::of_digests(vec![
+                digest(1, "tools", signed),
+                digest(2, "own", ManifestSource::LocalUnsigned { made: 9 }),
+            ]),
+            state: TrustState {
+                database: String::new(),
+                loaded: true,
+                packages_total: 0,
+                packages_verified: 0,
+                digests: 0,
+            },
+        }
+    }
+
+    #[test]
+    fn what_nobody_signed_counts_only_where_the_policy_accepts_it() {
+        let trust = trust();
+        let found = |accepts_local_unsigned, digest| {
+            let seen = SeenTrust {
+                trust: &trust,
+                accepts_local_unsigned,
+            };
+            let file = seen.by_digest(&[digest; 32], Some(b"/opt/tool"));
+            file.map(|file| (file.package.to_string(), file.signer.name, file.origin))
+        };
+        let signed = Some((
+            "tools-7".to_owned(),
+            "Release team".to_owned(),
+            TrustOrigin::Local,
+        ));
+        let unsigned = Some(("own-9".to_owned(), String::new(), TrustOrigin::LocalUnsigned));
+        assert_eq!(found(true, 1), signed);
+        assert_eq!(found(false, 1), signed);
+        assert_eq!(found(true, 2), unsigned);
+        assert_eq!(found(false, 2), None);
+        assert_eq!(found(true, 3), None);
     }
 }

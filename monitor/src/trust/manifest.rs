@@ -141,7 +141,7 @@ impl ManifestFileError {
         Finding {
             path: Some(path.display().to_string().as_str().into()),
             hint: self.hint(),
-            ..Finding::new(FindingCode::PackageUnverified, message)
+            ..Finding::new(FindingCode::ManifestRefused, message)
         }
     }
 }
@@ -238,6 +238,17 @@ impl LocalTrust {
             ManifestSource::LocalUnsigned { .. } => None,
         };
         self.manifests.iter().filter_map(expiry).min()
+    }
+
+    /// These digests, for tests of what uses them.
+    #[cfg(test)]
+    pub(crate) fn of_digests(mut digests: Vec<ManifestDigest>) -> Self {
+        digests.sort_by_key(|digest| digest.sha256);
+        let manifests = digests
+            .iter()
+            .map(|digest| Arc::clone(&digest.manifest))
+            .collect();
+        Self { digests, manifests }
     }
 
     fn add(&mut self, manifest: LocalManifest, content: &Manifest) {

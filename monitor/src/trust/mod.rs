@@ -6,14 +6,16 @@ mod findings;
 mod index;
 mod keeper;
 mod keys;
+mod local;
 pub mod manifest;
 pub mod store;
 mod watch;
 
 pub use child::{CHILD_FLAG, ChildError, Reading, TrustError, child, read, read_with};
-pub use index::LoadedTrust;
+pub use index::{LoadedTrust, SeenTrust};
 pub use keeper::{TrustUpdate, keep};
-pub use watch::DatabaseStamp;
+pub use local::local_trust;
+pub use watch::Stamp;
 
 /// The vendors' pins that are part of this program.
 pub fn vendor_pins() -> (hardpan_rpm::Pins, Vec<hardpan_core::record::Finding>) {

@@ -9,7 +9,7 @@ use super::keys;
 use crate::config::Trust;
 use hardpan_core::record::Finding;
 use hardpan_rpm::scan::{self, OutcomeError, ScanOutcome};
-use hardpan_rpm::{DigestIndex, Finding as RpmFinding, Fingerprint, Pins, ScanError, ScanOptions};
+use hardpan_rpm::{DigestIndex, ScanError, ScanOptions};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -238,21 +238,32 @@ pub struct Current {
     pub origin: ReadingOrigin,
 }
 
+/// A reading that a running program has in memory.
+#[derive(Debug)]
+pub struct Previous {
+    /// Its index.
+    pub index: DigestIndex,
+    /// The database it is of.
+    pub database: String,
+}
+
 /// Takes the stored reading if it is current, else reads the database (in this process) and stores what it finds.
 /// Without a `store` nothing is kept. `force` reads in any case. Digests of packages that were replaced since the
-/// last reading stay as "retired" until the boot with `boot_id` ends.
+/// last reading (the stored one, or `previous` if none is stored) stay as "retired" until the boot with `boot_id`
+/// ends, as long as the key that vouched for them is pinned and not revoked.
 pub fn current(
     mut options: ScanOptions,
     store: Option<&Path>,
     boot_id: &str,
     force: bool,
+    previous: Option<Previous>,
 ) -> Result<Current, ScanError> {
     options.retire = None;
     let (stored, store_problem) = match store.map(load).transpose() {
         Ok(stored) => (stored.flatten(), None),
         Err(problem) => (None, Some(problem)),
     };
-    let mut old_database = None;
+    let mut previous = previous;
     if let Some(stored) = stored {
         let same_boot = stored.boot_id == boot_id;
         let has_retired = || {
@@ -274,12 +285,24 @@ pub fn current(
                 origin: ReadingOrigin::Stored,
             });
         }
-        if same_boot && still_pinned(&stored.outcome.index, &options.pins) {
-            old_database = Some(PathBuf::from(stored.outcome.summary.database));
-            options.retire = Some(stored.outcome.index);
+        if same_boot {
+            previous = Some(Previous {
+                index: stored.outcome.index,
+                database: stored.outcome.summary.database,
+            });
         }
     }
-    let outcome = scan_without_revoked(options, old_database.as_deref())?;
+    let old_database = previous.map(|previous| {
+        options.retire = Some(previous.index);
+        PathBuf::from(previous.database)
+    });
+    let mut outcome = scan::scan(&options)?;
+    let new_dir = Path::new(&outcome.summary.database).parent();
+    if old_database.is_some_and(|old| old.parent() != new_dir) {
+        // What another database held was never of this system.
+        options.retire = None;
+        outcome = scan::scan(&options)?;
+    }
     let not_kept = store.and_then(|path| save(path, &outcome, boot_id).err());
     Ok(Current {
         outcome,
@@ -288,41 +311,6 @@ pub fn current(
             not_kept,
         },
     })
-}
-
-/// Whether every key that vouched in an older reading is still pinned for its packages. Else unpinning a key would
-/// only take effect at the next boot: its digests would live on as retired.
-fn still_pinned(old: &DigestIndex, pins: &Pins) -> bool {
-    old.packages().all(|package| {
-        let key = package.signer().fingerprint();
-        key.and_then(|key| pins.find(&key))
-            .is_some_and(|pin| pin.covers(package.name()))
-    })
-}
-
-/// Scans; and once more without the old reading, if that was of another database, or if a key that vouched in it has
-/// been revoked.
-fn scan_without_revoked(
-    mut options: ScanOptions,
-    old_database: Option<&Path>,
-) -> Result<ScanOutcome, ScanError> {
-    let outcome = scan::scan(&options)?;
-    let Some(old) = options.retire.take() else {
-        return Ok(outcome);
-    };
-    let revoked = |key: &Fingerprint| {
-        outcome.findings.iter().any(|finding| {
-            matches!(finding, RpmFinding::UnusableKey { fingerprint, .. } if *fingerprint == key.to_string())
-        })
-    };
-    let other_database = old_database.and_then(Path::parent) != Path::new(&outcome.summary.database).parent();
-    let mut keys = old
-        .packages()
-        .filter_map(|package| package.signer().fingerprint());
-    if other_database || keys.any(|key| revoked(&key)) {
-        return scan::scan(&options);
-    }
-    Ok(outcome)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::facts::{Fact, Facts};
 use super::kind::{Kind, Side};
 use crate::event::{Exec, ModuleChange, RawText, SignatureState, Task};
 use crate::record::{ExecFacts, FileFacts};
-use crate::verdict::{ExecVerdict, Verdict};
+use crate::verdict::{ExecVerdict, TrustOrigin, Verdict};
 use hardpan_abi::{CredIds, FileInfo};
 
 /// What enrichment knows of the task.
@@ -50,7 +50,11 @@ pub fn module_event(event: &ModuleChange, around: Around<'_>) -> Facts {
 /// The class of a file with this verdict, as rules name it.
 pub const fn class_of(verdict: &Verdict, container: bool) -> &'static str {
     match verdict {
-        Verdict::Trusted(_) => "trusted",
+        Verdict::Trusted(file) => match file.origin {
+            TrustOrigin::Verified | TrustOrigin::Derived => "trusted",
+            TrustOrigin::Local | TrustOrigin::LocalUnsigned => "local",
+            TrustOrigin::Retired => "retired",
+        },
         Verdict::DigestMismatch { .. } => "mismatch",
         Verdict::Fileless { .. } => "fileless",
         Verdict::Untrusted {

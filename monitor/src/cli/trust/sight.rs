@@ -2,12 +2,11 @@
 
 use super::{Failure, now, say};
 use crate::config::{self, Config, Sources, Trust};
-use crate::crypto::{LedgerFile, public_keys, this_host};
 use crate::enrich;
-use crate::trust::manifest::{LocalTrust, MANIFEST_DIR, load_all};
+use crate::trust::local_trust;
+use crate::trust::manifest::LocalTrust;
 use crate::trust::store::{self, Current, ReadingOrigin, STORE_NAME, StoreError};
 use clap::Args;
-use hardpan_core::envelope::{Kind, Known};
 use hardpan_core::record::Finding;
 use hardpan_rpm::{ScanError, ScanOptions, scan};
 use std::io;
@@ -144,8 +143,8 @@ impl SightArgs {
         let state = self.kept_in();
         let store = state.as_ref().map(|dir| dir.join(STORE_NAME));
         let boot_id = enrich::host(Path::new("/")).boot_id;
-        let current =
-            store::current(options.clone(), store.as_deref(), &boot_id, force).map_err(could_not_look)?;
+        let current = store::current(options.clone(), store.as_deref(), &boot_id, force, None)
+            .map_err(could_not_look)?;
         tell_about_store(&current);
         let local = match &state {
             Some(dir) => manifests(dir, &config, &mut findings)?,
@@ -167,26 +166,11 @@ pub(super) fn manifests(
     config: &Trust,
     findings: &mut Vec<Finding>,
 ) -> Result<LocalTrust, Failure> {
-    let dir = state_dir.join(MANIFEST_DIR);
-    if !dir.exists() {
-        return Ok(LocalTrust::default());
-    }
-    let (keys, wrong_keys) = public_keys(&config.pins);
-    findings.extend(wrong_keys);
-    let ledger = LedgerFile::load(state_dir).map_err(|error| {
+    let (local, wrong) = local_trust(state_dir, &config.pins, now()?).map_err(|error| {
         let hint = error.hint();
         Failure::failed(error, hint)
     })?;
-    let host = this_host(Path::new("/"));
-    let known = Known {
-        kind: Kind::Manifest,
-        keys: &keys,
-        host: &host,
-        now: now()?,
-        ledger: ledger.ledger(),
-    };
-    let (local, refused) = load_all(&dir, &known);
-    findings.extend(refused);
+    findings.extend(wrong);
     Ok(local)
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use clap::Parser;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -142,11 +142,31 @@ fn strangers_in_system_directories() {
         [
             "/usr/bin/root-shell",
             "/usr/lib/modules/5/extra/evil.ko.xz",
-            "/usr/lib64/deep/plugin.so.1"
+            "/usr/lib64/deep/plugin.so.1",
+            "/usr/share/tool"
         ]
     );
     assert_eq!(strangers(&["/usr/lib64"]), ["/usr/lib64/deep/plugin.so.1"]);
-    let table = verify_in(dir.path(), &["--unowned"]).unwrap().text;
-    let line = "unowned     /usr/bin/root-shell (set-user-id or set-group-id, mode 4755)\n";
-    assert!(table.contains(line), "{table}");
+    let table = |flag: &str| {
+        let text = verify_in(dir.path(), &[flag]).unwrap().text;
+        let ours = |line: &&str| ["unowned", "set-id"].iter().any(|word| line.starts_with(word));
+        let lines: Vec<&str> = text.lines().filter(ours).collect();
+        lines.join("\n") + "\n"
+    };
+    expect_test::expect![[r"
+        unowned     /usr/bin/root-shell (exec-bit)
+        unowned     /usr/lib/modules/5/extra/evil.ko.xz (module)
+        unowned     /usr/lib64/deep/plugin.so.1 (library)
+        unowned     /usr/share/tool (exec-bit)
+    "]]
+    .assert_eq(&table("--unowned"));
+    // A file of the package with rights that it does not give, and one of no package.
+    put(LIBRARY, 0o2755);
+    put("opt/shell", 0o4755);
+    expect_test::expect![[r"
+        set-id      /opt/shell (mode 4755, of no package)
+        set-id      /usr/bin/root-shell (mode 4755, of no package)
+        set-id      /usr/lib64/libuuid.so.1.3.0 (mode 2755, libuuid-2.32.1-42.el8_8.x86_64 gives 0755)
+    "]]
+    .assert_eq(&table("--suid"));
 }

@@ -16,8 +16,8 @@ const RUNS_OSCAP: u32 = 2;
 const EL: u8 = 9;
 /// The questions of the benchmark that concern every file, in one pass.
 const FIND: [&str; 24] = [
-    "-xdev", "(", "(", "-type", "f", "-perm", "-0002", ")", "-o", "(", "-type", "d", "-perm", "-0002", "!", "-perm",
-    "-1000", ")", "-o", "-nouser", "-o", "-nogroup", ")", "-print",
+    "-xdev", "(", "(", "-type", "f", "-perm", "-0002", ")", "-o", "(", "-type", "d", "-perm", "-0002", "!",
+    "-perm", "-1000", ")", "-o", "-nouser", "-o", "-nogroup", ")", "-print",
 ];
 
 pub(super) fn run(places: &Places) -> Done<Outcome> {

@@ -44,8 +44,12 @@ struct Check {
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Done<T> {
     let text = place::read(path)?;
-    toml::from_str(&String::from_utf8_lossy(&text))
-        .map_err(|error| TaskError::cannot(format!("{}: {error}", path.display()), "this is a bug in the file"))
+    toml::from_str(&String::from_utf8_lossy(&text)).map_err(|error| {
+        TaskError::cannot(
+            format!("{}: {error}", path.display()),
+            "this is a bug in the file",
+        )
+    })
 }
 
 impl Question {
@@ -247,9 +251,12 @@ fn joined<'a>(results: impl Iterator<Item = &'a String>) -> Option<&'a str> {
         "informational",
         "notapplicable",
     ];
-    results
-        .map(String::as_str)
-        .min_by_key(|result| ORDER.iter().position(|known| known == result).unwrap_or(ORDER.len()))
+    results.map(String::as_str).min_by_key(|result| {
+        ORDER
+            .iter()
+            .position(|known| known == result)
+            .unwrap_or(ORDER.len())
+    })
 }
 
 /// The comparisons as text.

@@ -16,7 +16,7 @@ use clap::Args;
 use compare::{Comparison, Differences, Question};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[derive(Debug, Args)]
@@ -30,6 +30,9 @@ pub(crate) struct TruthArgs {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Keep the roots in this folder
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
 }
 
 /// Releases, each with the content that OpenSCAP looks at it with: there is none for EL 10 in Debian, so its checks are
@@ -48,14 +51,15 @@ pub(crate) fn run(args: &TruthArgs) -> Done {
     let hardpan = built(&places)?;
     let work = tempfile::tempdir().map_err(TaskError::file("creating a folder in", "/tmp"))?;
     let mut comparisons = Vec::new();
-    for (el, content) in RELEASES.into_iter().filter(|(el, _)| args.el.is_none_or(|only| only == *el)) {
+    for (el, content) in RELEASES
+        .into_iter()
+        .filter(|(el, _)| args.el.is_none_or(|only| only == *el))
+    {
         let oscap = Oscap::find(content, &work.path().join("home"))?;
         for variant in [Variant::Good, Variant::Broken] {
-            let root = work.path().join(format!("el{el}-{}", variant.name()));
-            let plan = Plan {
-                el: content,
-                variant,
-            };
+            let roots = args.keep.as_deref().unwrap_or(work.path());
+            let root = roots.join(format!("el{el}-{}", variant.name()));
+            let plan = Plan { el: content, variant };
             make(&places, &root, &work.path().join("packages"), plan)?;
             for profile in ["cis", "stig"] {
                 if args.profile.as_deref().is_some_and(|only| only != profile) {
@@ -65,7 +69,15 @@ pub(crate) fn run(args: &TruthArgs) -> Done {
                 let questions = Question::of_benchmark(&places, profile, el)?;
                 let ours = ours(&places, &hardpan, &root, work.path(), &questions)?;
                 let theirs = oscap.results(&root, profile)?;
-                comparisons.push(Comparison::new(el, profile, variant, &questions, &ours, &theirs, &differences));
+                comparisons.push(Comparison::new(
+                    el,
+                    profile,
+                    variant,
+                    &questions,
+                    &ours,
+                    &theirs,
+                    &differences,
+                ));
             }
         }
     }
@@ -76,7 +88,10 @@ pub(crate) fn run(args: &TruthArgs) -> Done {
     } else {
         compare::print(&comparisons);
     }
-    let open: usize = comparisons.iter().map(|comparison| comparison.unexplained.len()).sum();
+    let open: usize = comparisons
+        .iter()
+        .map(|comparison| comparison.unexplained.len())
+        .sum();
     if open == 0 {
         return Ok(());
     }
@@ -142,7 +157,7 @@ fn ours(
 }
 
 /// `hardpan` as under development: answers are compared, not times.
-fn built(places: &Places) -> Done<std::path::PathBuf> {
+fn built(places: &Places) -> Done<PathBuf> {
     ui::step("hardpan");
     sh::run(
         Command::new("cargo")

@@ -148,7 +148,10 @@ pub(crate) fn make(places: &Places, root: &Path, work: &Path, plan: Plan) -> Don
     let source = places.root.join("tests/audit/root.toml");
     let text = place::read(&source)?;
     let description: Description = toml::from_str(&String::from_utf8_lossy(&text)).map_err(|error| {
-        TaskError::cannot(format!("{}: {error}", source.display()), "this is a bug in the file")
+        TaskError::cannot(
+            format!("{}: {error}", source.display()),
+            "this is a bug in the file",
+        )
     })?;
     for path in ["usr/lib", "etc/modprobe.d", "etc/sysctl.d", "var/lib/rpm"] {
         place::make_dir(&root.join(path))?;
@@ -246,10 +249,10 @@ fn audit(root: &Path, audit: &Audit, plan: Plan) -> Done {
     rules.push_str(audit.lines.trim_start());
     let path = dir.join("a.rules");
     place::write(&path, rules)?;
-    mode(&path, "0640")?;
+    mode(&path, "0600")?;
     let path = dir.join("z.rules");
     place::write(&path, "-e 2\n")?;
-    mode(&path, "0640")
+    mode(&path, "0600")
 }
 
 fn write(root: &Path, file: &File, plan: Plan) -> Done {
@@ -264,14 +267,18 @@ fn write(root: &Path, file: &File, plan: Plan) -> Done {
     owner(&path, plan.pick(file.good_owner, file.broken_owner))?;
     mode(
         &path,
-        of_variant.as_ref().or(file.mode.as_ref()).map_or("0644", String::as_str),
+        of_variant
+            .as_ref()
+            .or(file.mode.as_ref())
+            .map_or("0644", String::as_str),
     )
 }
 
 fn mode(path: &Path, octal: &str) -> Done {
     let bits = u32::from_str_radix(octal, 8)
         .map_err(|_error| TaskError::cannot(format!("{octal} is no mode"), "see tests/audit/root.toml"))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(bits)).map_err(TaskError::file("changing the mode of", path))
+    fs::set_permissions(path, fs::Permissions::from_mode(bits))
+        .map_err(TaskError::file("changing the mode of", path))
 }
 
 fn owner(path: &Path, uid: u32) -> Done {
@@ -314,14 +321,26 @@ fn packages(root: &Path, work: &Path, packages: &Packages, plan: Plan) -> Done {
             .args(define("_build_name_fmt", "%%{NAME}.rpm".into()))
             .arg(&spec_file),
     )?;
-    let files: Vec<PathBuf> = names.iter().map(|name| work.join(format!("{name}.rpm"))).collect();
+    let files: Vec<PathBuf> = names
+        .iter()
+        .map(|name| work.join(format!("{name}.rpm")))
+        .collect();
     sh::quiet(
         Command::new("rpm")
             .arg("--root")
             .arg(root)
             .args(["--dbpath", "/var/lib/rpm", "--define", "_db_backend sqlite"])
             .args(["--define", "_pkgverify_level none"])
-            .args(["-i", "--replacepkgs", "--nodeps", "--noscripts", "--notriggers", "--ignoreos", "--ignorearch", "--nosignature"])
+            .args([
+                "-i",
+                "--replacepkgs",
+                "--nodeps",
+                "--noscripts",
+                "--notriggers",
+                "--ignoreos",
+                "--ignorearch",
+                "--nosignature",
+            ])
             .args(&files),
     )
 }

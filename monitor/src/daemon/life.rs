@@ -29,6 +29,7 @@ pub(super) struct Daemon<'a> {
     pub(super) pipeline: Pipeline,
     pub(super) hashed: mpsc::Receiver<Done<Waiting>>,
     pub(super) trust: mpsc::Receiver<TrustUpdate>,
+    pub(super) audits: mpsc::Receiver<Vec<Finding>>,
     pub(super) reload: Arc<tokio::sync::Notify>,
     pub(super) health: Health,
     pub(super) notify: Notify,
@@ -73,6 +74,14 @@ impl Daemon<'_> {
             self.pipeline
                 .set_trust(Some(trust).filter(|trust| trust.state.loaded));
             self.health.trust = Some(state);
+        }
+    }
+
+    fn take_findings(&mut self, findings: &[Finding]) {
+        let at_us = self.at_us();
+        for finding in findings {
+            info!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(at_us));
         }
     }
 
@@ -127,6 +136,7 @@ impl Daemon<'_> {
                     }
                 }
                 update = self.trust.recv() => self.take_trust(update),
+                Some(findings) = self.audits.recv() => self.take_findings(&findings),
                 read = source.next(|record| self.pipeline.take(record)) => {
                     read.map_err(DaemonError::Read)?;
                 }

@@ -1,5 +1,6 @@
 //! Start, event loop, stop.
 
+use super::audit;
 use super::error::DaemonError;
 use super::health::Health;
 use super::life::Daemon;
@@ -84,12 +85,22 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let reload = Arc::new(tokio::sync::Notify::new());
     let (updates, trust) = mpsc::channel(1);
     tokio::spawn(keep(config.trust.clone(), updates, Arc::clone(&reload)));
+    let (audited, audits) = mpsc::channel(1);
+    // This very program, even if its file has been replaced meanwhile.
+    let program = Path::new("/proc/self/exe").to_owned();
+    tokio::spawn(audit::keep(
+        program,
+        config.audit.clone(),
+        config.trust.root.clone(),
+        audited,
+    ));
     let mut daemon = Daemon {
         config,
         decision: &decision,
         pipeline,
         hashed,
         trust,
+        audits,
         reload,
         health: Health::new(now_ns),
         notify,

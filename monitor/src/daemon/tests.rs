@@ -222,6 +222,7 @@ impl Fixture {
             pipeline,
             hashed,
             trust,
+            audits: tokio::sync::mpsc::channel(1).1,
             reload: Arc::default(),
             health: Health::new(boottime_ns().unwrap()),
             notify: Notify::new(),

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &TruthArgs) -> Done {
     {
         let oscap = Oscap::find(content, &work.path().join("home"))?;
         for variant in [Variant::Good, Variant::Broken] {
-            let roots = args.keep.as_deref().unwrap_or(work.path());
+            let roots = args.keep.as_deref().unwrap_or_else(|| work.path());
             let root = roots.join(format!("el{el}-{}", variant.name()));
             let plan = Plan { el: content, variant };
             make(&places, &root, &work.path().join("packages"), plan)?;
@@ -116,7 +116,7 @@ fn ours(
     let checks = content.join("checks");
     std::os::unix::fs::symlink(places.root.join("policies/audit/checks"), &checks)
         .map_err(TaskError::file("linking", &checks))?;
-    let controls: String = questions
+    let controls: Vec<String> = questions
         .iter()
         .map(|question| {
             format!(
@@ -128,7 +128,8 @@ fn ours(
     place::write(
         &content.join("benchmarks/truth.toml"),
         format!(
-            "id = \"truth\"\nfamily = \"hardening\"\nversion = \"1\"\ntitle = \"truth\"\nsource = \"own\"\n{controls}"
+            "id = \"truth\"\nfamily = \"hardening\"\nversion = \"1\"\ntitle = \"truth\"\nsource = \"own\"\n{}",
+            controls.concat()
         ),
     )?;
     let report = work.join("report.json");

@@ -203,15 +203,16 @@ fn units(root: &Path, units: &Units, plan: Plan) -> Done {
 }
 
 fn modules(root: &Path, modules: &Modules, plan: Plan) -> Done {
-    let list: String = modules.built.iter().map(|path| format!("{path}:\n")).collect();
+    let list: Vec<String> = modules.built.iter().map(|path| format!("{path}:\n")).collect();
     let dep = root.join(format!("usr/lib/modules/{}/modules.dep", plan.kernel()));
-    place::write(&dep, list)?;
+    place::write(&dep, list.concat())?;
     let denied = match plan.variant {
         Variant::Good => modules
             .denied
             .iter()
             .map(|name| format!("install {name} /bin/false\nblacklist {name}\n"))
-            .collect(),
+            .collect::<Vec<_>>()
+            .concat(),
         Variant::Broken => "blacklist usb-storage\n".to_owned(),
     };
     place::write(&root.join("etc/modprobe.d/x.conf"), denied)

@@ -1,7 +1,7 @@
 //! The command line as typed.
 
 use crate::error::Done;
-use crate::{bench, check, ebpf, guided, setup, tidy, vm};
+use crate::{bench, check, ebpf, guided, setup, tidy, truth, vm};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -42,6 +42,8 @@ pub(crate) enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Hold audits against OpenSCAP's on the same made-up roots; each difference needs a reason
+    Truth(truth::TruthArgs),
     /// Check the tree's own rules: file lengths, thin binaries, no private keys, no unsafe outside its rooms
     Tidy,
 }
@@ -112,6 +114,7 @@ pub(crate) fn run(task: Task) -> Done {
             part: Some(TestPart::Vm(args)),
         } => vm::run(&args),
         Task::Bench { name, json } => bench::run(name, json),
+        Task::Truth(args) => truth::run(&args),
         Task::Tidy => tidy::run(),
     }
 }

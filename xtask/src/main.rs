@@ -11,6 +11,7 @@ mod place;
 mod setup;
 mod sh;
 mod tidy;
+mod truth;
 mod ui;
 mod vm;
 

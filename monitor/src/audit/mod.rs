@@ -1,5 +1,6 @@
 //! Collectors for compliance audits, and the audit itself: read what checks wish for, ask them again, report.
 
+pub mod child;
 mod collect;
 mod content;
 mod files;

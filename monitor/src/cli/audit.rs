@@ -1,6 +1,7 @@
 //! `hardpan audit`.
 
 use super::exit::{Exit, complain};
+use crate::audit::child::parse_profile;
 use crate::audit::{Content, Options, Progress, run as run_audit};
 use clap::Args;
 use hardpan_core::audit::report::{Format, Report, ReportError, TableStyle};
@@ -68,17 +69,6 @@ pub struct AuditArgs {
     /// Checks and benchmarks from a directory instead of the shipped ones.
     #[arg(long, value_name = "DIR")]
     content: Option<PathBuf>,
-}
-
-fn parse_profile(text: &str) -> Result<(Profile, Option<String>), String> {
-    let (name, version) = match text.split_once('@') {
-        Some((name, version)) => (name, Some(version.to_owned())),
-        None => (text, None),
-    };
-    let known = || Profile::ALL.map(|(name, _, _)| name).join(", ");
-    Profile::named(name)
-        .map(|profile| (profile, version))
-        .ok_or_else(|| format!("must be one of {}", known()))
 }
 
 fn parse_format(text: &str) -> Result<Format, String> {

@@ -50,6 +50,9 @@ struct Args {
     /// Be the process that reads the package database.
     #[arg(long, hide = true)]
     trust_child: bool,
+    /// Be the process that audits.
+    #[arg(long, hide = true)]
+    audit_child: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -71,7 +74,10 @@ pub fn main() -> Exit {
         Err(error) => return super::usage(&error),
     };
     if args.trust_child {
-        return trust_child();
+        return child(trust::child());
+    }
+    if args.audit_child {
+        return child(crate::audit::child::child());
     }
     if args.print_config {
         return super::print(&default_file());
@@ -136,8 +142,8 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf, DaemonError> {
 }
 
 /// The child says what is wrong in one line; the daemon puts it into a record.
-fn trust_child() -> Exit {
-    match trust::child() {
+fn child(result: Result<(), impl std::error::Error>) -> Exit {
+    match result {
         Ok(()) => Exit::Fine,
         Err(error) => {
             let mut text = error.to_string();

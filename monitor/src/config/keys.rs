@@ -137,6 +137,30 @@ keys! {
     "sensor.self_test_s" = "5",
         "Longest time to wait for the events of the self-test, in seconds.",
         |config, value| config.sensor.self_test = seconds(value, 0, 60)?;
+    "audit.profile" = "\"\"",
+        "Profile to audit regularly, such as \"cis-l1-server\" (`hardpan audit --list`); \"\" for no audits.",
+        |config, value| config.audit.profile = profile(value)?;
+    "audit.interval_s" = "86400",
+        "Seconds from one audit to the next. The first one follows the start unless a recent result is there.",
+        |config, value| config.audit.interval = seconds(value, 600, 31 * 86_400)?;
+    "audit.jitter_s" = "1800",
+        "Up to so many seconds are added at random, so that a fleet does not audit at once.",
+        |config, value| config.audit.jitter = seconds(value, 0, 86_400)?;
+    "audit.timeout_s" = "3600",
+        "Longest time an audit may take, in seconds.",
+        |config, value| config.audit.timeout = seconds(value, 10, 86_400)?;
+    "audit.sweeps" = "true",
+        "Audits also walk all local file systems.",
+        |config, value| config.audit.sweeps = boolean(value)?;
+    "audit.waivers" = "\"\"",
+        "File of waivers for audits; \"\" for none.",
+        |config, value| config.audit.waivers = optional_absolute(value)?;
+    "audit.tailoring" = "\"\"",
+        "Tailoring file (SCAP Security Guide, XCCDF 1.2) for audits; \"\" for none.",
+        |config, value| config.audit.tailoring = optional_absolute(value)?;
+    "audit.dir" = "\"/var/lib/hardpan/audit\"",
+        "Directory for the last result of each profile, which the next one is compared with.",
+        |config, value| config.audit.dir = absolute(value)?;
 }
 
 /// The default file: every key with its meaning, commented out.
@@ -163,6 +187,16 @@ fn word<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, String> 
         let allowed: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         format!("must be one of {}", allowed.join(", "))
     })
+}
+
+fn profile(value: &DeValue<'_>) -> Result<Option<String>, String> {
+    let text = value
+        .as_str()
+        .ok_or_else(|| "must be a profile, or \"\"".to_owned())?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    crate::audit::child::parse_profile(text).map(|_known| Some(text.to_owned()))
 }
 
 fn boolean(value: &DeValue<'_>) -> Result<bool, String> {

@@ -38,6 +38,8 @@ pub struct Config {
     pub policy: Overrides,
     /// How often to look at what `hardpan harden apply` set.
     pub drift_interval: Duration,
+    /// Regular audits.
+    pub audit: Audit,
     /// Directory for what must survive a restart but not a reboot.
     pub run_dir: PathBuf,
 }
@@ -142,6 +144,27 @@ pub struct Sensor {
     pub self_test: Duration,
 }
 
+/// Regular audits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Profile as `hardpan audit --profile` takes it; `None` for no audits.
+    pub profile: Option<String>,
+    /// Time from the end of one run to the next.
+    pub interval: Duration,
+    /// Up to so much is added at random, so that a fleet does not audit at once.
+    pub jitter: Duration,
+    /// Longest time a run may take.
+    pub timeout: Duration,
+    /// Also walk all local file systems.
+    pub sweeps: bool,
+    /// File of waivers.
+    pub waivers: Option<PathBuf>,
+    /// Tailoring file written for SCAP Security Guide.
+    pub tailoring: Option<PathBuf>,
+    /// Directory for the last result of each profile.
+    pub dir: PathBuf,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -181,6 +204,16 @@ impl Default for Config {
             },
             policy: Overrides::default(),
             drift_interval: Duration::from_secs(300),
+            audit: Audit {
+                profile: None,
+                interval: Duration::from_secs(86_400),
+                jitter: Duration::from_secs(1800),
+                timeout: Duration::from_secs(3600),
+                sweeps: true,
+                waivers: None,
+                tailoring: None,
+                dir: PathBuf::from("/var/lib/hardpan/audit"),
+            },
             run_dir: PathBuf::from("/run/hardpan"),
         }
     }

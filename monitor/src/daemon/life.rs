@@ -31,6 +31,7 @@ pub(super) struct Daemon<'a> {
     pub(super) pipeline: Pipeline,
     pub(super) hashed: mpsc::Receiver<Done<Waiting>>,
     pub(super) trust: mpsc::Receiver<TrustUpdate>,
+    pub(super) audits: mpsc::Receiver<Vec<Finding>>,
     pub(super) reload: Arc<tokio::sync::Notify>,
     pub(super) policy: Keeper,
     pub(super) hardening: mpsc::Receiver<Look>,
@@ -137,6 +138,14 @@ impl Daemon<'_> {
         }
     }
 
+    fn take_findings(&mut self, findings: &[Finding]) {
+        let at_us = self.at_us();
+        for finding in findings {
+            info!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(at_us));
+        }
+    }
+
     fn service(&self, event: ServiceEvent) -> Service<'static> {
         Service {
             uptime_s: Some(self.health.uptime_s()),
@@ -190,6 +199,7 @@ impl Daemon<'_> {
                 }
                 update = self.trust.recv() => self.take_trust(update),
                 Some(look) = self.hardening.recv() => self.take_hardening(look),
+                Some(findings) = self.audits.recv() => self.take_findings(&findings),
                 read = source.next(|record| self.pipeline.take(record)) => {
                     read.map_err(DaemonError::Read)?;
                 }

@@ -1,5 +1,6 @@
 //! Start, event loop, stop.
 
+use super::audit;
 use super::error::DaemonError;
 use super::hardening;
 use super::health::Health;
@@ -95,12 +96,22 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     tokio::spawn(keep(config.trust.clone(), updates, Arc::clone(&reload)));
     let (looks, hardening) = mpsc::channel(1);
     tokio::spawn(hardening::watch("/".into(), config.drift_interval, looks));
+    let (audited, audits) = mpsc::channel(1);
+    // This very program, even if its file has been replaced meanwhile.
+    let program = Path::new("/proc/self/exe").to_owned();
+    tokio::spawn(audit::keep(
+        program,
+        config.audit.clone(),
+        config.trust.root.clone(),
+        audited,
+    ));
     let mut daemon = Daemon {
         config,
         decision: &decision,
         pipeline,
         hashed,
         trust,
+        audits,
         reload,
         policy,
         hardening,

@@ -238,6 +238,7 @@ impl Fixture {
             pipeline,
             hashed,
             trust,
+            audits: tokio::sync::mpsc::channel(1).1,
             reload: Arc::default(),
             policy: Keeper::new(self.dir.path(), &self.config, self.decision.tier),
             hardening,

@@ -283,6 +283,32 @@ fn render_into(report: &Report, paint: &Paint, out: &mut String) -> std::fmt::Re
             "no"
         },
     )?;
+    render_standing(report, out)?;
+
+    render_probes(report, paint, out)?;
+    render_sensors(report, paint, out)?;
+
+    writeln!(out, "\n{}", paint.with(BOLD, "Trust"))?;
+    let database = match (&report.trust.database, &report.trust.error) {
+        (Some(path), _) => format!("{path} ({})", report.trust.backend.as_deref().unwrap_or("?")),
+        (None, error) => format!("none: {}", error.as_deref().unwrap_or("?")),
+    };
+    row(out, "rpm database", &database)?;
+    for hint in &report.hints {
+        writeln!(
+            out,
+            "\n{} {}\n      {}",
+            paint.with(YELLOW, "hint:"),
+            clean(&hint.about),
+            clean(&hint.what)
+        )?;
+    }
+    Ok(())
+}
+
+/// Support, mitigations, policy.
+fn render_standing(report: &Report, out: &mut String) -> std::fmt::Result {
+    let row = |out: &mut String, name: &str, value: &str| writeln!(out, "  {name:<16}{}", clean(value));
     let support = report.support.as_ref().map_or_else(
         || "unknown: no dates for this release".to_owned(),
         |support| {
@@ -307,27 +333,7 @@ fn render_into(report: &Report, paint: &Paint, out: &mut String) -> std::fmt::Re
         (Some(layers), Some(mode)) => format!("{layers}, mode {mode}"),
         _ => format!("none: {}", report.policy.error.as_deref().unwrap_or("?")),
     };
-    row(out, "policy", &policy)?;
-
-    render_probes(report, paint, out)?;
-    render_sensors(report, paint, out)?;
-
-    writeln!(out, "\n{}", paint.with(BOLD, "Trust"))?;
-    let database = match (&report.trust.database, &report.trust.error) {
-        (Some(path), _) => format!("{path} ({})", report.trust.backend.as_deref().unwrap_or("?")),
-        (None, error) => format!("none: {}", error.as_deref().unwrap_or("?")),
-    };
-    row(out, "rpm database", &database)?;
-    for hint in &report.hints {
-        writeln!(
-            out,
-            "\n{} {}\n      {}",
-            paint.with(YELLOW, "hint:"),
-            clean(&hint.about),
-            clean(&hint.what)
-        )?;
-    }
-    Ok(())
+    row(out, "policy", &policy)
 }
 
 fn render_probes(report: &Report, paint: &Paint, out: &mut String) -> std::fmt::Result {

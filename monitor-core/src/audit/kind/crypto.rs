@@ -33,6 +33,10 @@ pub struct Without {
     pub keys: Vec<String>,
     /// Words; `*` is a wildcard.
     pub words: Vec<String>,
+    /// What holds where the policy has none of the keys (a crypto-policies that does not know them yet); without it a
+    /// policy without the keys is not understood.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub absent: String,
 }
 
 const CONFIG: &str = "/etc/crypto-policies/config";
@@ -122,9 +126,16 @@ impl CryptoPolicy {
                         .then(|| (index + 1, key, value.trim()))
                 })
             });
-            let Some((line, key, value)) = found else {
-                let keys = rule.keys.join(" or ");
-                return Err(Stop::unreadable(EFFECTIVE, format!("has no {keys}")));
+            let (place, key, value) = match found {
+                Some((line, key, value)) => (format!("{EFFECTIVE}:{line}"), key.clone(), value),
+                None if !rule.absent.is_empty() => {
+                    let keys = rule.keys.join(" or ");
+                    (format!("{EFFECTIVE} (has no {keys})"), keys, rule.absent.as_str())
+                }
+                None => {
+                    let keys = rule.keys.join(" or ");
+                    return Err(Stop::unreadable(EFFECTIVE, format!("has no {keys}")));
+                }
             };
             let bad: Vec<&str> = value
                 .split_whitespace()
@@ -136,7 +147,7 @@ impl CryptoPolicy {
             } else {
                 bad.join(" ")
             };
-            outcome.expect(bad.is_empty(), format!("{EFFECTIVE}:{line}"), expected, shown);
+            outcome.expect(bad.is_empty(), place, expected, shown);
         }
         Ok(())
     }

@@ -123,6 +123,11 @@ pub struct Trust {
     pub pins: Vec<PathBuf>,
     /// Use the vendors' pins that come with Hardpan.
     pub vendor_pins: bool,
+    /// The vendors whose pins count; `None`: all of them. Not a key of the configuration: the policy's
+    /// `trust.key_sets` where `trust.foreign_packages` is `distrust`.
+    pub key_sets: Option<Vec<String>>,
+    /// SHA-1, MD5 and DSA signatures count. Not a key of the configuration: the policy's `trust.legacy_signatures`.
+    pub legacy_signatures: bool,
     /// Directories and files with public keys.
     pub keyring: Vec<PathBuf>,
     /// Use keys in the package database as key material too; only pinned ones count in any case.
@@ -192,6 +197,8 @@ impl Default for Config {
                 state_dir: PathBuf::from("/var/lib/hardpan"),
                 pins: vec![PathBuf::from("/etc/hardpan/keys.d")],
                 vendor_pins: true,
+                key_sets: None,
+                legacy_signatures: false,
                 keyring: vec![PathBuf::from("/etc/pki/rpm-gpg")],
                 database_keys: true,
                 poll: Duration::from_secs(5),

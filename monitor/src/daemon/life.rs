@@ -9,7 +9,7 @@ use super::pipeline::Pipeline;
 use super::policy::{Keeper, News};
 use super::run::Signals;
 use super::source::EventSource;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::enrich::clock::{Clock, boottime_ns};
 use crate::enrich::pool::Done;
 use crate::trust::TrustUpdate;
@@ -18,7 +18,7 @@ use hardpan_core::record::{Finding, Service, ServiceEvent};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 /// Longest time given to what is on its way when the daemon stops.
@@ -31,6 +31,8 @@ pub(super) struct Daemon<'a> {
     pub(super) pipeline: Pipeline,
     pub(super) hashed: mpsc::Receiver<Done<Waiting>>,
     pub(super) trust: mpsc::Receiver<TrustUpdate>,
+    /// What the keeper of trust goes by.
+    pub(super) trust_config: watch::Sender<config::Trust>,
     pub(super) audits: mpsc::Receiver<Vec<Finding>>,
     pub(super) reload: Arc<tokio::sync::Notify>,
     pub(super) policy: Keeper,
@@ -95,6 +97,12 @@ impl Daemon<'_> {
             let epoch = self.policy.epoch();
             info!(layers = state.layers, mode = state.mode, epoch, "policy loaded");
             self.pipeline.set_policy(self.policy.in_force(), epoch);
+            let wanted = self.policy.trust(&self.config.trust);
+            self.trust_config.send_if_modified(|trust| {
+                let changed = *trust != wanted;
+                *trust = wanted;
+                changed
+            });
             let service = Service {
                 policy: Some(&state),
                 ..self.service(ServiceEvent::PolicyLoaded)

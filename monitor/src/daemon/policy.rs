@@ -182,6 +182,19 @@ impl Keeper {
         (sleepable, Some(gate.max_hash_bytes))
     }
 
+    /// Whose signatures count: the configuration with the policy's say.
+    pub(super) fn trust(&self, configured: &config::Trust) -> config::Trust {
+        let Some((_, active)) = &self.active else {
+            return configured.clone();
+        };
+        let wanted = &active.effective().trust;
+        config::Trust {
+            key_sets: (wanted.foreign_packages == "distrust").then(|| wanted.key_sets.clone()),
+            legacy_signatures: wanted.accept_legacy_signatures,
+            ..configured.clone()
+        }
+    }
+
     /// Threads that hash: the configured number, else the policy's; 0 in the policy is one per CPU.
     pub(super) fn hash_threads(&self, configured: usize) -> usize {
         const DEFAULT_THREADS: usize = 2;

@@ -25,7 +25,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 /// Runs the daemon until a signal ends it.
@@ -93,7 +93,8 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     Notify::status("reading the package database");
     let reload = Arc::new(tokio::sync::Notify::new());
     let (updates, trust) = mpsc::channel(1);
-    tokio::spawn(keep(config.trust.clone(), updates, Arc::clone(&reload)));
+    let (trust_config, trust_wanted) = watch::channel(policy.trust(&config.trust));
+    tokio::spawn(keep(trust_wanted, updates, Arc::clone(&reload)));
     let (looks, hardening) = mpsc::channel(1);
     tokio::spawn(hardening::watch("/".into(), config.drift_interval, looks));
     let (audited, audits) = mpsc::channel(1);
@@ -111,6 +112,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         pipeline,
         hashed,
         trust,
+        trust_config,
         audits,
         reload,
         policy,

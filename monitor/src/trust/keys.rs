@@ -47,7 +47,8 @@ const MAX_KEY_FILES: usize = 1000;
 const MAX_KEY_BYTES: u64 = 1 << 20;
 
 /// All pins that can be read. What cannot is told in findings: one broken file does not take trust from the others.
-pub(super) fn pins(vendor: bool, dirs: &[PathBuf]) -> (Pins, Vec<Finding>) {
+/// `key_sets` names the vendors whose pins count; `None`: all of them.
+pub(super) fn pins(vendor: bool, key_sets: Option<&[String]>, dirs: &[PathBuf]) -> (Pins, Vec<Finding>) {
     let mut pins = Pins::default();
     let mut findings = Vec::new();
     let mut add = |text: &str, origin: &str| {
@@ -58,6 +59,10 @@ pub(super) fn pins(vendor: bool, dirs: &[PathBuf]) -> (Pins, Vec<Finding>) {
     };
     if vendor {
         for (name, text) in VENDOR_PINS {
+            let stem = name.strip_suffix(".toml").unwrap_or(name);
+            if key_sets.is_some_and(|sets| !sets.iter().any(|set| set == stem)) {
+                continue;
+            }
             add(text, &format!("vendor pins {name}"));
         }
     }
@@ -164,6 +169,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_policy_can_leave_vendors_out() {
+        let (all, _) = pins(true, None, &[]);
+        let (few, findings) = pins(true, Some(&["rocky".to_owned(), "epel".to_owned()]), &[]);
+        assert!(findings.is_empty());
+        let vendors: std::collections::BTreeSet<&str> = few.iter().map(|pin| pin.vendor.as_str()).collect();
+        assert_eq!(vendors.into_iter().collect::<Vec<_>>(), ["epel", "rocky"]);
+        assert!(few.len() < all.len());
+        let (mut legacy, _) = pins(true, None, &[]);
+        assert!(!legacy.iter().all(|pin| pin.legacy));
+        legacy.accept_legacy();
+        assert!(legacy.iter().all(|pin| pin.legacy));
+    }
+
+    #[test]
     fn every_vendor_file_is_built_in_and_usable() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/vendor/keys");
         let mut there: Vec<String> = fs::read_dir(dir)
@@ -172,7 +191,7 @@ mod tests {
             .collect();
         there.sort();
         assert_eq!(there, VENDOR_PINS.map(|(name, _)| name));
-        let (pins, findings) = pins(true, &[]);
+        let (pins, findings) = pins(true, None, &[]);
         assert!(findings.is_empty(), "{findings:?}");
         assert!(pins.len() >= 7);
     }
@@ -185,7 +204,7 @@ mod tests {
         fs::write(dir.path().join("ours.toml"), pin).unwrap();
         fs::write(dir.path().join("broken.toml"), "nonsense").unwrap();
         fs::write(dir.path().join("ignored.txt"), "nonsense").unwrap();
-        let (pins, findings) = pins(false, &[dir.path().to_owned(), "/nonexistent".into()]);
+        let (pins, findings) = pins(false, None, &[dir.path().to_owned(), "/nonexistent".into()]);
         assert_eq!((pins.len(), findings.len()), (1, 1));
         assert_eq!(findings[0].code, FindingCode::KeyUnusable);
         assert!(findings[0].path.as_ref().unwrap().text().ends_with("broken.toml"));

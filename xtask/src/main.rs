@@ -10,6 +10,7 @@ mod guided;
 mod place;
 mod setup;
 mod sh;
+mod signal;
 mod tidy;
 mod truth;
 mod ui;

@@ -19,7 +19,7 @@ use crate::cli::VmArgs;
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent};
-use crate::ui;
+use crate::{signal, ui};
 use boot::Boot;
 use hardpan_tests::plan::Plan;
 use hardpan_tests::scenario::{self, Requirement, Scenario};
@@ -31,6 +31,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// `cargo xtask test vm`.
@@ -83,6 +84,9 @@ pub(crate) fn test(places: &Places, args: &VmArgs) -> Done<Tally> {
     Ok(report.tally())
 }
 
+/// A host that does not run for so long makes watchdogs in a guest bark.
+const STOOD_STILL: Duration = Duration::from_secs(5);
+
 /// One kernel's part of the work.
 #[derive(Debug)]
 struct Job<'a> {
@@ -91,6 +95,25 @@ struct Job<'a> {
     plan: Plan,
     initramfs: PathBuf,
     results: PathBuf,
+}
+
+impl Job<'_> {
+    /// Boots the machine; once more if the host stood still meanwhile and something failed.
+    fn boot(&self, append: &str) -> Done<Boot> {
+        let parts: usize = self.plan.groups.iter().map(|group| group.parts.len()).sum();
+        ui::step(&format!("booting {} ({parts} parts)", self.kernel.name));
+        let run = || Boot::run(self.kernel, &self.plan, &self.initramfs, append, &self.results);
+        let boot = run()?;
+        if boot.stood_still < STOOD_STILL || report::is_clean(self.kernel, &self.here, &boot) {
+            return Ok(boot);
+        }
+        ui::step(&format!(
+            "booting {} again: this host stood still for {} s and something failed",
+            self.kernel.name,
+            boot.stood_still.as_secs()
+        ));
+        run()
+    }
 }
 
 /// Boots every job's machine, as many at a time as there are processors: an emulated machine mostly keeps one busy.
@@ -105,9 +128,10 @@ fn boot_all(jobs: &[Job<'_>], append: &str, mut take: impl FnMut(&Job<'_>, Boot)
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let parts: usize = job.plan.groups.iter().map(|group| group.parts.len()).sum();
-                    ui::step(&format!("booting {} ({parts} parts)", job.kernel.name));
-                    let boot = Boot::run(job.kernel, &job.plan, &job.initramfs, append, &job.results);
+                    if signal::seen() {
+                        break;
+                    }
+                    let boot = job.boot(append);
                     if sender.send((job, boot)).is_err() {
                         break;
                     }

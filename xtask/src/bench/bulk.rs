@@ -144,6 +144,8 @@ fn build(dir: &Path) -> Done<u64> {
             .arg(&stage)
             .arg(&spec_file),
     )?;
+    // The packages hold everything now, and the same bytes are about to be on disk once more.
+    fs::remove_dir_all(&stage).map_err(TaskError::file("removing", &stage))?;
     Ok(total)
 }
 

@@ -160,6 +160,18 @@ impl Finding {
     pub const fn is_alarm(&self) -> bool {
         matches!(self, Self::RpmdbTampered { .. } | Self::BadSignature { .. })
     }
+
+    /// Whether a header that rpm is just writing can look so.
+    pub(crate) const fn may_be_half_written(&self) -> bool {
+        matches!(
+            self,
+            Self::RpmdbTampered { .. }
+                | Self::BadSignature { .. }
+                | Self::UnreadableHeader { .. }
+                | Self::UnreadableSignature { .. }
+                | Self::DamagedDatabase { .. }
+        )
+    }
 }
 
 /// "3 packages: a, b, c".

@@ -1,7 +1,7 @@
 //! The command line as typed.
 
 use crate::error::Done;
-use crate::{bench, check, ebpf, guided, setup, tidy, truth, vm};
+use crate::{bench, check, ebpf, fuzz, guided, setup, tidy, truth, vm};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -44,6 +44,14 @@ pub(crate) enum Task {
     },
     /// Hold audits against OpenSCAP's on the same made-up roots; each difference needs a reason
     Truth(truth::TruthArgs),
+    /// Fuzz everything that reads hostile bytes; needs a nightly compiler and cargo-fuzz
+    Fuzz {
+        /// Only these targets: files in fuzz/fuzz_targets
+        target: Vec<String>,
+        /// For how long, each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Check the tree's own rules: file lengths, thin binaries, no private keys, no unsafe outside its rooms
     Tidy,
 }
@@ -115,6 +123,7 @@ pub(crate) fn run(task: Task) -> Done {
         } => vm::run(&args),
         Task::Bench { name, json } => bench::run(name, json),
         Task::Truth(args) => truth::run(&args),
+        Task::Fuzz { target, seconds } => fuzz::run(&target, seconds),
         Task::Tidy => tidy::run(),
     }
 }

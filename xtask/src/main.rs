@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod ebpf;
 mod error;
+mod fuzz;
 mod guided;
 mod place;
 mod setup;

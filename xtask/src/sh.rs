@@ -54,6 +54,11 @@ pub(crate) fn output_bytes(command: &mut Command) -> Done<Vec<u8>> {
 
 /// Runs a program quietly; what it said shows up only when it fails.
 pub(crate) fn quiet(command: &mut Command) -> Done {
+    said(command).map(drop)
+}
+
+/// Runs a program for what it says, on standard output and standard error.
+pub(crate) fn said(command: &mut Command) -> Done<String> {
     let out = command
         .stdin(Stdio::null())
         .output()
@@ -66,7 +71,8 @@ pub(crate) fn quiet(command: &mut Command) -> Done {
         String::from_utf8_lossy(&out.stdout),
         String::from_utf8_lossy(&out.stderr)
     );
-    check(command, out.status, last_lines(&said))
+    check(command, out.status, last_lines(&said))?;
+    Ok(said)
 }
 
 /// Whether a program can be started and succeeds; its output is dropped.

@@ -231,7 +231,7 @@ impl Located {
     }
 
     /// Whether some process holds rpm's transaction lock. Asks without taking it.
-    pub(super) fn transaction_running(&self) -> bool {
+    pub fn transaction_running(&self) -> bool {
         let Ok(lock) = self.dir.open_file(b".rpm.lock") else {
             return false;
         };

@@ -12,6 +12,7 @@ mod sqlite;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use error::DbError;
 pub use locate::{DEFAULT_DBPATHS, Located, locate};
@@ -42,6 +43,10 @@ impl Backend {
     }
 }
 
+/// How often a database that contradicts itself is copied again, and the pause before: about 3 s in all.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(60);
+
 /// A header's number and bytes, or why it cannot be read.
 pub type Record = Result<(u32, Vec<u8>), DbError>;
 
@@ -63,7 +68,7 @@ impl RpmDb {
     /// Finds the database of a system and copies it. `dbpath` is a directory inside the root (or the database file
     /// itself); `scratch` is where the copy goes, by default the directory for temporary files.
     pub fn open(root: &Root, dbpath: Option<&Path>, scratch: Option<&Path>) -> Result<Self, DbError> {
-        Self::open_located(locate(root, dbpath)?, scratch)
+        Self::open_located(&locate(root, dbpath)?, scratch)
     }
 
     /// Copies a database that is given as a file.
@@ -83,18 +88,45 @@ impl RpmDb {
         Self::open(&root, Some(Path::new(name)), scratch)
     }
 
-    fn open_located(located: Located, scratch: Option<&Path>) -> Result<Self, DbError> {
-        let stamp = located.stamp()?;
-        let transaction_running = located.transaction_running();
-        let snapshot = Snapshot::take(&located, scratch)?;
-        Ok(Self {
-            path: located.path,
-            backend: located.backend,
-            stamp,
-            transaction_running,
-            ignored: located.ignored,
-            snapshot,
+    /// BerkeleyDB writes page by page, some of them late: a file that stood still while it was copied can still be
+    /// between two states. So a copy that contradicts itself is damage only if rpm is not at work.
+    fn open_located(located: &Located, scratch: Option<&Path>) -> Result<Self, DbError> {
+        for attempt in 1..=TRIES {
+            let db = Self {
+                path: located.path.clone(),
+                backend: located.backend,
+                stamp: located.stamp()?,
+                transaction_running: located.transaction_running(),
+                ignored: located.ignored.clone(),
+                snapshot: Snapshot::take(located, scratch)?,
+            };
+            if located.backend != Backend::Bdb || db.is_whole() {
+                return Ok(db);
+            }
+            std::thread::sleep(PAUSE * attempt);
+            let at_work = db.transaction_running || located.transaction_running();
+            if !at_work && located.stamp()? == db.stamp {
+                return Ok(db);
+            }
+        }
+        Err(DbError::Busy {
+            path: located.path.clone(),
+            tries: TRIES,
         })
+    }
+
+    /// Whether every record can be read.
+    fn is_whole(&self) -> bool {
+        let mut whole = true;
+        let walked = self.for_each(&mut |record| {
+            whole = record.is_ok();
+            if whole {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        whole && walked.is_ok()
     }
 
     /// The original file, as the host names it.

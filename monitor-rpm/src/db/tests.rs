@@ -57,6 +57,20 @@ fn every_real_database_is_read_whole() {
     check("el10-layout-rpm6.1.rpmdb.sqlite", Backend::Sqlite, 10, 6);
 }
 
+/// A database that is added to the shared data needs an answer here, or among the broken ones below.
+#[test]
+fn every_database_has_its_test() {
+    let Some(folder) = crate::testing::shared_data("rpmdb") else {
+        return;
+    };
+    let names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !include_str!("tests.rs").contains(&format!("\"{name}\"")))
+        .collect();
+    assert_eq!(names, [""; 0]);
+}
+
 /// The error's own text, file name shortened, and its hint.
 fn failure(path: &Path) -> (String, &'static str) {
     let result = RpmDb::open_file(path, None).and_then(|db| db.for_each(&mut |_| ControlFlow::Continue(())));

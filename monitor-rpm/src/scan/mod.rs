@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use collect::Collector;
 use derive::Derived;
@@ -31,6 +32,10 @@ pub const KEY_DIRECTORY: &str = "/etc/pki/rpm-gpg";
 const MAX_KEY_FILES: usize = 1000;
 /// Name of the headers that hold imported keys.
 pub(crate) const KEY_PACKAGE: &[u8] = b"gpg-pubkey";
+
+/// How often a database is read while rpm is at work and headers look damaged, and the pause between.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What to scan, and what to believe.
 #[derive(Clone, Debug)]
@@ -173,7 +178,25 @@ fn note(options: &ScanOptions, database_stamp: &str) -> String {
 
 /// Reads and verifies every header of a system's database and indexes the signed digests. One bad header, key or
 /// signature is a finding; an error means that there is nothing to say.
+///
+/// Headers that look damaged or forged while rpm is at work are looked at again: it may not have finished writing them.
 pub fn scan(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
+    for attempt in 1..TRIES {
+        let outcome = scan_once(options)?;
+        if !outcome.findings.iter().any(Finding::may_be_half_written) {
+            return Ok(outcome);
+        }
+        std::thread::sleep(PAUSE * attempt);
+        let located = locate(&open_root(&options.root)?, options.dbpath.as_deref())?;
+        let at_work = outcome.summary.transaction_running || located.transaction_running();
+        if !at_work && located.stamp()? == outcome.summary.stamp {
+            return Ok(outcome);
+        }
+    }
+    scan_once(options)
+}
+
+fn scan_once(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
     let root = open_root(&options.root)?;
     let db = RpmDb::open(&root, options.dbpath.as_deref(), options.scratch.as_deref())?;
     let mut keys = options.keys.clone();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::finding::Finding;
-use crate::openpgp::{self, Certificate, CertificateParts, Issuer, Revocation, SigningKey};
+use crate::openpgp::{self, ArmorError, Certificate, CertificateParts, Issuer, Revocation, SigningKey};
 use crate::pins::{Fingerprint, Pin, Pins};
 
 /// Largest file of keys that is read, in bytes.
@@ -43,6 +43,12 @@ pub struct Keyring {
     n_usable: usize,
 }
 
+/// A public key or an X.509 certificate as OpenSSL writes it.
+fn is_other_pem(bytes: &[u8]) -> bool {
+    let begins = |start: &[u8]| bytes.trim_ascii_start().starts_with(start);
+    begins(b"-----BEGIN PUBLIC KEY-----") || begins(b"-----BEGIN CERTIFICATE-----")
+}
+
 /// A certificate's copies from all sources.
 struct Collected {
     parts: CertificateParts,
@@ -67,6 +73,8 @@ impl Keyring {
             }
             let packets = match openpgp::dearmor(&material.bytes) {
                 Ok(packets) => packets,
+                // Keys of file signatures and certificates lie in the same directory. They sign no packages.
+                Err(ArmorError::NoBlock) if is_other_pem(&material.bytes) => continue,
                 Err(error) => {
                     findings.push(unreadable(error.to_string()));
                     continue;

@@ -160,6 +160,8 @@ fn build(dir: &Path, sizes: Sizes) -> Done<u64> {
             .arg(&stage)
             .arg(&spec_file),
     )?;
+    // The packages hold everything now, and the same bytes are about to be on disk once more.
+    fs::remove_dir_all(&stage).map_err(TaskError::file("removing", &stage))?;
     Ok(total)
 }
 

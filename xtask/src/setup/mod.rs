@@ -24,7 +24,7 @@ pub(crate) enum Extent {
     Programs,
     /// Also what virtual machines need.
     Vm,
-    /// Also rustfmt and clippy.
+    /// Also rustfmt, clippy, and what benchmarks compare with.
     All,
 }
 
@@ -114,7 +114,7 @@ fn missing(places: &Places, extent: Extent) -> Done<Vec<Step>> {
         let wanted = match need.purpose {
             Purpose::Programs => extent >= Extent::Programs,
             Purpose::Vm => extent >= Extent::Vm,
-            Purpose::Lint => extent >= Extent::All,
+            Purpose::Lint | Purpose::Bench => extent >= Extent::All,
         };
         if !wanted || need.is_met() {
             continue;

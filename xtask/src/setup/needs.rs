@@ -15,6 +15,8 @@ pub(super) enum Purpose {
     Vm,
     /// Checking the source.
     Lint,
+    /// What users run today, to compare with.
+    Bench,
 }
 
 /// How to see whether it is there.
@@ -57,6 +59,13 @@ pub(crate) const QEMU: [&str; 2] = ["qemu-system-x86_64", "/usr/libexec/qemu-kvm
 /// All needs. EL packages: busybox is in EPEL, glibc-static in CRB; `dnf` says so where they are not enabled.
 pub(super) const NEEDS: &[Need] = &[
     vm(Probe::Program(&QEMU), &["qemu-system-x86"], &["qemu-kvm"]),
+    Need {
+        purpose: Purpose::Bench,
+        probe: Probe::Program(&["aide"]),
+        apt: &["aide"],
+        dnf: &["aide"],
+        rustup_component: None,
+    },
     vm(Probe::Program(&["rpmbuild"]), &["rpm"], &["rpm-build"]),
     vm(Probe::Program(&["rpmsign"]), &["rpm"], &["rpm-sign"]),
     vm(Probe::Program(&["gpg"]), &["gnupg"], &["gnupg2"]),

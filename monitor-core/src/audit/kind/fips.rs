@@ -239,7 +239,7 @@ fn fips_provider(text: &str) -> Option<String> {
 
 /// Whether a bind mount of EL 10's fips-crypto-policy-overlay lies over the back-ends: its source must be the FIPS
 /// policy's own. Anything else mounted there is no FIPS policy, whatever the configuration says.
-fn overlay(mountinfo: &str) -> Option<(String, bool)> {
+pub(super) fn overlay(mountinfo: &str) -> Option<(String, bool)> {
     mountinfo
         .lines()
         .filter_map(|line| {

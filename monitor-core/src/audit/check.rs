@@ -93,17 +93,11 @@ impl Check {
 
     /// The remedy: the item of `hardpan harden` that does it, or a shell hint.
     pub fn remedy(&self) -> String {
-        let item = match &self.kind {
-            Kind::Sysctl(sysctl) => Some(format!("sysctl {}", sysctl.key)),
-            Kind::Kmod(kmod) => Some(format!("modprobe {}", kmod.module)),
-            Kind::BootArg(arg) => Some(format!("kernel command line {}", arg.arg)),
-            Kind::CryptoPolicy(_) => Some("crypto policy".to_owned()),
-            _ => None,
-        };
-        match (item, self.fix.is_empty()) {
-            (Some(item), _) => format!("hardpan harden plan ({item})"),
-            (None, false) => self.fix.clone(),
-            (None, true) => super::hint::hint(&self.kind),
+        let hint = super::hint::hint(&self.kind);
+        if self.fix.is_empty() || hint.starts_with(super::hint::HARDEN) {
+            hint
+        } else {
+            self.fix.clone()
         }
     }
 }

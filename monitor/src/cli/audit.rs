@@ -109,6 +109,7 @@ impl CommandError {
     fn exit(&self) -> Exit {
         match self {
             Self::Input { .. } | Self::Unknown(_) => Exit::Usage,
+            Self::Audit(error) if error.is_usage() => Exit::Usage,
             _ => Exit::Failed,
         }
     }

@@ -140,9 +140,14 @@ keys! {
     "audit.profile" = "\"\"",
         "Profile to audit regularly, such as \"cis-l1-server\" (`hardpan audit --list`); \"\" for no audits.",
         |config, value| config.audit.profile = profile(value)?;
-    "audit.interval_s" = "86400",
-        "Seconds from one audit to the next. The first one follows the start unless a recent result is there.",
-        |config, value| config.audit.interval = seconds(value, 600, 31 * 86_400)?;
+    "audit.interval_s" = "0",
+        "Seconds from one audit to the next, 600 at least; 0: as the policy says. The first one follows the start unless a recent result is there.",
+        |config, value| config.audit.interval = match seconds(value, 0, 31 * 86_400)? {
+            short if !short.is_zero() && short < Duration::from_secs(600) => {
+                return Err("must be 0 or a whole number from 600 to 2678400".to_owned());
+            }
+            interval => interval,
+        };
     "audit.jitter_s" = "1800",
         "Up to so many seconds are added at random, so that a fleet does not audit at once.",
         |config, value| config.audit.jitter = seconds(value, 0, 86_400)?;

@@ -154,7 +154,7 @@ pub struct Sensor {
 pub struct Audit {
     /// Profile as `hardpan audit --profile` takes it; `None` for no audits.
     pub profile: Option<String>,
-    /// Time from the end of one run to the next.
+    /// Between two audits; zero: as the policy says.
     pub interval: Duration,
     /// Up to so much is added at random, so that a fleet does not audit at once.
     pub jitter: Duration,
@@ -213,7 +213,7 @@ impl Default for Config {
             drift_interval: Duration::from_secs(300),
             audit: Audit {
                 profile: None,
-                interval: Duration::from_secs(86_400),
+                interval: Duration::ZERO,
                 jitter: Duration::from_secs(1800),
                 timeout: Duration::from_secs(3600),
                 sweeps: true,

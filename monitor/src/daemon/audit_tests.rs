@@ -147,6 +147,7 @@ fn config(dir: &Path) -> Audit {
         profile: Some("cis-l1-server".into()),
         jitter: Duration::ZERO,
         dir: dir.join("state"),
+        interval: Duration::from_secs(86_400),
         ..crate::config::Config::default().audit
     }
 }

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
 /// Most problems of a policy that become findings of their own.
@@ -180,6 +180,20 @@ impl Keeper {
         let [exec, ..] = &gate.hooks;
         let sleepable = exec.iter().any(|hook| hook == "lsm.s/bprm_check_security");
         (sleepable, Some(gate.max_hash_bytes))
+    }
+
+    /// Audits with the policy's interval where the configuration names none.
+    pub(super) fn audit(&self, configured: &config::Audit) -> config::Audit {
+        const DAY_S: u32 = 86_400;
+        let mut audit = configured.clone();
+        if audit.interval.is_zero() {
+            let policy = self
+                .active
+                .as_ref()
+                .map(|(_, active)| active.effective().cadence.audit_interval_s);
+            audit.interval = Duration::from_secs(u64::from(policy.unwrap_or(DAY_S)));
+        }
+        audit
     }
 
     /// Whose signatures count: the configuration with the policy's say.

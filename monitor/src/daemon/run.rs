@@ -102,7 +102,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let program = Path::new("/proc/self/exe").to_owned();
     tokio::spawn(audit::keep(
         program,
-        config.audit.clone(),
+        policy.audit(&config.audit),
         config.trust.root.clone(),
         audited,
     ));

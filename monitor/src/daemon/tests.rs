@@ -457,6 +457,13 @@ fn a_bad_policy_leaves_the_one_in_force() {
     root.local("20-site.toml", "schema = 1\n[sweep]\ntasks_interval_ms = 900\n");
     assert_eq!(root.load(), (Some(layers), Vec::new()));
     assert_eq!(root.keeper.epoch(), 2);
+    let mut audit = Config::default().audit;
+    assert_eq!(
+        root.keeper.audit(&audit).interval,
+        std::time::Duration::from_secs(86_400)
+    );
+    audit.interval = std::time::Duration::from_secs(3600);
+    assert_eq!(root.keeper.audit(&audit), audit);
     let configured = Config::default().trust;
     assert_eq!(root.keeper.trust(&configured), configured);
     root.local(

@@ -1,10 +1,10 @@
 //! Which keys are pinned, and where their material may be found.
 
+use crate::chain::chain;
 use crate::config::read_safely;
 use hardpan_core::record::{Finding, FindingCode};
 use hardpan_rpm::Pins;
 use hardpan_rpm::scan::KeyMaterial;
-use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -151,17 +151,6 @@ fn unusable(path: &Path, why: &str) -> Finding {
         path: Some(path.display().to_string().as_str().into()),
         ..Finding::new(FindingCode::KeyUnusable, why)
     }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -16,4 +16,7 @@ pub mod maps;
 pub mod mem;
 pub mod module;
 pub mod off;
+pub mod rule;
+pub mod shadow;
+pub mod shadow_read;
 pub mod task;

@@ -1,6 +1,6 @@
 //! The way in: from a ring record to an [`Event`].
 
-use super::{CredChange, Event, Exec, Head, ModuleAction, ModuleChange, Task};
+use super::{CredChange, Event, Exec, Head, ModuleAction, ModuleChange, Task, TaskFinding};
 use hardpan_abi::{ABI_VERSION, EventHeader, EventKind};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -102,6 +102,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         EventKind::Cred => Event::Cred(Box::new(CredChange::decode(record)?)),
         EventKind::ModuleLoad => Event::Module(Box::new(ModuleChange::decode(record, ModuleAction::Load)?)),
         EventKind::ModuleFree => Event::Module(Box::new(ModuleChange::decode(record, ModuleAction::Free)?)),
+        EventKind::TaskFinding => Event::Task(Box::new(TaskFinding::decode(record)?)),
     })
 }
 

@@ -7,7 +7,8 @@ use super::{
 use crate::probe::{self, KernelTypes};
 use aya::{Btf, Ebpf, EbpfLoader, programs::ProgramError};
 use hardpan_abi::{GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES, switch};
-use hardpan_core::platform::{HookReport, HookState, Probes};
+use hardpan_core::btf::Kind as BtfKind;
+use hardpan_core::platform::{HookFamily, HookReport, HookState, Probes};
 
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
@@ -21,6 +22,8 @@ struct Switches {
     d_path: bool,
     ima_file_hash: bool,
     inode_storage: bool,
+    setgid_hook: bool,
+    prctl_hook: bool,
 }
 
 /// Loads the plan's programs.
@@ -39,6 +42,8 @@ pub(super) fn load(
         d_path: probes.d_path.works(),
         ima_file_hash: probes.ima_file_hash.works(),
         inode_storage: probes.inode_storage.works(),
+        setgid_hook: types.btf.find("bpf_lsm_task_fix_setgid", BtfKind::Func).is_some(),
+        prctl_hook: types.btf.find("security_task_prctl", BtfKind::Func).is_some(),
     };
     // A helper can be known and yet be refused in the program that matters (inode storage in sleepable programs before
     // 5.17): give up one convenience at a time rather than the hook.
@@ -112,6 +117,8 @@ fn load_with(
         (switch::D_PATH, u32::from(switches.d_path)),
         (switch::IMA_FILE_HASH, u32::from(switches.ima_file_hash)),
         (switch::INODE_STORAGE, u32::from(switches.inode_storage)),
+        (switch::SETGID_HOOK, u32::from(switches.setgid_hook)),
+        (switch::PRCTL_HOOK, u32::from(switches.prctl_hook)),
         (GLOBAL_GENERATION, options.generation),
     ];
     let mut loader = EbpfLoader::new();
@@ -135,6 +142,10 @@ fn load_with(
 
     let mut hooks = Vec::with_capacity(plan.load.len());
     for spec in &plan.load {
+        if let Some(why) = not_in_kernel(spec, types) {
+            hooks.push(report(spec, HookState::NotTried { why }));
+            continue;
+        }
         let mut state = attach(&mut ebpf, spec, btf.as_ref());
         if spec.program == EXEC_CHECK_SLEEPABLE.program && matches!(state, HookState::Failed { .. }) {
             // Report why it does not hash, and still see the file.
@@ -146,6 +157,23 @@ fn load_with(
         hooks.push(report(spec, state));
     }
     Ok(Loaded { ebpf, hooks })
+}
+
+/// Some hooks and functions of the task family came with later kernels, or belong to one architecture.
+fn not_in_kernel(spec: &Spec, types: &KernelTypes) -> Option<String> {
+    if spec.family != HookFamily::Task {
+        return None;
+    }
+    let function = match spec.kind {
+        Kind::Lsm | Kind::LsmSleepable => format!("bpf_lsm_{}", spec.hook),
+        Kind::Fentry | Kind::Fexit => spec.hook.to_owned(),
+        Kind::TpBtf | Kind::Iter | Kind::RawTp => return None,
+    };
+    if types.btf.find(&function, BtfKind::Func).is_some() {
+        None
+    } else {
+        Some(format!("this kernel has no function {function}"))
+    }
 }
 
 fn report(spec: &Spec, state: HookState) -> HookReport {
@@ -174,6 +202,8 @@ fn attach(ebpf: &mut Ebpf, spec: &Spec, btf: Option<&Btf>) -> HookState {
         (Kind::Lsm | Kind::LsmSleepable, Some(btf)) => attach_lsm(program, spec.hook, btf),
         (Kind::TpBtf, Some(btf)) => attach_tp_btf(program, spec.hook, btf),
         (Kind::Fentry, Some(btf)) => attach_fentry(program, spec.hook, btf),
+        (Kind::Fexit, Some(btf)) => attach_fexit(program, spec.hook, btf),
+        (Kind::Iter, Some(btf)) => load_iter(program, spec.hook, btf),
     };
     match result {
         Ok(()) => HookState::Attached,
@@ -219,6 +249,19 @@ attach_by!(
     aya::programs::FEntry,
     aya::programs::FEntry::load,
     |program: &mut aya::programs::FEntry| program.attach().map(drop)
+);
+attach_by!(
+    attach_fexit,
+    aya::programs::FExit,
+    aya::programs::FExit::load,
+    |program: &mut aya::programs::FExit| program.attach().map(drop)
+);
+// An iterator is attached anew for each run.
+attach_by!(
+    load_iter,
+    aya::programs::Iter,
+    aya::programs::Iter::load,
+    |_program: &mut aya::programs::Iter| Ok(())
 );
 
 fn attach_raw(program: &mut aya::programs::Program, hook: &str) -> Step {

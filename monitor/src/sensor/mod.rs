@@ -4,8 +4,10 @@ mod load;
 mod object;
 mod plan;
 mod selftest;
+mod task;
 
 pub use object::{ObjectError, Objects};
+pub use task::SweepError;
 
 use crate::{probe, sys};
 use aya::{
@@ -90,12 +92,13 @@ pub enum SensorError {
 /// Loaded, attached programs. Dropping it detaches them.
 pub struct Sensor {
     /// Holds the programs and their links.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
     events: AsyncFd<RingBuf<MapData>>,
     findings: AsyncFd<RingBuf<MapData>>,
     counters: Array<MapData, u64>,
     /// Kernel-side notes of module loads; only for the self-test.
     module_notes: Option<HashMap<MapData, u64, [u8; size_of::<ModuleNote>()]>>,
+    task_maps: task::Maps,
     hooks: Vec<HookReport>,
     pending: VecDeque<(Ring, Vec<u8>)>,
     pending_bytes: usize,
@@ -138,8 +141,10 @@ impl Sensor {
             .ebpf
             .take_map("MODULE_NOTES")
             .and_then(|map| HashMap::try_from(map).ok());
+        let task_maps = task::Maps::take(&mut loaded.ebpf);
         Ok(Self {
-            _ebpf: loaded.ebpf,
+            ebpf: loaded.ebpf,
+            task_maps,
             events,
             findings,
             counters,

@@ -9,6 +9,8 @@ pub(super) enum Kind {
     Lsm,
     TpBtf,
     Fentry,
+    Fexit,
+    Iter,
     RawTp,
 }
 
@@ -20,6 +22,8 @@ impl Kind {
             Self::Lsm => "lsm",
             Self::TpBtf => "tp_btf",
             Self::Fentry => "fentry",
+            Self::Fexit => "fexit",
+            Self::Iter => "iter",
             Self::RawTp => "raw_tp",
         }
     }
@@ -38,7 +42,7 @@ pub(super) struct Spec {
     pub(super) consequence: &'static str,
 }
 
-const fn spec(
+pub(super) const fn spec(
     family: HookFamily,
     program: &'static str,
     hook: &'static str,
@@ -197,9 +201,10 @@ pub(super) fn plan(probes: &Probes) -> Plan {
             .chain(
                 TYPED
                     .iter()
+                    .chain(super::task::SPECS)
                     .filter(|spec| !RAW.iter().any(|raw| raw.hook == spec.hook)),
             )
-            .filter(|spec| spec.program != "exec_exit")
+            .filter(|spec| !matches!(spec.program, "exec_exit" | "shadow_exit" | "shadow_exec"))
             .map(|&spec| {
                 let why = match spec.kind {
                     Kind::Lsm | Kind::LsmSleepable => why_not_lsm(),
@@ -228,10 +233,10 @@ pub(super) fn plan(probes: &Probes) -> Plan {
         };
         skipped.push((EXEC_CHECK_SLEEPABLE, format!("hashing in the kernel: {why}")));
     }
-    for &spec in TYPED {
+    for &spec in TYPED.iter().chain(super::task::SPECS) {
         match spec.kind {
             Kind::Lsm | Kind::LsmSleepable if !lsm_runs => skipped.push((spec, why_not_lsm())),
-            Kind::Fentry if !probes.fentry.works() => {
+            Kind::Fentry | Kind::Fexit if !probes.fentry.works() => {
                 skipped.push((spec, format!("fentry programs: {}", probes.fentry)));
             }
             _ => load.push(spec),
@@ -270,7 +275,7 @@ mod tests {
     fn everything_works() {
         let plan = plan(&probes(|_| ()));
         assert!(plan.typed && plan.skipped.is_empty());
-        assert_eq!(plan.load.len(), TYPED.len() + 1);
+        assert_eq!(plan.load.len(), TYPED.len() + super::super::task::SPECS.len() + 1);
         assert!(programs(&plan).contains(&"exec_check_sleepable"));
     }
 

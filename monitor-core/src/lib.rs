@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 pub mod btf;
+pub mod envelope;
 pub mod event;
 pub mod platform;
 pub mod process;

@@ -79,12 +79,19 @@ pub trait DigestCache {
 /// `bprm_check_security(struct linux_binprm *bprm)`: the same argument on every kernel since 4.18.
 ///
 /// `SLEEPABLE` programs may hash. Default on doubt: fail open (observe), the record says what was not seen.
+/// Returns the digest state for diagnostics, or `None` if there was no room to keep anything.
 #[inline(always)]
-pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
+pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Option<u8> {
     let key = bpf_get_current_pid_tgid();
-    let Some(stash) = stash_for(key, bprm as u64) else {
+    // An interpreter's turn comes with another `interp`. Comparing the address of bprm alone would take the next exec of
+    // a thread for the interpreter of one that failed: the allocator likes to hand out the same memory again.
+    // SAFETY: bprm is a typed pointer; only the two addresses are compared.
+    let first = unsafe {
+        Typed::pointer(bprm, &off::OFF_BPRM_INTERP) == Typed::pointer(bprm, &off::OFF_BPRM_FILENAME)
+    };
+    let Some(stash) = stash_for(key, bprm as u64, first) else {
         count(Counter::ExecStashFull);
-        return;
+        return None;
     };
     // SAFETY: the map value is ours: its key is this thread, and a thread runs one exec at a time.
     let stash = unsafe { &mut *stash };
@@ -135,14 +142,15 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) {
             hash::<C>(stash, file, inode);
         }
     }
+    Some(stash.digest_state)
 }
 
 #[inline(always)]
-fn stash_for(key: u64, bprm: u64) -> Option<*mut ExecStash> {
+fn stash_for(key: u64, bprm: u64, first: bool) -> Option<*mut ExecStash> {
     if let Some(stash) = EXEC_STASH.get_ptr_mut(&key) {
         // SAFETY: see `check`.
         let entry = unsafe { &mut *stash };
-        if entry.bprm != bprm {
+        if first || entry.bprm != bprm {
             // Left over from an exec that failed.
             entry.bprm = bprm;
             entry.calls = 0;

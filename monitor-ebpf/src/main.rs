@@ -20,6 +20,19 @@ use hardpan_ebpf::{
 #[btf_map]
 static INODE_DIGESTS: InodeStorage<InodeDigest> = InodeStorage::new();
 
+/// With the feature `log`: what the exec check came to.
+macro_rules! diagnose {
+    ($ctx:expr, $state:expr) => {
+        #[cfg(feature = "log")]
+        match $state {
+            Some(state) => aya_log_ebpf::debug!($ctx, "bprm_check_security: digest state {}", state),
+            None => aya_log_ebpf::warn!($ctx, "bprm_check_security: no room to keep what was seen"),
+        }
+        #[cfg(not(feature = "log"))]
+        let _ = $state;
+    };
+}
+
 struct Cache;
 
 impl DigestCache for Cache {
@@ -40,7 +53,8 @@ impl DigestCache for Cache {
 // Default on doubt: open. It observes only.
 #[lsm(hook = "bprm_check_security", sleepable)]
 fn exec_check_sleepable(ctx: LsmContext) -> i32 {
-    exec::check::<Cache, true>(ctx.arg(0));
+    let state = exec::check::<Cache, true>(ctx.arg(0));
+    diagnose!(&ctx, state);
     0
 }
 
@@ -48,7 +62,8 @@ fn exec_check_sleepable(ctx: LsmContext) -> i32 {
 // Default on doubt: open. It observes only.
 #[lsm(hook = "bprm_check_security")]
 fn exec_check(ctx: LsmContext) -> i32 {
-    exec::check::<Cache, false>(ctx.arg(0));
+    let state = exec::check::<Cache, false>(ctx.arg(0));
+    diagnose!(&ctx, state);
     0
 }
 

@@ -141,11 +141,19 @@ mod tests {
         };
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         check(DigestAlgorithm::Sha256, empty, Some(&format!("SHA256:{empty}")));
-        check(DigestAlgorithm::Sha256, &empty.to_uppercase(), Some(&format!("SHA256:{empty}")));
+        check(
+            DigestAlgorithm::Sha256,
+            &empty.to_uppercase(),
+            Some(&format!("SHA256:{empty}")),
+        );
         check(DigestAlgorithm::Sha256, &empty[2..], None);
         check(DigestAlgorithm::Sha256, &empty.replace("e3", "x3"), None);
         check(DigestAlgorithm::Sha512, empty, None);
         check(DigestAlgorithm::Md5, "", None);
-        check(DigestAlgorithm::Md5, "00112233445566778899aabbccddeeff", Some("MD5:00112233445566778899aabbccddeeff"));
+        check(
+            DigestAlgorithm::Md5,
+            "00112233445566778899aabbccddeeff",
+            Some("MD5:00112233445566778899aabbccddeeff"),
+        );
     }
 }

@@ -174,8 +174,8 @@ impl FileTable {
         };
         let table = Self { n_files, algorithm };
         table.check_counts(view)?;
-        table.check_types(view).map_err(typed)?;
-        table.check_indexes(view)?;
+        Self::check_types(view).map_err(typed)?;
+        Self::check_indexes(view)?;
         table.check_values(view)?;
         Ok(table)
     }
@@ -188,7 +188,13 @@ impl FileTable {
             found => Err(FilesError::Count { tag, expected, found }),
         };
         let present = expected > 0;
-        for tag in [tag::DIRINDEXES, tag::FILEMODES, tag::FILEUSERNAME, tag::FILEGROUPNAME, tag::FILEMTIMES] {
+        for tag in [
+            tag::DIRINDEXES,
+            tag::FILEMODES,
+            tag::FILEUSERNAME,
+            tag::FILEGROUPNAME,
+            tag::FILEMTIMES,
+        ] {
             check(tag, present)?;
         }
         check(tag::FILESIZES, present && !view.has(tag::LONGFILESIZES))?;
@@ -209,7 +215,7 @@ impl FileTable {
         Ok(())
     }
 
-    fn check_types(&self, view: View<'_>) -> Result<(), TagError> {
+    fn check_types(view: View<'_>) -> Result<(), TagError> {
         for tag in [
             tag::BASENAMES,
             tag::DIRNAMES,
@@ -240,14 +246,19 @@ impl FileTable {
         Ok(())
     }
 
-    fn check_indexes(&self, view: View<'_>) -> Result<(), FilesError> {
+    fn check_indexes(view: View<'_>) -> Result<(), FilesError> {
         for (tag, available) in [
             (tag::DIRINDEXES, view.count(tag::DIRNAMES)),
             (tag::FILECLASS, view.count(tag::CLASSDICT)),
         ] {
             for (index, found) in view.ints(tag).map_err(FilesError::Type)?.enumerate() {
                 if usize::try_from(found).map_or(true, |found| found >= available) {
-                    return Err(FilesError::BadIndex { index, tag, found, available });
+                    return Err(FilesError::BadIndex {
+                        index,
+                        tag,
+                        found,
+                        available,
+                    });
                 }
             }
         }
@@ -255,9 +266,16 @@ impl FileTable {
     }
 
     fn check_values(&self, view: View<'_>) -> Result<(), FilesError> {
-        for (index, digits) in view.strings(tag::FILEDIGESTS).map_err(FilesError::Type)?.enumerate() {
+        for (index, digits) in view
+            .strings(tag::FILEDIGESTS)
+            .map_err(FilesError::Type)?
+            .enumerate()
+        {
             if !digits.is_empty() && Digest::from_hex(self.algorithm, digits).is_none() {
-                return Err(FilesError::BadDigest { index, algorithm: self.algorithm });
+                return Err(FilesError::BadDigest {
+                    index,
+                    algorithm: self.algorithm,
+                });
             }
         }
         let bad_path = |index: usize, path: &[u8]| FilesError::BadPath {
@@ -269,7 +287,11 @@ impl FileTable {
                 return Err(bad_path(index, dir));
             }
         }
-        for (index, name) in view.strings(tag::BASENAMES).map_err(FilesError::Type)?.enumerate() {
+        for (index, name) in view
+            .strings(tag::BASENAMES)
+            .map_err(FilesError::Type)?
+            .enumerate()
+        {
             if name.contains(&b'/') || name == b"." || name == b".." || name.len() > 255 {
                 return Err(bad_path(index, name));
             }
@@ -293,12 +315,22 @@ impl FileTable {
         let ints = |tag| view.ints(tag).ok().filter(|_| view.has(tag));
         Files {
             algorithm: self.algorithm,
-            dirs: view.strings(tag::DIRNAMES).map(Iterator::collect).unwrap_or_default(),
-            classes: view.strings(tag::CLASSDICT).map(Iterator::collect).unwrap_or_default(),
+            dirs: view
+                .strings(tag::DIRNAMES)
+                .map(Iterator::collect)
+                .unwrap_or_default(),
+            classes: view
+                .strings(tag::CLASSDICT)
+                .map(Iterator::collect)
+                .unwrap_or_default(),
             names: strings(tag::BASENAMES),
             dir_indexes: ints(tag::DIRINDEXES),
             digests: strings(tag::FILEDIGESTS),
-            sizes: ints(if view.has(tag::LONGFILESIZES) { tag::LONGFILESIZES } else { tag::FILESIZES }),
+            sizes: ints(if view.has(tag::LONGFILESIZES) {
+                tag::LONGFILESIZES
+            } else {
+                tag::FILESIZES
+            }),
             modes: ints(tag::FILEMODES),
             mtimes: ints(tag::FILEMTIMES),
             users: strings(tag::FILEUSERNAME),
@@ -317,9 +349,15 @@ impl FileTable {
 
 /// A directory of a binary package is absolute and ends in a slash; that of a source package is empty.
 fn is_clean_dir(dir: &[u8]) -> bool {
-    let Some(inner) = dir.strip_prefix(b"/") else { return dir.is_empty() };
-    let Some(inner) = inner.strip_suffix(b"/") else { return inner.is_empty() };
-    inner.split(|&byte| byte == b'/').all(|part| !part.is_empty() && part != b"." && part != b"..")
+    let Some(inner) = dir.strip_prefix(b"/") else {
+        return dir.is_empty();
+    };
+    let Some(inner) = inner.strip_suffix(b"/") else {
+        return inner.is_empty();
+    };
+    inner
+        .split(|&byte| byte == b'/')
+        .all(|part| !part.is_empty() && part != b"." && part != b"..")
 }
 
 /// Iterator over the files of a package.
@@ -366,7 +404,9 @@ impl<'a> Iterator for Files<'a> {
         let dir_index = next_int(&mut self.dir_indexes)?;
         let class_index = next_int(&mut self.class_indexes);
         let table_entry = |table: &[&'a [u8]], index: Option<u64>| {
-            index.and_then(|index| table.get(usize::try_from(index).ok()?).copied()).unwrap_or_default()
+            index
+                .and_then(|index| table.get(usize::try_from(index).ok()?).copied())
+                .unwrap_or_default()
         };
         let digits = next_string(&mut self.digests).unwrap_or_default();
         Some(FileEntry {

@@ -120,6 +120,13 @@ pub enum Finding {
         /// How many files.
         count: u64,
     },
+    /// The database could only be read in part: packages may be missing from the index.
+    DamagedDatabase {
+        /// The database file.
+        database: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// More findings of a kind than are kept.
     Truncated {
         /// The kind.
@@ -144,6 +151,7 @@ impl Finding {
             Self::UnusableKey { .. } => "unusable-key",
             Self::UnreadableKey { .. } => "unreadable-key",
             Self::ForeignDigests { .. } => "foreign-digests",
+            Self::DamagedDatabase { .. } => "damaged-database",
             Self::Truncated { .. } => "truncated",
         }
     }
@@ -154,62 +162,119 @@ impl Finding {
     }
 }
 
-fn examples(f: &mut fmt::Formatter<'_>, count: u64, examples: &[String]) -> fmt::Result {
-    write!(f, "{count} package{}: {}", if count == 1 { "" } else { "s" }, examples.join(", "))?;
-    if count > examples.len() as u64 {
-        f.write_str(", …")?;
+/// "3 packages: a, b, c".
+struct Packages<'a>(u64, &'a [String]);
+
+impl fmt::Display for Packages<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, examples) = self;
+        write!(
+            f,
+            "{count} package{}: {}",
+            if *count == 1 { "" } else { "s" },
+            examples.join(", ")
+        )?;
+        f.write_str(if *count > examples.len() as u64 {
+            ", …"
+        } else {
+            ""
+        })
     }
-    Ok(())
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::RpmdbTampered { package, tags, verified } => {
-                write!(f, "{package}: unsigned entries repeat signed tags {}", tags.join(", "))?;
-                f.write_str(if *verified {
-                    "; the signed values are used"
+            Self::RpmdbTampered {
+                package,
+                tags,
+                verified,
+            } => {
+                let what = if *verified {
+                    "the signed values are used"
                 } else {
-                    "; and the header is not verified"
-                })
+                    "and the header is not verified"
+                };
+                write!(
+                    f,
+                    "{package}: unsigned entries repeat signed tags {}; {what}",
+                    tags.join(", ")
+                )
             }
-            Self::BadSignature { package, tag, key, reason } => {
+            Self::BadSignature {
+                package,
+                tag,
+                key,
+                reason,
+            } => {
                 write!(f, "{package}: signature {tag} by {key} is bad: {reason}")
             }
-            Self::WeakSignature { package, tag, key, reason } => {
+            Self::WeakSignature {
+                package,
+                tag,
+                key,
+                reason,
+            } => {
                 write!(f, "{package}: signature {tag} by {key} is refused: {reason}")
             }
-            Self::UnreadableHeader { package, header, reason } if package.is_empty() => {
-                write!(f, "header {header}: cannot be read: {reason}")
-            }
-            Self::UnreadableHeader { package, header, reason } => {
-                write!(f, "{package} (header {header}): cannot be read: {reason}")
+            Self::UnreadableHeader {
+                package,
+                header,
+                reason,
+            } => {
+                let space = if package.is_empty() { "" } else { " " };
+                write!(f, "{package}{space}(header {header}): cannot be read: {reason}")
             }
             Self::UnreadableSignature { package, tag, reason } => {
                 write!(f, "{package}: signature {tag} cannot be read: {reason}")
             }
-            Self::Unsigned { count, examples: named } => {
-                f.write_str("not signed: ")?;
-                examples(f, *count, named)
-            }
-            Self::UnpinnedKey { key_id, fingerprint, user_id, reason, count, examples: named } => {
+            Self::Unsigned { count, examples } => write!(f, "not signed: {}", Packages(*count, examples)),
+            Self::UnpinnedKey {
+                key_id,
+                fingerprint,
+                user_id,
+                reason,
+                count,
+                examples,
+            } => {
                 write!(f, "signed by key {}", fingerprint.as_ref().unwrap_or(key_id))?;
                 if let Some(user_id) = user_id {
                     write!(f, " ({user_id})")?;
                 }
-                write!(f, ", {reason}: ")?;
-                examples(f, *count, named)
+                write!(f, ", {reason}: {}", Packages(*count, examples))
             }
-            Self::OutOfScope { fingerprint, pin, count, examples: named } => {
-                write!(f, "signed by {pin} ({fingerprint}), whose scope does not cover them: ")?;
-                examples(f, *count, named)
+            Self::OutOfScope {
+                fingerprint,
+                pin,
+                count,
+                examples,
+            } => {
+                let packages = Packages(*count, examples);
+                write!(
+                    f,
+                    "signed by {pin} ({fingerprint}), whose scope does not cover them: {packages}"
+                )
             }
-            Self::UnusableKey { fingerprint, source, reason } => {
+            Self::UnusableKey {
+                fingerprint,
+                source,
+                reason,
+            } => {
                 write!(f, "pinned key {fingerprint} in {source} is unusable: {reason}")
             }
             Self::UnreadableKey { source, reason } => write!(f, "{source}: cannot read key: {reason}"),
-            Self::ForeignDigests { package, algorithm, count } => {
-                write!(f, "{package}: {count} files with {algorithm} digests that were not compared")
+            Self::ForeignDigests {
+                package,
+                algorithm,
+                count,
+            } => {
+                write!(
+                    f,
+                    "{package}: {count} files with {algorithm} digests that were not compared"
+                )
+            }
+            Self::DamagedDatabase { database, reason } => {
+                write!(f, "{database}: only read in part: {reason}")
             }
             Self::Truncated { of, count } => write!(f, "{count} more findings of kind {of}"),
         }
@@ -223,7 +288,10 @@ mod tests {
     #[test]
     fn kinds_are_serialised_as_they_are_named() {
         let findings = [
-            Finding::Unsigned { count: 7, examples: vec!["a-1-1.x86_64".into(), "b-1-1.noarch".into()] },
+            Finding::Unsigned {
+                count: 7,
+                examples: vec!["a-1-1.x86_64".into(), "b-1-1.noarch".into()],
+            },
             Finding::RpmdbTampered {
                 package: "bash-5-1.x86_64".into(),
                 tags: vec!["FILEDIGESTS".into()],
@@ -235,7 +303,10 @@ mod tests {
             assert_eq!(json["kind"], finding.kind());
             assert_eq!(serde_json::from_value::<Finding>(json).unwrap(), *finding);
         }
-        assert_eq!(findings[0].to_string(), "not signed: 7 packages: a-1-1.x86_64, b-1-1.noarch, …");
+        assert_eq!(
+            findings[0].to_string(),
+            "not signed: 7 packages: a-1-1.x86_64, b-1-1.noarch, …"
+        );
         assert_eq!(
             findings[1].to_string(),
             "bash-5-1.x86_64: unsigned entries repeat signed tags FILEDIGESTS; the signed values are used"

@@ -8,9 +8,11 @@
 //! | [`header`] | total parser of header blobs; signed region and unsigned dribbles apart | no |
 //! | [`files`], [`digest`] | the file list of a header | no |
 //! | [`pins`] | pinned key fingerprints, read from TOML | no |
+//! | [`openpgp`] | armour, packets, signatures, certificates | no |
 //! | [`signature`] | verification; the only maker of [`VerifiedHeader`] | no |
 //! | [`index`] | [`DigestIndex`]: digest to package and path, path to digest; encodes itself | no |
 //! | [`finding`] | what is wrong, as data | no |
+//! | [`package`] | package files | reads from any reader |
 //! | [`scan`] | one look at a whole database: what a child process calls | yes |
 //!
 //! # Invariants
@@ -29,14 +31,18 @@ pub mod files;
 pub mod finding;
 pub mod header;
 pub mod index;
+pub mod openpgp;
+pub mod package;
 pub mod pins;
 pub mod root;
 pub mod scan;
 pub mod signature;
+#[cfg(test)]
+mod testing;
 
 pub use db::{DbError, RpmDb};
 pub use finding::Finding;
 pub use index::{DigestIndex, IndexBuilder, Owner, Provenance};
 pub use pins::{Fingerprint, Pin, Pins};
-pub use scan::{ScanOptions, ScanOutcome, ScanSummary};
-pub use signature::{Nevra, VerifiedHeader};
+pub use scan::{ScanError, ScanOptions, ScanOutcome, ScanSummary, scan};
+pub use signature::{KeyMaterial, Nevra, VerifiedHeader};

@@ -35,10 +35,10 @@ impl Fingerprint {
     /// The key id that signatures name: the last 8 bytes of a v4 fingerprint, the first 8 of a v6 one.
     pub fn key_id(&self) -> [u8; 8] {
         match self {
-            Self::V4([.., a, b, c, d, e, f, g, h]) | Self::V6([a, b, c, d, e, f, g, h, ..]) => {
-                [*a, *b, *c, *d, *e, *f, *g, *h]
-            }
+            Self::V4(bytes) => bytes.last_chunk().copied(),
+            Self::V6(bytes) => bytes.first_chunk().copied(),
         }
+        .unwrap_or_default()
     }
 
     /// The bytes of the fingerprint.
@@ -80,7 +80,9 @@ impl FromStr for Fingerprint {
         }
         <[u8; 32]>::try_from(bytes.as_slice())
             .map(Self::V6)
-            .map_err(|_not_32_bytes| FingerprintError { text: text.chars().take(80).collect() })
+            .map_err(|_not_32_bytes| FingerprintError {
+                text: text.chars().take(80).collect(),
+            })
     }
 }
 
@@ -239,8 +241,10 @@ struct RawKey {
 impl Pins {
     /// Reads one file of pins. `origin` (usually its path) appears in messages and in [`Pin::source`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, PinsError> {
-        let file: RawFile = toml::from_str(text)
-            .map_err(|source| PinsError::Syntax { origin: origin.to_owned(), source })?;
+        let file: RawFile = toml::from_str(text).map_err(|source| PinsError::Syntax {
+            origin: origin.to_owned(),
+            source,
+        })?;
         let mut pins = Self::default();
         for key in file.key {
             let scope = key.scope.unwrap_or_else(|| vec![Glob::new("*")]);
@@ -271,7 +275,10 @@ impl Pins {
     /// Adds one pin.
     pub fn add(&mut self, pin: Pin) -> Result<(), PinsError> {
         if let Some(first) = self.by_fingerprint.get(&pin.fingerprint) {
-            let same = Pin { source: first.source.clone(), ..pin.clone() } == **first;
+            let same = Pin {
+                source: first.source.clone(),
+                ..pin.clone()
+            } == **first;
             if !same {
                 return Err(PinsError::Conflict {
                     origin: pin.source,
@@ -336,11 +343,14 @@ mod tests {
 
     #[test]
     fn fingerprints() {
-        let v4: Fingerprint = "567E 347A D004 4ADE 55BA  8A5F 199E 2F91 FD43 1D51".parse().unwrap();
+        let v4: Fingerprint = "567E 347A D004 4ADE 55BA  8A5F 199E 2F91 FD43 1D51"
+            .parse()
+            .unwrap();
         assert_eq!(v4.to_string(), "567E347AD0044ADE55BA8A5F199E2F91FD431D51");
         assert_eq!(hex::encode(v4.key_id()), "199e2f91fd431d51");
-        let v6: Fingerprint =
-            "FCD355B305707A62DA143AB6E422397E50FE8467A2A95343D246D6276AFEDF8F".parse().unwrap();
+        let v6: Fingerprint = "FCD355B305707A62DA143AB6E422397E50FE8467A2A95343D246D6276AFEDF8F"
+            .parse()
+            .unwrap();
         assert_eq!(hex::encode(v6.key_id()), "fcd355b305707a62");
         assert_eq!(
             "199E2F91FD431D51".parse::<Fingerprint>().unwrap_err().to_string(),
@@ -359,11 +369,20 @@ mod tests {
             assert!(chain.contains(expected), "{chain}");
         };
         check("vendor = 3", "keys.d/x.toml: cannot read pinned keys");
-        check("vendor = 'x'\n[[key]]\nname = 'n'\nfingerprint = 'FD431D51'", "is not a key fingerprint");
-        check("vendor = 'x'\n[[key]]\nname = 'n'\nscopes = []", "unknown field `scopes`");
+        check(
+            "vendor = 'x'\n[[key]]\nname = 'n'\nfingerprint = 'FD431D51'",
+            "is not a key fingerprint",
+        );
+        check(
+            "vendor = 'x'\n[[key]]\nname = 'n'\nscopes = []",
+            "unknown field `scopes`",
+        );
         let key = "[[key]]\nname='n'\nfingerprint='567E347AD0044ADE55BA8A5F199E2F91FD431D51'\n";
         check(&format!("vendor='x'\n{key}scope=[]"), "has an empty scope");
-        check(&format!("vendor='x'\n{key}scope=['a']\n{key}scope=['b']"), "is already pinned in keys.d/x.toml");
+        check(
+            &format!("vendor='x'\n{key}scope=['a']\n{key}scope=['b']"),
+            "is already pinned in keys.d/x.toml",
+        );
     }
 
     #[test]
@@ -374,7 +393,8 @@ mod tests {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
-            pins.merge(&Pins::from_toml(&text, &path.display().to_string()).unwrap()).unwrap();
+            pins.merge(&Pins::from_toml(&text, &path.display().to_string()).unwrap())
+                .unwrap();
         }
         for pin in pins.iter() {
             assert!(!pin.releases.is_empty(), "{} has no releases", pin.name);
@@ -383,7 +403,9 @@ mod tests {
         for release in [8, 9, 10] {
             for vendor in ["redhat", "rocky", "almalinux", "centos", "epel", "oracle"] {
                 assert!(
-                    vendors.iter().any(|(v, releases)| v == vendor && releases.contains(&release)),
+                    vendors
+                        .iter()
+                        .any(|(v, releases)| v == vendor && releases.contains(&release)),
                     "no key of {vendor} for EL {release}"
                 );
             }

@@ -43,7 +43,11 @@ impl Root {
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        Ok(Self { fd, path: path.to_owned(), has_openat2: AtomicBool::new(true) })
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+            has_openat2: AtomicBool::new(true),
+        })
     }
 
     /// Where the root is in the file system of the host.
@@ -65,9 +69,17 @@ impl Root {
 
     /// Opens what a path means, for fstat, readlink, or as the start of further openat calls (O_PATH).
     pub fn resolve(&self, inside: &Path, last: Last) -> io::Result<OwnedFd> {
-        let inside = if inside.as_os_str().is_empty() { Path::new("/") } else { inside };
+        let inside = if inside.as_os_str().is_empty() {
+            Path::new("/")
+        } else {
+            inside
+        };
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let flags = if last == Last::Keep { flags | OFlags::NOFOLLOW } else { flags };
+        let flags = if last == Last::Keep {
+            flags | OFlags::NOFOLLOW
+        } else {
+            flags
+        };
         if self.has_openat2.load(Ordering::Relaxed) {
             for _ in 0..MAX_RACES {
                 let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -97,7 +109,7 @@ impl Root {
                 parents.pop();
                 continue;
             }
-            let here = parents.last().map_or(self.fd.as_fd(), AsFd::as_fd);
+            let here = parents.last().map_or_else(|| self.fd.as_fd(), AsFd::as_fd);
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let fd = rustix::fs::openat(here, name.as_slice(), flags, Mode::empty())?;
             let is_link = is_link(&rustix::fs::fstat(&fd)?);
@@ -143,7 +155,9 @@ impl Root {
 
 /// The names in a path, without empty ones and `.`.
 fn components(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec)
+    path.split(|&byte| byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .map(<[u8]>::to_vec)
 }
 
 fn is_link(stat: &Stat) -> bool {
@@ -171,7 +185,9 @@ pub struct Dir {
 impl Dir {
     fn from_path_fd(fd: BorrowedFd<'_>) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { fd: rustix::fs::openat(fd, ".", flags, Mode::empty())? })
+        Ok(Self {
+            fd: rustix::fs::openat(fd, ".", flags, Mode::empty())?,
+        })
     }
 
     /// Facts about an entry; links are not followed.
@@ -243,7 +259,10 @@ mod tests {
     fn links_stay_inside_with_and_without_openat2() {
         let folder = tree();
         let path = folder.path().join("root");
-        for root in [Root::open(&path).unwrap(), Root::open(&path).unwrap().without_openat2()] {
+        for root in [
+            Root::open(&path).unwrap(),
+            Root::open(&path).unwrap().without_openat2(),
+        ] {
             let check = |inside: &str, expected: Result<&str, Errno>| {
                 let found = root.open_file(Path::new(inside)).map(|mut file| {
                     let mut text = String::new();
@@ -271,7 +290,10 @@ mod tests {
             check("/usr/bin/tool/x", Err(Errno::NOTDIR));
             assert!(is_link(&root.lstat(Path::new("/loop")).unwrap()));
             assert!(!is_link(&root.lstat(Path::new("/bin/tool")).unwrap()));
-            assert_eq!(root.open_dir(Path::new("/bin")).unwrap().names().unwrap(), [b"tool"]);
+            assert_eq!(
+                root.open_dir(Path::new("/bin")).unwrap().names().unwrap(),
+                [b"tool"]
+            );
         }
     }
 
@@ -281,7 +303,10 @@ mod tests {
         let root = Root::open(folder.path()).unwrap();
         assert!(root.open_file(Path::new("root")).is_err());
         let dir = root.open_dir(Path::new("root")).unwrap();
-        assert_eq!(dir.open_file(b"absolute").unwrap_err().raw_os_error(), Some(Errno::LOOP.raw_os_error()));
+        assert_eq!(
+            dir.open_file(b"absolute").unwrap_err().raw_os_error(),
+            Some(Errno::LOOP.raw_os_error())
+        );
         assert_eq!(dir.read_link(b"absolute").unwrap(), b"/usr/bin/tool");
     }
 }

@@ -24,8 +24,6 @@ pub enum Head {
         release: String,
         /// `/sys/kernel/security/lsm`, empty if it cannot be read.
         lsm: String,
-        /// Whether `/lib/modules/RELEASE` exists in the guest.
-        modules: bool,
     },
     /// `hardpan doctor --json` ended; the payload is its standard output.
     Doctor {

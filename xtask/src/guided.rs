@@ -67,7 +67,10 @@ fn tier(programs: &Path) -> Done<String> {
         source,
     })?;
     let said: Value = serde_json::from_slice(&out.stdout).unwrap_or(Value::Null);
-    let tier = said.get("tier").and_then(Value::as_str).unwrap_or("none");
+    let tier = said
+        .pointer("/tier/tier")
+        .and_then(Value::as_str)
+        .unwrap_or("none");
     Ok(tier.to_owned())
 }
 
@@ -185,7 +188,7 @@ impl Shown {
     fn frame(&mut self, head: &Head, payload: &[u8]) {
         let text = String::from_utf8_lossy(payload);
         match head {
-            Head::Hello { release, lsm, .. } => ui::data(&format!("Linux {release}, LSMs {lsm}")),
+            Head::Hello { release, lsm } => ui::data(&format!("Linux {release}, LSMs {lsm}")),
             Head::Say {
                 kind: SayKind::Caption,
             } => ui::data(&format!("\n--- {text}")),

@@ -157,12 +157,22 @@ impl Meta {
         if max_bucket > last_page {
             return Some(Err(MetaProblem::Corrupt("more buckets than pages")));
         }
-        Some(Ok(Self { order, page_bytes, last_page, max_bucket, spares }))
+        Some(Ok(Self {
+            order,
+            page_bytes,
+            last_page,
+            max_bucket,
+            spares,
+        }))
     }
 
     /// The first page of a bucket: buckets are allocated in groups that double in size, each group at its own base.
     fn bucket_page(&self, bucket: u32) -> Option<u32> {
-        let group = if bucket == 0 { 0 } else { u32::BITS - bucket.leading_zeros() };
+        let group = if bucket == 0 {
+            0
+        } else {
+            u32::BITS - bucket.leading_zeros()
+        };
         bucket.checked_add(*self.spares.get(group as usize)?)
     }
 }
@@ -203,15 +213,24 @@ impl<S: PageSource> Records<S> {
     pub fn open(mut source: S) -> Result<Self, BdbError<S::Error>> {
         let mut first = [0; MIN_PAGE_BYTES];
         if source.len_bytes() < MIN_PAGE_BYTES as u64 {
-            return Err(BdbError::Truncated { expected: MIN_PAGE_BYTES as u64, found: source.len_bytes() });
+            return Err(BdbError::Truncated {
+                expected: MIN_PAGE_BYTES as u64,
+                found: source.len_bytes(),
+            });
         }
-        source
-            .read_at(0, &mut first)
-            .map_err(|source| BdbError::Read { page: 0, offset: 0, source })?;
+        source.read_at(0, &mut first).map_err(|source| BdbError::Read {
+            page: 0,
+            offset: 0,
+            source,
+        })?;
         let meta = match Meta::parse(&first) {
             Some(Ok(meta)) => meta,
             Some(Err(MetaProblem::Corrupt(problem))) => {
-                return Err(BdbError::Corrupt { page: 0, offset: 0, problem });
+                return Err(BdbError::Corrupt {
+                    page: 0,
+                    offset: 0,
+                    problem,
+                });
             }
             Some(Err(MetaProblem::Encrypted)) => return Err(BdbError::Encrypted),
             Some(Err(MetaProblem::Version(found))) => return Err(BdbError::HashVersion { found }),
@@ -219,7 +238,10 @@ impl<S: PageSource> Records<S> {
         };
         let expected = (u64::from(meta.last_page) + 1) * meta.page_bytes as u64;
         if source.len_bytes() < expected {
-            return Err(BdbError::Truncated { expected, found: source.len_bytes() });
+            return Err(BdbError::Truncated {
+                expected,
+                found: source.len_bytes(),
+            });
         }
         Ok(Self {
             page: vec![0; meta.page_bytes],
@@ -239,7 +261,11 @@ impl<S: PageSource> Records<S> {
     }
 
     fn corrupt(&self, page: u32, problem: &'static str) -> BdbError<S::Error> {
-        BdbError::Corrupt { page, offset: self.offset(page), problem }
+        BdbError::Corrupt {
+            page,
+            offset: self.offset(page),
+            problem,
+        }
     }
 
     /// Reads a page into `buffer`.
@@ -250,7 +276,11 @@ impl<S: PageSource> Records<S> {
         let offset = self.offset(number);
         self.source
             .read_at(offset, buffer)
-            .map_err(|source| BdbError::Read { page: number, offset, source })?;
+            .map_err(|source| BdbError::Read {
+                page: number,
+                offset,
+                source,
+            })?;
         if self.meta.order.u32(buffer, 8) != Some(number) {
             return Err(self.corrupt(number, "page carries another number"));
         }
@@ -293,7 +323,11 @@ impl<S: PageSource> Records<S> {
         if kind != PAGE_HASH && kind != PAGE_HASH_UNSORTED {
             // A bucket whose page was never used is all zero: it has no type and no items.
             let unused = kind == 0 && order.u16(page, 20) == Some(0);
-            return if unused { Ok(Vec::new()) } else { Err(self.corrupt(number, "not a hash page")) };
+            return if unused {
+                Ok(Vec::new())
+            } else {
+                Err(self.corrupt(number, "not a hash page"))
+            };
         }
         let n_items = usize::from(order.u16(page, 20).unwrap_or_default());
         let table_end = PAGE_HEADER_BYTES + 2 * n_items;
@@ -312,14 +346,19 @@ impl<S: PageSource> Records<S> {
             let bytes = page.get(start..end).unwrap_or_default();
             let (kind, body) = bytes.split_first().unwrap_or((&0, &[]));
             if item.is_multiple_of(2) {
-                key = (*kind == ITEM_KEY_DATA && body.len() == 4).then(|| order.u32(body, 0)).flatten();
+                key = (*kind == ITEM_KEY_DATA && body.len() == 4)
+                    .then(|| order.u32(body, 0))
+                    .flatten();
                 if key.is_none() {
                     return Err(self.corrupt(number, "key is not a header number"));
                 }
             } else if let Some(key) = key.take().filter(|key| *key != 0) {
                 // Key 0 holds the next free header number.
                 let value = match *kind {
-                    ITEM_KEY_DATA => Some(Value::Inline { start: start + 1, end }),
+                    ITEM_KEY_DATA => Some(Value::Inline {
+                        start: start + 1,
+                        end,
+                    }),
                     ITEM_OFF_PAGE if bytes.len() == 12 => order
                         .u32(bytes, 4)
                         .zip(order.u32(bytes, 8))
@@ -340,7 +379,9 @@ impl<S: PageSource> Records<S> {
 
     fn value(&mut self, value: Value) -> Result<Vec<u8>, BdbError<S::Error>> {
         let (first, len) = match value {
-            Value::Inline { start, end } => return Ok(self.page.get(start..end).unwrap_or_default().to_vec()),
+            Value::Inline { start, end } => {
+                return Ok(self.page.get(start..end).unwrap_or_default().to_vec());
+            }
             Value::Overflow { page, len } => (page, len as usize),
         };
         // Each overflow page belongs to one value, so all values together are shorter than the file.
@@ -357,7 +398,9 @@ impl<S: PageSource> Records<S> {
                 return Err(self.corrupt(number, "not an overflow page"));
             }
             let on_page = usize::from(self.meta.order.u16(&page, 22).unwrap_or_default());
-            let bytes = page.get(PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + on_page).unwrap_or_default();
+            let bytes = page
+                .get(PAGE_HEADER_BYTES..PAGE_HEADER_BYTES + on_page)
+                .unwrap_or_default();
             if bytes.is_empty() || bytes.len() > len - out.len() {
                 return Err(self.corrupt(number, "overflow page of impossible length"));
             }

@@ -6,9 +6,19 @@ use super::*;
 fn build(values: &[(u32, Vec<u8>)], big_endian: bool, page_bytes: usize) -> Vec<u8> {
     let u16 = |value: usize| {
         let value = u16::try_from(value).unwrap();
-        if big_endian { value.to_be_bytes() } else { value.to_le_bytes() }
+        if big_endian {
+            value.to_be_bytes()
+        } else {
+            value.to_le_bytes()
+        }
     };
-    let u32 = |value: u32| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
+    let u32 = |value: u32| {
+        if big_endian {
+            value.to_be_bytes()
+        } else {
+            value.to_le_bytes()
+        }
+    };
     let inline = page_bytes / 4;
     let mut pages: Vec<Vec<u8>> = vec![vec![0; page_bytes], vec![0; page_bytes]];
     let mut items: Vec<Vec<u8>> = vec![[&[1][..], &u32(0)].concat(), [&[1][..], &u32(99)].concat()];
@@ -19,13 +29,24 @@ fn build(values: &[(u32, Vec<u8>)], big_endian: bool, page_bytes: usize) -> Vec<
             continue;
         }
         let first = u32::try_from(pages.len()).unwrap();
-        items.push([&[3, 0, 0, 0][..], &u32(first), &u32(u32::try_from(value.len()).unwrap())].concat());
+        items.push(
+            [
+                &[3, 0, 0, 0][..],
+                &u32(first),
+                &u32(u32::try_from(value.len()).unwrap()),
+            ]
+            .concat(),
+        );
         let chunks: Vec<&[u8]> = value.chunks(page_bytes - PAGE_HEADER_BYTES).collect();
         for (position, chunk) in chunks.iter().enumerate() {
             let number = u32::try_from(pages.len()).unwrap();
             let mut page = vec![0; page_bytes];
             page[8..12].copy_from_slice(&u32(number));
-            let next = if position + 1 == chunks.len() { 0 } else { number + 1 };
+            let next = if position + 1 == chunks.len() {
+                0
+            } else {
+                number + 1
+            };
             page[16..20].copy_from_slice(&u32(next));
             page[22..24].copy_from_slice(&u16(chunk.len()));
             page[25] = PAGE_OVERFLOW;
@@ -57,7 +78,11 @@ fn build(values: &[(u32, Vec<u8>)], big_endian: bool, page_bytes: usize) -> Vec<
 }
 
 fn values() -> Vec<(u32, Vec<u8>)> {
-    vec![(1, b"small".to_vec()), (2, vec![7; 5000]), (9, (0..=255).cycle().take(4096 - 26).collect())]
+    vec![
+        (1, b"small".to_vec()),
+        (2, vec![7; 5000]),
+        (9, (0..=255).cycle().take(4096 - 26).collect()),
+    ]
 }
 
 #[test]
@@ -78,29 +103,80 @@ fn damage_is_named_with_its_page() {
         change(&mut file);
         let error = match Records::open(&file[..]) {
             Err(error) => error,
-            Ok(records) => records.map(Result::err).find_map(|error| error).expect("no error found"),
+            Ok(records) => records
+                .map(Result::err)
+                .find_map(|error| error)
+                .expect("no error found"),
         };
         assert_eq!(error.to_string(), expected);
     };
-    check(&|file| file.truncate(100), "truncated: 512 bytes expected, 100 there");
-    check(&|file| file.truncate(2048), "truncated: 11264 bytes expected, 2048 there");
+    check(
+        &|file| file.truncate(100),
+        "truncated: 512 bytes expected, 100 there",
+    );
+    check(
+        &|file| file.truncate(2048),
+        "truncated: 11264 bytes expected, 2048 there",
+    );
     check(&|file| file[12] = 0, "no BerkeleyDB hash database");
     check(&|file| file[16] = 8, "hash version 8, only 9 is read");
-    check(&|file| file[24] = 1, "pages are encrypted or checksummed, which rpm never does");
-    check(&|file| file[25] = 9, "page 0 (offset 0x0): type is not hash metadata");
+    check(
+        &|file| file[24] = 1,
+        "pages are encrypted or checksummed, which rpm never does",
+    );
+    check(
+        &|file| file[25] = 9,
+        "page 0 (offset 0x0): type is not hash metadata",
+    );
     check(&|file| file[21] = 3, "page 0 (offset 0x0): impossible page size");
-    check(&|file| file[72] = 200, "page 0 (offset 0x0): more buckets than pages");
-    check(&|file| file[96] = 200, "page 200 (offset 0x19000): page number out of range");
-    check(&|file| file[512 + 8] = 2, "page 1 (offset 0x200): page carries another number");
-    check(&|file| file[512 + 16] = 1, "page 2 (offset 0x400): values longer than the file: overflow pages are shared");
-    check(&|file| file[512 + 20] = 255, "page 1 (offset 0x200): impossible number of items");
-    check(&|file| file[512 + 25] = 5, "page 1 (offset 0x200): not a hash page");
-    check(&|file| file[512 + 27] = 255, "page 1 (offset 0x200): item out of bounds");
-    check(&|file| file[512 + 26] -= 1, "page 1 (offset 0x200): key is not a header number");
-    check(&|file| file[1024 + 25] = 1, "page 2 (offset 0x400): not an overflow page");
-    check(&|file| file[1024 + 16] = 2, "page 2 (offset 0x400): overflow page of impossible length");
-    check(&|file| file[1024 + 22..1024 + 24].fill(0), "page 2 (offset 0x400): overflow page of impossible length");
-    check(&|file| file[1024 + 22..1024 + 24].fill(255), "page 2 (offset 0x400): overflow page of impossible length");
+    check(
+        &|file| file[72] = 200,
+        "page 0 (offset 0x0): more buckets than pages",
+    );
+    check(
+        &|file| file[96] = 200,
+        "page 200 (offset 0x19000): page number out of range",
+    );
+    check(
+        &|file| file[512 + 8] = 2,
+        "page 1 (offset 0x200): page carries another number",
+    );
+    check(
+        &|file| file[512 + 16] = 1,
+        "page 2 (offset 0x400): values longer than the file: overflow pages are shared",
+    );
+    check(
+        &|file| file[512 + 20] = 255,
+        "page 1 (offset 0x200): impossible number of items",
+    );
+    check(
+        &|file| file[512 + 25] = 5,
+        "page 1 (offset 0x200): not a hash page",
+    );
+    check(
+        &|file| file[512 + 27] = 255,
+        "page 1 (offset 0x200): item out of bounds",
+    );
+    check(
+        &|file| file[512 + 26] -= 1,
+        "page 1 (offset 0x200): key is not a header number",
+    );
+    check(
+        &|file| file[1024 + 25] = 1,
+        "page 2 (offset 0x400): not an overflow page",
+    );
+    check(
+        &|file| file[1024 + 16] = 2,
+        "page 2 (offset 0x400): overflow page of impossible length",
+    );
+    check(
+        &|file| file[1024 + 22..1024 + 24].fill(0),
+        "page 2 (offset 0x400): overflow page of impossible length",
+    );
+    check(
+        &|file| file[1024 + 22..1024 + 24].fill(255),
+        "page 2 (offset 0x400): overflow page of impossible length",
+    );
 }
 
 #[test]
@@ -119,7 +195,10 @@ fn circular_chains_of_bucket_pages_end() {
 fn an_unreadable_record_does_not_hide_the_next() {
     let mut file = build(&values(), false, 512);
     file[1024 + 25] = 1;
-    let found: Vec<_> = Records::open(&file[..]).unwrap().map(|record| record.map(|(number, _)| number)).collect();
+    let found: Vec<_> = Records::open(&file[..])
+        .unwrap()
+        .map(|record| record.map(|(number, _)| number))
+        .collect();
     assert_eq!(found.len(), 3);
     assert_eq!(found[0], Ok(1));
     assert!(found[1].is_err());
@@ -139,19 +218,31 @@ fn one_overflow_chain_cannot_be_read_again_and_again() {
         file[end + 4] = 2;
         file[end + 5..end + 8].fill(0);
     }
-    let read: usize = Records::open(&file[..]).unwrap().filter_map(Result::ok).map(|(_, value)| value.len()).sum();
+    let read: usize = Records::open(&file[..])
+        .unwrap()
+        .filter_map(Result::ok)
+        .map(|(_, value)| value.len())
+        .sum();
     assert!(read <= file.len(), "{read} bytes from a file of {}", file.len());
 }
 
 #[test]
 fn the_buckets_of_real_databases_hold_every_hash_page() {
-    for (name, n_headers) in [("rhel8-libuuid.Packages", 1), ("centos8-modularity.Packages", 518)] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/rpmdb").join(name);
+    for (name, n_headers) in [
+        ("rhel8-libuuid.Packages", 1),
+        ("centos8-modularity.Packages", 518),
+    ] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../shared/data/rpmdb")
+            .join(name);
         let Ok(file) = std::fs::read(path) else {
             println!("skipped: no shared data ({name})");
             continue;
         };
-        let numbers: BTreeSet<u32> = Records::open(&file[..]).unwrap().map(|record| record.unwrap().0).collect();
+        let numbers: BTreeSet<u32> = Records::open(&file[..])
+            .unwrap()
+            .map(|record| record.unwrap().0)
+            .collect();
         assert_eq!(numbers.len(), n_headers);
         // The same by looking at all pages, linked or not.
         let mut records = Records::open(&file[..]).unwrap();

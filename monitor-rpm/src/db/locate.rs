@@ -1,6 +1,7 @@
 //! Where a system's rpm database is, and what kind it is.
 
 use std::ffi::OsStr;
+use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -43,23 +44,30 @@ pub fn locate(root: &Root, dbpath: Option<&Path>) -> Result<Located, DbError> {
     // EL 10 links the old directory to the new one: the same file must not count as another database.
     let mut seen: Vec<(u64, u64)> = Vec::new();
     for candidate in &candidates {
-        let (folder, names) = match file_names(root, candidate, dbpath.is_some())? {
-            Some(names) => names,
-            None => continue,
+        let Some(Place { folder, names }) = place(root, candidate, dbpath.is_some())? else {
+            continue;
         };
         for name in names {
             let path = root.display(&folder).join(OsStr::from_bytes(&name));
             let dir = match root.open_dir(&folder) {
                 Ok(dir) => dir,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(DbError::Open { path: root.display(&folder), source }),
+                Err(source) => {
+                    return Err(DbError::Open {
+                        path: root.display(&folder),
+                        source,
+                    });
+                }
             };
             let file = match dir.open_file(&name) {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(DbError::Open { path, source }),
             };
-            let facts = file.metadata().map_err(|source| DbError::Open { path: path.clone(), source })?;
+            let facts = file.metadata().map_err(|source| DbError::Open {
+                path: path.clone(),
+                source,
+            })?;
             if seen.contains(&(facts.dev(), facts.ino())) {
                 continue;
             }
@@ -72,28 +80,55 @@ pub fn locate(root: &Root, dbpath: Option<&Path>) -> Result<Located, DbError> {
         }
     }
     let Some((path, dir, name)) = found else {
-        let tried = candidates.iter().map(|candidate| root.display(candidate)).collect();
-        return Err(DbError::Missing { root: root.path().to_owned(), tried });
+        let tried = candidates
+            .iter()
+            .map(|candidate| root.display(candidate))
+            .collect();
+        return Err(DbError::Missing {
+            root: root.path().to_owned(),
+            tried,
+        });
     };
-    let mut file = dir.open_file(&name).map_err(|source| DbError::Open { path: path.clone(), source })?;
+    let mut file = dir.open_file(&name).map_err(|source| DbError::Open {
+        path: path.clone(),
+        source,
+    })?;
     let backend = recognise(&mut file, &path)?;
-    Ok(Located { path, backend, ignored, dir, name })
+    Ok(Located {
+        path,
+        backend,
+        ignored,
+        dir,
+        name,
+    })
 }
 
-/// The directory to look in, and the names to look for there; a `dbpath` may name the file itself.
-fn file_names(root: &Root, candidate: &Path, given: bool) -> Result<Option<(PathBuf, Vec<Vec<u8>>)>, DbError> {
-    let usual = || FILE_NAMES.iter().map(|name| name.as_bytes().to_vec()).collect();
+/// The directory to look in, and the names to look for there.
+struct Place {
+    folder: PathBuf,
+    names: Vec<Vec<u8>>,
+}
+
+/// Where to look for one candidate; a `dbpath` may name the file itself.
+fn place(root: &Root, candidate: &Path, given: bool) -> Result<Option<Place>, DbError> {
     match root.open_file(candidate) {
         Ok(_) if given => {
-            let folder = candidate.parent().unwrap_or(Path::new("/")).to_owned();
+            let folder = candidate.parent().unwrap_or_else(|| Path::new("/")).to_owned();
             let name = candidate.file_name().unwrap_or_default().as_bytes().to_vec();
-            Ok(Some((folder, vec![name])))
+            Ok(Some(Place {
+                folder,
+                names: vec![name],
+            }))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Err(DbError::Open { path: root.display(candidate), source: error })
-        }
-        _ => Ok(Some((candidate.to_owned(), usual()))),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(DbError::Open {
+            path: root.display(candidate),
+            source: error,
+        }),
+        _ => Ok(Some(Place {
+            folder: candidate.to_owned(),
+            names: FILE_NAMES.iter().map(|name| name.as_bytes().to_vec()).collect(),
+        })),
     }
 }
 
@@ -102,8 +137,14 @@ fn recognise(file: &mut File, path: &Path) -> Result<Backend, DbError> {
     let mut first = Vec::with_capacity(512);
     file.take(512)
         .read_to_end(&mut first)
-        .map_err(|source| DbError::Open { path: path.to_owned(), source })?;
-    let foreign = |backend: &str| DbError::Backend { path: path.to_owned(), backend: backend.to_owned() };
+        .map_err(|source| DbError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+    let foreign = |backend: &str| DbError::Backend {
+        path: path.to_owned(),
+        backend: backend.to_owned(),
+    };
     if first.starts_with(b"SQLite format 3\0") {
         return Ok(Backend::Sqlite);
     }
@@ -120,10 +161,17 @@ fn recognise(file: &mut File, path: &Path) -> Result<Backend, DbError> {
         return Err(foreign("lmdb"));
     }
     if first.len() < 512 {
-        return Err(DbError::Truncated { path: path.to_owned(), expected: 512, found: first.len() as u64 });
+        return Err(DbError::Truncated {
+            path: path.to_owned(),
+            expected: 512,
+            found: first.len() as u64,
+        });
     }
     let found = hex::encode(first.get(..16).unwrap_or_default());
-    Err(DbError::UnknownFormat { path: path.to_owned(), found })
+    Err(DbError::UnknownFormat {
+        path: path.to_owned(),
+        found,
+    })
 }
 
 impl Located {
@@ -142,7 +190,10 @@ impl Located {
         match self.dir.open_file(name) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound && name != self.name => Ok(None),
-            Err(source) => Err(DbError::Open { path: self.part_path(name), source }),
+            Err(source) => Err(DbError::Open {
+                path: self.part_path(name),
+                source,
+            }),
         }
     }
 
@@ -159,9 +210,12 @@ impl Located {
                 stamp.push_str(" -");
                 continue;
             };
-            let facts =
-                file.metadata().map_err(|source| DbError::Open { path: self.part_path(&name), source })?;
-            stamp.push_str(&format!(
+            let facts = file.metadata().map_err(|source| DbError::Open {
+                path: self.part_path(&name),
+                source,
+            })?;
+            let written = write!(
+                stamp,
                 " {}:{}:{}:{}.{:09}:{}.{:09}",
                 facts.dev(),
                 facts.ino(),
@@ -170,14 +224,20 @@ impl Located {
                 facts.mtime_nsec(),
                 facts.ctime(),
                 facts.ctime_nsec()
-            ));
+            );
+            debug_assert!(written.is_ok(), "writing to a String");
         }
         Ok(stamp)
     }
 
     /// Whether some process holds rpm's transaction lock. Asks without taking it.
     pub(super) fn transaction_running(&self) -> bool {
-        let Ok(lock) = self.dir.open_file(b".rpm.lock") else { return false };
-        matches!(fcntl_getlk(&lock, &Flock::from(FlockType::WriteLock)), Ok(Some(_)))
+        let Ok(lock) = self.dir.open_file(b".rpm.lock") else {
+            return false;
+        };
+        matches!(
+            fcntl_getlk(&lock, &Flock::from(FlockType::WriteLock)),
+            Ok(Some(_))
+        )
     }
 }

@@ -42,6 +42,12 @@ impl Backend {
     }
 }
 
+/// A header's number and bytes, or why it cannot be read.
+pub type Record = Result<(u32, Vec<u8>), DbError>;
+
+/// Takes the records of a walk, and says whether it goes on.
+pub type Visit<'a> = dyn FnMut(Record) -> ControlFlow<()> + 'a;
+
 /// An rpm database, open as a private copy.
 #[derive(Debug)]
 pub struct RpmDb {
@@ -62,9 +68,17 @@ impl RpmDb {
 
     /// Copies a database that is given as a file.
     pub fn open_file(path: &Path, scratch: Option<&Path>) -> Result<Self, DbError> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let open = |source| DbError::Open { path: path.to_owned(), source };
-        let name = path.file_name().ok_or_else(|| open(std::io::ErrorKind::InvalidInput.into()))?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or_else(|| Path::new("."));
+        let open = |source| DbError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let name = path
+            .file_name()
+            .ok_or_else(|| open(std::io::ErrorKind::InvalidInput.into()))?;
         let root = Root::open(folder).map_err(open)?;
         Self::open(&root, Some(Path::new(name)), scratch)
     }
@@ -112,15 +126,15 @@ impl RpmDb {
 
     /// Calls `visit` with each header's number and bytes, or with the error in its place: the walk goes on after a
     /// record that cannot be read. An error of the whole means that nothing, or not everything, was visited.
-    pub fn for_each(
-        &self,
-        visit: &mut dyn FnMut(Result<(u32, Vec<u8>), DbError>) -> ControlFlow<()>,
-    ) -> Result<(), DbError> {
+    pub fn for_each(&self, visit: &mut Visit<'_>) -> Result<(), DbError> {
         match self.backend {
             Backend::Sqlite => sqlite::for_each(&self.path, self.snapshot.database(), visit),
             Backend::Bdb => {
-                let source = snapshot::FileSource::open(self.snapshot.database())
-                    .map_err(|source| DbError::Open { path: self.path.clone(), source })?;
+                let source =
+                    snapshot::FileSource::open(self.snapshot.database()).map_err(|source| DbError::Open {
+                        path: self.path.clone(),
+                        source,
+                    })?;
                 let records = bdb::Records::open(source).map_err(|error| self.bdb_error(error))?;
                 for record in records {
                     if visit(record.map_err(|error| self.bdb_error(error))).is_break() {
@@ -135,16 +149,26 @@ impl RpmDb {
     fn bdb_error(&self, error: bdb::BdbError<std::io::Error>) -> DbError {
         let path = self.path.clone();
         match error {
-            bdb::BdbError::Corrupt { offset, problem, .. } => DbError::Corrupt { path, offset, problem },
+            bdb::BdbError::Corrupt { offset, problem, .. } => DbError::Corrupt {
+                path,
+                offset,
+                problem,
+            },
             bdb::BdbError::Encrypted => DbError::Encrypted { path },
-            bdb::BdbError::HashVersion { found } => {
-                DbError::Backend { path, backend: format!("BerkeleyDB hash version {found}") }
-            }
-            bdb::BdbError::NotHash => {
-                DbError::Backend { path, backend: "BerkeleyDB, but not a hash".to_owned() }
-            }
+            bdb::BdbError::HashVersion { found } => DbError::Backend {
+                path,
+                backend: format!("BerkeleyDB hash version {found}"),
+            },
+            bdb::BdbError::NotHash => DbError::Backend {
+                path,
+                backend: "BerkeleyDB, but not a hash".to_owned(),
+            },
             bdb::BdbError::Read { source, .. } => DbError::Open { path, source },
-            bdb::BdbError::Truncated { expected, found } => DbError::Truncated { path, expected, found },
+            bdb::BdbError::Truncated { expected, found } => DbError::Truncated {
+                path,
+                expected,
+                found,
+            },
         }
     }
 }

@@ -37,10 +37,16 @@ impl Snapshot {
             }
             copy(located, folder.path())?;
             if agrees(located, folder.path())? {
-                return Ok(Self { _folder: folder, database });
+                return Ok(Self {
+                    _folder: folder,
+                    database,
+                });
             }
         }
-        Err(DbError::Busy { path: located.path.clone(), tries: TRIES })
+        Err(DbError::Busy {
+            path: located.path.clone(),
+            tries: TRIES,
+        })
     }
 
     /// The copy of the main file; SQLite finds the others beside it.
@@ -62,21 +68,36 @@ fn copy_path(located: &Located, folder: &Path, name: &[u8]) -> PathBuf {
 fn copy(located: &Located, folder: &Path) -> Result<(), DbError> {
     for name in located.parts() {
         let path = copy_path(located, folder, &name);
-        let scratch = |source| DbError::Scratch { path: path.clone(), source };
+        let scratch = |source| DbError::Scratch {
+            path: path.clone(),
+            source,
+        };
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(scratch(error)),
             _ => {}
         }
-        let Some(source) = located.open_part(&name)? else { continue };
+        let Some(source) = located.open_part(&name)? else {
+            continue;
+        };
         let found = source
             .metadata()
-            .map_err(|source| DbError::Open { path: located.part_path(&name), source })?
+            .map_err(|source| DbError::Open {
+                path: located.part_path(&name),
+                source,
+            })?
             .len();
         if found > MAX_DATABASE_BYTES {
-            return Err(DbError::TooLarge { path: located.part_path(&name), found });
+            return Err(DbError::TooLarge {
+                path: located.part_path(&name),
+                found,
+            });
         }
-        let mut target =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(scratch)?;
+        let mut target = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(scratch)?;
         io::copy(&mut source.take(MAX_DATABASE_BYTES), &mut target).map_err(scratch)?;
     }
     Ok(())
@@ -92,8 +113,10 @@ fn agrees(located: &Located, folder: &Path) -> Result<bool, DbError> {
         };
         let same = match (located.open_part(&name)?, copy) {
             (None, None) => true,
-            (Some(original), Some(copy)) => same_bytes(original, copy)
-                .map_err(|source| DbError::Open { path: located.part_path(&name), source })?,
+            (Some(original), Some(copy)) => same_bytes(original, copy).map_err(|source| DbError::Open {
+                path: located.part_path(&name),
+                source,
+            })?,
             _ => false,
         };
         if !same {

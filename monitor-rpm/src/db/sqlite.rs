@@ -1,25 +1,23 @@
 //! Reading the copy of an SQLite database. The copy is ours alone, so SQLite may write to it: it replays the WAL and
 //! rolls back an interrupted transaction.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::DbError;
+use super::{DbError, Visit};
 use crate::header::{MAX_DATA_BYTES, MAX_ENTRIES};
 
 /// Longest value that SQLite may build: the largest header.
 const MAX_VALUE_BYTES: usize = MAX_DATA_BYTES + MAX_ENTRIES * 16 + 8;
 
-pub(super) fn for_each(
-    path: &Path,
-    copy: &Path,
-    visit: &mut dyn FnMut(Result<(u32, Vec<u8>), DbError>) -> ControlFlow<()>,
-) -> Result<(), DbError> {
-    let failed = |source| DbError::Sqlite { path: path.to_owned(), source };
+pub(super) fn for_each(path: &Path, copy: &Path, visit: &mut Visit<'_>) -> Result<(), DbError> {
+    let failed = |source| DbError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
     let db = open(copy).map_err(failed)?;
     check_table(&db, path)?;
     let mut statement = db.prepare("SELECT hnum, blob FROM Packages").map_err(failed)?;
@@ -63,12 +61,20 @@ fn open(copy: &Path) -> rusqlite::Result<Connection> {
 
 /// Packages must be an ordinary table of stored columns: not a view, a virtual table, or computed values.
 fn check_table(db: &Connection, path: &Path) -> Result<(), DbError> {
-    let failed = |source| DbError::Sqlite { path: path.to_owned(), source };
-    let bad = |problem| DbError::Table { path: path.to_owned(), problem };
+    let failed = |source| DbError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let bad = |problem| DbError::Table {
+        path: path.to_owned(),
+        problem,
+    };
     let kind: Option<(String, i64)> = db
-        .query_row("SELECT type, rootpage FROM sqlite_schema WHERE name = 'Packages'", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row(
+            "SELECT type, rootpage FROM sqlite_schema WHERE name = 'Packages'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .optional()
         .map_err(failed)?;
     match kind {
@@ -79,7 +85,11 @@ fn check_table(db: &Connection, path: &Path) -> Result<(), DbError> {
         Some(_) => {}
     }
     let computed: i64 = db
-        .query_row("SELECT count(*) FROM pragma_table_xinfo('Packages') WHERE hidden <> 0", [], |row| row.get(0))
+        .query_row(
+            "SELECT count(*) FROM pragma_table_xinfo('Packages') WHERE hidden <> 0",
+            [],
+            |row| row.get(0),
+        )
         .map_err(failed)?;
     if computed != 0 {
         return Err(bad("Packages has computed columns"));

@@ -123,16 +123,27 @@ impl Header {
     pub fn parse_db(blob: &[u8]) -> Result<Self, HeaderError> {
         let (header, used) = parse::header(blob, tag::HEADERIMMUTABLE)?;
         if used != blob.len() {
-            return Err(HeaderError::TrailingBytes { expected: used, found: blob.len() });
+            return Err(HeaderError::TrailingBytes {
+                expected: used,
+                found: blob.len(),
+            });
         }
         Ok(header)
+    }
+
+    /// The package name in a database's header, found without checking anything else.
+    pub fn peek_name(blob: &[u8]) -> Option<&[u8]> {
+        parse::peek_name(blob)
     }
 
     /// Parses a header as a package file stores it, with magic, at the start of `bytes`. `region_tag` is
     /// [`tag::HEADERSIGNATURES`] for the signature header, [`tag::HEADERIMMUTABLE`] for the main one.
     /// Also returns how many bytes it takes (without padding).
     pub fn parse_file(bytes: &[u8], region_tag: u32) -> Result<(Self, usize), HeaderError> {
-        let Some(rest) = bytes.strip_prefix(&MAGIC[..4]).and_then(|_| bytes.get(MAGIC.len()..)) else {
+        let Some(rest) = bytes
+            .strip_prefix(&MAGIC[..4])
+            .and_then(|_| bytes.get(MAGIC.len()..))
+        else {
             return Err(HeaderError::BadMagic);
         };
         let (header, used) = parse::header(rest, region_tag)?;
@@ -172,7 +183,10 @@ impl Header {
         out.extend_from_slice(&u32::try_from(region.entries).ok()?.to_be_bytes());
         out.extend_from_slice(&u32::try_from(region.data_bytes).ok()?.to_be_bytes());
         out.extend_from_slice(self.bytes.get(..index_bytes)?);
-        out.extend_from_slice(self.bytes.get(self.data_start..self.data_start + region.data_bytes)?);
+        out.extend_from_slice(
+            self.bytes
+                .get(self.data_start..self.data_start + region.data_bytes)?,
+        );
         Some(out)
     }
 
@@ -181,8 +195,11 @@ impl Header {
     /// (or the package was relocated at installation, which writes DIRNAMES and BASENAMES anew).
     pub fn repeated_tags(&self) -> Vec<u32> {
         let signed: std::collections::BTreeSet<u32> = self.region().tags().collect();
-        let repeated: std::collections::BTreeSet<u32> =
-            self.dribbles().tags().filter(|tag| signed.contains(tag)).collect();
+        let repeated: std::collections::BTreeSet<u32> = self
+            .dribbles()
+            .tags()
+            .filter(|tag| signed.contains(tag))
+            .collect();
         repeated.into_iter().collect()
     }
 

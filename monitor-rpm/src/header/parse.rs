@@ -35,7 +35,10 @@ fn raw_entry(index: &[u8], position: usize) -> Option<RawEntry> {
 
 /// Parses the header at the start of `bytes`; also returns how many bytes it takes.
 pub(super) fn header(bytes: &[u8], region_tag: u32) -> Result<(Header, usize), HeaderError> {
-    let truncated = |expected: usize| HeaderError::Truncated { expected, found: bytes.len() };
+    let truncated = |expected: usize| HeaderError::Truncated {
+        expected,
+        found: bytes.len(),
+    };
     let n_entries = be32(bytes, 0).ok_or_else(|| truncated(8))? as usize;
     let n_data = be32(bytes, 4).ok_or_else(|| truncated(8))? as usize;
     if n_entries == 0 {
@@ -50,12 +53,23 @@ pub(super) fn header(bytes: &[u8], region_tag: u32) -> Result<(Header, usize), H
     let index_bytes = n_entries * ENTRY_BYTES;
     let total = 8 + index_bytes + n_data;
     let body = bytes.get(8..total).ok_or_else(|| truncated(total))?;
-    let (index, data) = body.split_at_checked(index_bytes).ok_or_else(|| truncated(total))?;
+    let (index, data) = body
+        .split_at_checked(index_bytes)
+        .ok_or_else(|| truncated(total))?;
 
     let region = region(index, data, n_entries, region_tag)?;
     let entries = entries(index, data, n_entries, region)?;
     let region_entries = region.map_or(0, |region| region.entries - 1);
-    Ok((Header { bytes: body.into(), data_start: index_bytes, entries, region_entries, region }, total))
+    Ok((
+        Header {
+            bytes: body.into(),
+            data_start: index_bytes,
+            entries,
+            region_entries,
+            region,
+        },
+        total,
+    ))
 }
 
 /// Reads the region's entry and trailer, if the first entry is one.
@@ -82,8 +96,12 @@ fn region(
         return Err(bad("its entry is not 16 bytes of type BIN"));
     }
     let trailer_at = first.offset as usize;
-    let data_bytes = trailer_at.checked_add(ENTRY_BYTES).ok_or_else(|| bad("trailer out of bounds"))?;
-    let trailer = data.get(trailer_at..data_bytes).ok_or_else(|| bad("trailer lies outside the data"))?;
+    let data_bytes = trailer_at
+        .checked_add(ENTRY_BYTES)
+        .ok_or_else(|| bad("trailer out of bounds"))?;
+    let trailer = data
+        .get(trailer_at..data_bytes)
+        .ok_or_else(|| bad("trailer lies outside the data"))?;
     let trailer = raw_entry(trailer, 0).ok_or_else(|| bad("trailer too short"))?;
     // Some signature headers of old tools have the immutable tag in their trailer; rpm accepts exactly that.
     let tag_fits = trailer.tag == region_tag
@@ -100,7 +118,11 @@ fn region(
     if entries > n_entries {
         return Err(bad("trailer gives more entries than the header has"));
     }
-    Ok(Some(Region { tag: first.tag, entries, data_bytes }))
+    Ok(Some(Region {
+        tag: first.tag,
+        entries,
+        data_bytes,
+    }))
 }
 
 /// Checks and lists all entries but the region's own.
@@ -123,7 +145,11 @@ fn entries(
             None => 0..data.len(),
         };
         let entry = entry(&raw, data, bounds.clone(), previous_end.max(bounds.start)).map_err(|problem| {
-            HeaderError::Entry { index: position, tag: raw.tag, problem }
+            HeaderError::Entry {
+                index: position,
+                tag: raw.tag,
+                problem,
+            }
         })?;
         previous_end = entry.offset as usize + entry.len as usize;
         entries.push(entry);
@@ -158,7 +184,9 @@ fn entry(
     if offset < previous_end {
         return Err(EntryProblem::Overlaps(raw.offset));
     }
-    let area = data.get(offset..bounds.end).ok_or(EntryProblem::OutOfBounds(raw.offset))?;
+    let area = data
+        .get(offset..bounds.end)
+        .ok_or(EntryProblem::OutOfBounds(raw.offset))?;
     let len = match kind.element_bytes() {
         Some(bytes) => {
             if !offset.is_multiple_of(bytes) {
@@ -168,8 +196,16 @@ fn entry(
         }
         None => strings_len(area, count),
     };
-    let len = len.and_then(|len| u32::try_from(len).ok()).ok_or(EntryProblem::OutOfBounds(raw.offset))?;
-    Ok(Entry { tag: raw.tag, kind, offset: raw.offset, count: raw.count, len })
+    let len = len
+        .and_then(|len| u32::try_from(len).ok())
+        .ok_or(EntryProblem::OutOfBounds(raw.offset))?;
+    Ok(Entry {
+        tag: raw.tag,
+        kind,
+        offset: raw.offset,
+        count: raw.count,
+        len,
+    })
 }
 
 /// Bytes that `count` NUL-terminated strings at the start of `area` take; `None` if there are fewer.
@@ -195,4 +231,16 @@ fn refuse_duplicates(entries: &[Entry]) -> Result<(), HeaderError> {
         }
     }
     Ok(())
+}
+
+/// The name in a database's header, found without checking anything else: to pick out gpg-pubkey headers.
+pub(super) fn peek_name(blob: &[u8]) -> Option<&[u8]> {
+    let n_entries = (be32(blob, 0)? as usize).min(MAX_ENTRIES);
+    let index = blob.get(8..8 + n_entries * ENTRY_BYTES)?;
+    let data = blob.get(8 + n_entries * ENTRY_BYTES..)?;
+    (0..n_entries)
+        .filter_map(|position| raw_entry(index, position))
+        .find(|entry| entry.tag == tag::NAME)
+        .and_then(|entry| CStr::from_bytes_until_nul(data.get(entry.offset as usize..)?).ok())
+        .map(CStr::to_bytes)
 }

@@ -44,7 +44,9 @@ pub(crate) fn build(entries: &[(u32, u32, Vec<u8>, u32)], n_region: usize) -> Ve
 
 fn trailer(data: &mut Vec<u8>, n_region: usize) -> u32 {
     let at = u32::try_from(data.len()).unwrap();
-    let negative = u32::try_from((n_region + 1) * ENTRY_BYTES).unwrap().wrapping_neg();
+    let negative = u32::try_from((n_region + 1) * ENTRY_BYTES)
+        .unwrap()
+        .wrapping_neg();
     for field in [63, 7, negative, 16] {
         data.extend_from_slice(&field.to_be_bytes());
     }
@@ -67,8 +69,18 @@ fn sample() -> Vec<u8> {
 fn region_and_dribbles_are_apart() {
     let header = Header::parse_db(&sample()).unwrap();
     assert_eq!(header.region().string(tag::NAME).unwrap(), Some(&b"pkg"[..]));
-    assert_eq!(header.region().ints(tag::FILEMODES).unwrap().collect::<Vec<_>>(), [0o100_755, 0o120_777]);
-    assert_eq!(header.region().strings(tag::BASENAMES).unwrap().collect::<Vec<_>>(), [&b"a"[..], b"bc"]);
+    assert_eq!(
+        header.region().ints(tag::FILEMODES).unwrap().collect::<Vec<_>>(),
+        [0o100_755, 0o120_777]
+    );
+    assert_eq!(
+        header
+            .region()
+            .strings(tag::BASENAMES)
+            .unwrap()
+            .collect::<Vec<_>>(),
+        [&b"a"[..], b"bc"]
+    );
     assert_eq!(header.region().int(tag::INSTALLTIME).unwrap(), None);
     assert_eq!(header.dribbles().int(tag::INSTALLTIME).unwrap(), Some(9));
     assert_eq!(header.dribbles().string(tag::NAME).unwrap(), None);
@@ -108,36 +120,86 @@ fn refused() {
         assert_eq!(Header::parse_db(&blob).unwrap_err().to_string(), expected);
     };
     // The index starts at 8; entry n at 8 + 16 n: tag, type, offset, count.
-    let put = |at: usize, value: u32| move |blob: &mut Vec<u8>| blob[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    let put = |at: usize, value: u32| {
+        move |blob: &mut Vec<u8>| blob[at..at + 4].copy_from_slice(&value.to_be_bytes())
+    };
     check(&|blob| blob.truncate(5), "truncated: 8 bytes needed, 5 there");
     check(&|blob| blob.truncate(40), "truncated: 124 bytes needed, 40 there");
-    check(&|blob| blob.push(0), "125 bytes stored, but index and data are 124 bytes");
+    check(
+        &|blob| blob.push(0),
+        "125 bytes stored, but index and data are 124 bytes",
+    );
     check(&put(0, 0), "no index entries");
     check(&put(0, 0x1_0000), "65536 index entries, more than rpm's limit");
-    check(&put(4, 0x1000_0000), "data area of 268435456 bytes, more than rpm's limit");
-    check(&put(8, 61), "region: an image region (tag 61) of rpm 3, which nothing signs");
-    check(&put(8, 62), "region: a signature region (tag 62) where a package header should be");
+    check(
+        &put(4, 0x1000_0000),
+        "data area of 268435456 bytes, more than rpm's limit",
+    );
+    check(
+        &put(8, 61),
+        "region: an image region (tag 61) of rpm 3, which nothing signs",
+    );
+    check(
+        &put(8, 62),
+        "region: a signature region (tag 62) where a package header should be",
+    );
     check(&put(16, 0xffff_fff8), "region: trailer lies outside the data");
     check(&put(20, 15), "region: its entry is not 16 bytes of type BIN");
-    check(&put(24, 63), "index entry 1 (HEADERIMMUTABLE): reserved tag number");
+    check(
+        &put(24, 63),
+        "index entry 1 (HEADERIMMUTABLE): reserved tag number",
+    );
     check(&put(28, 10), "index entry 1 (NAME): unknown data type 10");
     check(&put(28, 0), "index entry 1 (NAME): unknown data type 0");
     check(&put(36, 2), "index entry 1 (NAME): count 2 does not fit the data");
     check(&put(36, 0), "index entry 1 (NAME): count 0 does not fit the data");
-    check(&put(32, 60), "index entry 1 (NAME): data at offset 60 leaves its area");
+    check(
+        &put(32, 60),
+        "index entry 1 (NAME): data at offset 60 leaves its area",
+    );
     check(&put(48, 5), "index entry 2 (FILEMODES): offset 5 is not aligned");
-    check(&put(48, 2), "index entry 2 (FILEMODES): data at offset 2 overlaps the previous entry");
-    check(&put(52, 0xffff_ffff), "index entry 2 (FILEMODES): count 4294967295 does not fit the data");
-    check(&put(52, 20), "index entry 2 (FILEMODES): data at offset 4 leaves its area");
-    check(&put(68, 3), "index entry 3 (BASENAMES): data at offset 8 leaves its area");
-    check(&put(56, tag::NAME), "index entry 3 (NAME): tag appears twice in the region");
+    check(
+        &put(48, 2),
+        "index entry 2 (FILEMODES): data at offset 2 overlaps the previous entry",
+    );
+    check(
+        &put(52, 0xffff_ffff),
+        "index entry 2 (FILEMODES): count 4294967295 does not fit the data",
+    );
+    check(
+        &put(52, 20),
+        "index entry 2 (FILEMODES): data at offset 4 leaves its area",
+    );
+    check(
+        &put(68, 3),
+        "index entry 3 (BASENAMES): data at offset 8 leaves its area",
+    );
+    check(
+        &put(56, tag::NAME),
+        "index entry 3 (NAME): tag appears twice in the region",
+    );
     // A signed entry must not reach into the unsigned data behind the region, nor a dribble into the region.
-    check(&put(64, 32), "index entry 3 (BASENAMES): data at offset 32 leaves its area");
-    check(&put(80, 12), "index entry 4 (INSTALLTIME): data at offset 12 leaves its area");
+    check(
+        &put(64, 32),
+        "index entry 3 (BASENAMES): data at offset 32 leaves its area",
+    );
+    check(
+        &put(80, 12),
+        "index entry 4 (INSTALLTIME): data at offset 12 leaves its area",
+    );
     // Trailer: at data offset 13, that is byte 88 + 13 (8 + 5 * 16 = 88).
-    check(&put(101 + 8, 80_u32.wrapping_neg() - 16), "region: trailer gives more entries than the header has");
-    check(&put(101 + 8, 7_u32.wrapping_neg()), "region: trailer does not give the size of the index");
-    check(&put(101 + 8, 0), "region: trailer does not give the size of the index");
+    check(
+        &put(101 + 8, 80_u32.wrapping_neg() - 16),
+        "region: trailer gives more entries than the header has",
+    );
+    check(
+        &put(101 + 8, 7_u32.wrapping_neg()),
+        "region: trailer does not give the size of the index",
+    );
+    check(
+        &put(101 + 8, 0),
+        "region: trailer does not give the size of the index",
+    );
     check(&put(101, 62), "region: trailer does not match its entry");
 }
 
@@ -156,7 +218,9 @@ fn a_header_without_region_is_all_unsigned() {
 }
 
 fn shared_data(path: &str) -> Option<Vec<u8>> {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(path);
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../shared/data")
+        .join(path);
     let bytes = std::fs::read(file).ok();
     if bytes.is_none() {
         println!("skipped: no shared data ({path})");
@@ -198,7 +262,8 @@ proptest::proptest! {
 fn exercise(header: &Header) {
     for view in [header.region(), header.dribbles()] {
         for tag in view.tags() {
-            let elements = view.strings(tag).map_or(0, Iterator::count) + view.ints(tag).map_or(0, Iterator::count);
+            let elements =
+                view.strings(tag).map_or(0, Iterator::count) + view.ints(tag).map_or(0, Iterator::count);
             assert!(elements <= header.memory_bytes());
             assert!(view.bin(tag).is_ok() || view.string(tag).is_ok() || view.count(tag) > 0);
         }

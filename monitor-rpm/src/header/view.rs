@@ -28,33 +28,58 @@ impl<'a> View<'a> {
 
     fn bytes(&self, entry: &Entry) -> &'a [u8] {
         let start = entry.offset as usize;
-        self.data.get(start..start + entry.len as usize).unwrap_or_default()
+        self.data
+            .get(start..start + entry.len as usize)
+            .unwrap_or_default()
     }
 
     /// The one string of a STRING entry, or the first (C locale) of an I18NSTRING entry, without its NUL.
     pub fn string(&self, tag: u32) -> Result<Option<&'a [u8]>, TagError> {
-        let Some(entry) = self.find(tag) else { return Ok(None) };
+        let Some(entry) = self.find(tag) else {
+            return Ok(None);
+        };
         match entry.kind {
-            TagType::Str | TagType::I18nStr => Ok(Strings { rest: self.bytes(entry) }.next()),
-            found => Err(TagError { tag, expected: "one string", found }),
+            TagType::Str | TagType::I18nStr => Ok(Strings {
+                rest: self.bytes(entry),
+            }
+            .next()),
+            found => Err(TagError {
+                tag,
+                expected: "one string",
+                found,
+            }),
         }
     }
 
     /// The strings of a STRING_ARRAY, STRING or I18NSTRING entry; empty if there is none.
     pub fn strings(&self, tag: u32) -> Result<Strings<'a>, TagError> {
-        let Some(entry) = self.find(tag) else { return Ok(Strings { rest: &[] }) };
+        let Some(entry) = self.find(tag) else {
+            return Ok(Strings { rest: &[] });
+        };
         match entry.kind {
-            TagType::Str | TagType::StrArray | TagType::I18nStr => Ok(Strings { rest: self.bytes(entry) }),
-            found => Err(TagError { tag, expected: "strings", found }),
+            TagType::Str | TagType::StrArray | TagType::I18nStr => Ok(Strings {
+                rest: self.bytes(entry),
+            }),
+            found => Err(TagError {
+                tag,
+                expected: "strings",
+                found,
+            }),
         }
     }
 
     /// The bytes of a BIN entry.
     pub fn bin(&self, tag: u32) -> Result<Option<&'a [u8]>, TagError> {
-        let Some(entry) = self.find(tag) else { return Ok(None) };
+        let Some(entry) = self.find(tag) else {
+            return Ok(None);
+        };
         match entry.kind {
             TagType::Bin => Ok(Some(self.bytes(entry))),
-            found => Err(TagError { tag, expected: "bytes", found }),
+            found => Err(TagError {
+                tag,
+                expected: "bytes",
+                found,
+            }),
         }
     }
 
@@ -69,15 +94,26 @@ impl<'a> View<'a> {
 
     /// The integers of an entry of any integer width; empty if there is none.
     pub fn ints(&self, tag: u32) -> Result<Ints<'a>, TagError> {
-        let Some(entry) = self.find(tag) else { return Ok(Ints { rest: &[], width: 1 }) };
+        let Some(entry) = self.find(tag) else {
+            return Ok(Ints { rest: &[], width: 1 });
+        };
         let width = match entry.kind {
             TagType::Char | TagType::Int8 => 1,
             TagType::Int16 => 2,
             TagType::Int32 => 4,
             TagType::Int64 => 8,
-            found => return Err(TagError { tag, expected: "integers", found }),
+            found => {
+                return Err(TagError {
+                    tag,
+                    expected: "integers",
+                    found,
+                });
+            }
         };
-        Ok(Ints { rest: self.bytes(entry), width })
+        Ok(Ints {
+            rest: self.bytes(entry),
+            width,
+        })
     }
 
     /// The first integer of an entry.
@@ -123,7 +159,11 @@ impl Iterator for Ints<'_> {
             return None;
         }
         self.rest = rest;
-        Some(field.iter().fold(0, |value, &byte| (value << 8) | u64::from(byte)))
+        Some(
+            field
+                .iter()
+                .fold(0, |value, &byte| (value << 8) | u64::from(byte)),
+        )
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

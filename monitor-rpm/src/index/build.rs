@@ -29,7 +29,10 @@ impl Interner {
     }
 
     fn bytes(&self, number: u32) -> &[u8] {
-        self.strings.get(number as usize).map(AsRef::as_ref).unwrap_or_default()
+        self.strings
+            .get(number as usize)
+            .map(AsRef::as_ref)
+            .unwrap_or_default()
     }
 }
 
@@ -48,7 +51,8 @@ impl Pool {
         let offset = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         let len = u16::try_from(string.len()).unwrap_or(u16::MAX);
         self.bytes.extend_from_slice(&len.to_le_bytes());
-        self.bytes.extend_from_slice(string.get(..usize::from(len)).unwrap_or_default());
+        self.bytes
+            .extend_from_slice(string.get(..usize::from(len)).unwrap_or_default());
         self.offsets.insert(string.into(), offset);
         offset
     }
@@ -97,9 +101,18 @@ pub struct IndexBuilder {
     note: String,
 }
 
+/// Cuts a text to at most `max` bytes, between characters.
+fn truncate(text: &mut String, max: usize) {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+}
+
 fn text(value: Option<String>) -> String {
     let mut value = value.unwrap_or_default();
-    value.truncate(value.floor_char_boundary(MAX_TEXT_BYTES));
+    truncate(&mut value, MAX_TEXT_BYTES);
     value
 }
 
@@ -111,7 +124,8 @@ impl IndexBuilder {
 
     /// Stores a note with the index, such as the stamp of the database it is built from (at most 64 KiB are kept).
     pub fn set_note(&mut self, note: &str) {
-        note.get(..note.floor_char_boundary(0xffff)).unwrap_or_default().clone_into(&mut self.note);
+        note.clone_into(&mut self.note);
+        truncate(&mut self.note, 0xffff);
     }
 
     /// Adds a package's files. The same header again adds nothing.
@@ -126,7 +140,9 @@ impl IndexBuilder {
         if !self.seen.insert(header_sha256) {
             return;
         }
-        let Some(signer) = header.signers().first() else { return };
+        let Some(signer) = header.signers().first() else {
+            return;
+        };
         let nevra = header.nevra();
         let releases: Vec<String> = signer.pin.releases.iter().map(u8::to_string).collect();
         let number = u32::try_from(self.packages.len()).unwrap_or(u32::MAX);
@@ -153,8 +169,8 @@ impl IndexBuilder {
             retired: false,
         });
         for (position, file) in header.files().enumerate() {
-            let signed = file.digest.and_then(|digest| digest.sha256());
-            let (digest, provenance) = match (signed, derived.get(&position)) {
+            let sha256 = file.digest.and_then(|digest| digest.sha256());
+            let (digest, provenance) = match (sha256, derived.get(&position)) {
                 (Some(digest), _) => (Some(digest), Provenance::Verified),
                 (None, Some(digest)) => (Some(*digest), Provenance::Derived),
                 (None, None) => (None, Provenance::Verified),
@@ -180,7 +196,9 @@ impl IndexBuilder {
             flags: class_flags(file),
         };
         record.set_provenance(provenance);
-        let caps = file.caps.map_or(0, |caps| self.strings.intern(caps).saturating_add(1));
+        let caps = file
+            .caps
+            .map_or(0, |caps| self.strings.intern(caps).saturating_add(1));
         self.files.push(BuildFile {
             dir: self.strings.intern(file.dir),
             name: self.strings.intern(file.name),
@@ -204,15 +222,11 @@ impl IndexBuilder {
                 continue;
             }
             let package = owner.package();
-            let number = match numbers.get(&package.number()) {
-                Some(&number) => number,
-                None => {
-                    let number = u32::try_from(self.packages.len()).unwrap_or(u32::MAX);
-                    self.packages.push(retired_package(&package));
-                    numbers.insert(package.number(), number);
-                    number
-                }
-            };
+            let packages = &mut self.packages;
+            let number = *numbers.entry(package.number()).or_insert_with(|| {
+                packages.push(retired_package(&package));
+                u32::try_from(packages.len() - 1).unwrap_or(u32::MAX)
+            });
             self.add_retired(number, &owner, digest);
         }
     }
@@ -248,8 +262,11 @@ impl IndexBuilder {
         let (signers, packages, package_numbers) = self.encode_packages(&mut texts);
 
         let mut pool = Pool::default();
-        let dir_order: BTreeSet<(&[u8], u32)> =
-            self.files.iter().map(|file| (self.strings.bytes(file.dir), file.dir)).collect();
+        let dir_order: BTreeSet<(&[u8], u32)> = self
+            .files
+            .iter()
+            .map(|file| (self.strings.bytes(file.dir), file.dir))
+            .collect();
         let mut dirs = Vec::with_capacity(dir_order.len() * codec::DIR_BYTES);
         let mut dir_numbers: HashMap<u32, u32> = HashMap::with_capacity(dir_order.len());
         for (number, (bytes, interned)) in (0_u32..).zip(&dir_order) {
@@ -257,13 +274,19 @@ impl IndexBuilder {
             dir_numbers.insert(*interned, number);
         }
 
-        let digest_order: BTreeMap<[u8; 32], u64> =
-            self.files.iter().filter_map(|file| file.digest.map(|digest| (digest, file.size))).collect();
+        let digest_order: BTreeMap<[u8; 32], u64> = self
+            .files
+            .iter()
+            .filter_map(|file| file.digest.map(|digest| (digest, file.size)))
+            .collect();
         let digest_numbers: HashMap<[u8; 32], u32> = digest_order.keys().copied().zip(0_u32..).collect();
 
         for file in &mut self.files {
             file.dir = dir_numbers.get(&file.dir).copied().unwrap_or_default();
-            file.package = package_numbers.get(file.package as usize).copied().unwrap_or_default();
+            file.package = package_numbers
+                .get(file.package as usize)
+                .copied()
+                .unwrap_or_default();
         }
         let strings = &self.strings;
         self.files.sort_by(|a, b| {
@@ -279,7 +302,9 @@ impl IndexBuilder {
         let mut caps = Vec::new();
         let mut digest_members: Vec<Vec<u32>> = vec![Vec::new(); digest_order.len()];
         for (number, file) in (0_u32..).zip(&self.files) {
-            let digest = file.digest.and_then(|digest| digest_numbers.get(&digest).copied());
+            let digest = file
+                .digest
+                .and_then(|digest| digest_numbers.get(&digest).copied());
             if let Some(members) = digest.and_then(|digest| digest_members.get_mut(digest as usize)) {
                 members.push(number);
             }
@@ -305,7 +330,11 @@ impl IndexBuilder {
         let mut digest_files: Vec<u8> = Vec::new();
         for ((digest, size), members) in digest_order.iter().zip(&digest_members) {
             digests.extend_from_slice(digest);
-            facts.extend_from_slice(&u32::try_from(digest_files.len() / 4).unwrap_or(u32::MAX).to_le_bytes());
+            facts.extend_from_slice(
+                &u32::try_from(digest_files.len() / 4)
+                    .unwrap_or(u32::MAX)
+                    .to_le_bytes(),
+            );
             facts.extend_from_slice(&size.to_le_bytes());
             for member in members {
                 digest_files.extend_from_slice(&member.to_le_bytes());
@@ -334,7 +363,9 @@ impl IndexBuilder {
         let mut signer_numbers: BTreeMap<[String; 6], u32> = BTreeMap::new();
         let (mut signers, mut packages) = (Vec::new(), Vec::new());
         for (number, &position) in (0_u32..).zip(&order) {
-            let Some(package) = self.packages.get(position) else { continue };
+            let Some(package) = self.packages.get(position) else {
+                continue;
+            };
             if let Some(slot) = numbers.get_mut(position) {
                 *slot = number;
             }
@@ -342,8 +373,15 @@ impl IndexBuilder {
             let signer = *signer_numbers.entry(package.signer.clone()).or_insert_with(|| {
                 let [pin_name, vendor, releases, pinned_key, signing_key, user_id] =
                     package.signer.each_ref().map(|field| texts.put(field.as_bytes()));
-                SignerRecord { pin_name, vendor, releases, pinned_key, signing_key, user_id }
-                    .encode(&mut signers);
+                SignerRecord {
+                    pin_name,
+                    vendor,
+                    releases,
+                    pinned_key,
+                    signing_key,
+                    user_id,
+                }
+                .encode(&mut signers);
                 next
             });
             let mut put = |text: &str| texts.put(text.as_bytes());
@@ -401,7 +439,9 @@ fn class_flags(file: &FileEntry<'_>) -> u16 {
     let contains = |part: &[u8]| file.class.windows(part.len()).any(|window| window == part);
     let regular = file.is_regular();
     let module = regular
-        && [&b".ko"[..], b".ko.xz", b".ko.gz", b".ko.zst", b".ko.bz2"].iter().any(|end| file.name.ends_with(end));
+        && [&b".ko"[..], b".ko.xz", b".ko.gz", b".ko.zst", b".ko.bz2"]
+            .iter()
+            .any(|end| file.name.ends_with(end));
     // libmagic: "ELF 64-bit LSB shared object, …"; "Python script, ASCII text executable", "POSIX shell script, …",
     // "a /usr/bin/perl script, ASCII text executable".
     let elf = regular && (starts(b"ELF ") || file.color & 3 != 0);

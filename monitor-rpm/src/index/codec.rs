@@ -169,7 +169,11 @@ impl PackageRecord {
             build_host: le32(bytes, 20)?,
             source_rpm: le32(bytes, 24)?,
             signer: le32(bytes, 28)?,
-            epoch: if flags & 1 == 0 { None } else { Some(le32(bytes, 36)?) },
+            epoch: if flags & 1 == 0 {
+                None
+            } else {
+                Some(le32(bytes, 36)?)
+            },
             retired: flags & 2 != 0,
             build_time: le64(bytes, 40)?,
             install_time: le64(bytes, 48)?,
@@ -191,7 +195,14 @@ pub(super) struct SignerRecord {
 
 impl SignerRecord {
     fn fields(&self) -> [u32; 6] {
-        [self.pin_name, self.vendor, self.releases, self.pinned_key, self.signing_key, self.user_id]
+        [
+            self.pin_name,
+            self.vendor,
+            self.releases,
+            self.pinned_key,
+            self.signing_key,
+            self.user_id,
+        ]
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
@@ -213,15 +224,27 @@ impl SignerRecord {
 }
 
 fn le16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at.checked_add(2)?)?.try_into().ok().map(u16::from_le_bytes)
+    bytes
+        .get(at..at.checked_add(2)?)?
+        .try_into()
+        .ok()
+        .map(u16::from_le_bytes)
 }
 
 fn le32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_le_bytes)
+    bytes
+        .get(at..at.checked_add(4)?)?
+        .try_into()
+        .ok()
+        .map(u32::from_le_bytes)
 }
 
 fn le64(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
+    bytes
+        .get(at..at.checked_add(8)?)?
+        .try_into()
+        .ok()
+        .map(u64::from_le_bytes)
 }
 
 /// Where the sections of a checked index are.
@@ -422,7 +445,9 @@ impl Layout {
                 return Err("files of a digest");
             }
             for at in files.clone() {
-                let file = self.digest_file(bytes, at).and_then(|file| self.file(bytes, file));
+                let file = self
+                    .digest_file(bytes, at)
+                    .and_then(|file| self.file(bytes, file));
                 if file.is_none_or(|file| file.digest != number) {
                     return Err("file of a digest");
                 }
@@ -462,7 +487,10 @@ impl Layout {
     }
 
     pub(super) fn note<'a>(&self, bytes: &'a [u8]) -> &'a str {
-        bytes.get(self.note.clone()).and_then(|note| std::str::from_utf8(note).ok()).unwrap_or_default()
+        bytes
+            .get(self.note.clone())
+            .and_then(|note| std::str::from_utf8(note).ok())
+            .unwrap_or_default()
     }
 
     fn element<'a>(bytes: &'a [u8], section: &Range<usize>, size: usize, number: u32) -> Option<&'a [u8]> {
@@ -527,7 +555,9 @@ impl Layout {
     }
 
     pub(super) fn digest(&self, bytes: &[u8], number: u32) -> Option<[u8; 32]> {
-        Self::element(bytes, &self.digests, DIGEST_BYTES, number)?.try_into().ok()
+        Self::element(bytes, &self.digests, DIGEST_BYTES, number)?
+            .try_into()
+            .ok()
     }
 
     pub(super) fn digest_size(&self, bytes: &[u8], number: u32) -> Option<u64> {
@@ -573,7 +603,8 @@ impl Layout {
         }
         let n_files = u32::try_from(self.n_files()).unwrap_or(u32::MAX);
         let key = |number: u32| {
-            self.file(bytes, number).map(|record| (record.dir, self.name(bytes, record.name)))
+            self.file(bytes, number)
+                .map(|record| (record.dir, self.name(bytes, record.name)))
         };
         let wanted = Some((dir_number, name));
         let start = partition(n_files, |number| key(number) < wanted);
@@ -587,7 +618,9 @@ impl Layout {
         }
         let n = u32::try_from(self.caps.len() / CAPS_BYTES).ok()?;
         let element = |number| Self::element(bytes, &self.caps, CAPS_BYTES, number);
-        let at = partition(n, |number| element(number).and_then(|e| le32(e, 0)) < Some(file.number));
+        let at = partition(n, |number| {
+            element(number).and_then(|e| le32(e, 0)) < Some(file.number)
+        });
         let found = element(at).filter(|found| le32(found, 0) == Some(file.number))?;
         self.text_checked(bytes, le32(found, 4)?)
     }

@@ -86,12 +86,19 @@ pub struct Owner<'a> {
 impl<'a> Owner<'a> {
     /// The package.
     pub fn package(&self) -> Package<'a> {
-        Package { index: self.index, number: self.record.package }
+        Package {
+            index: self.index,
+            number: self.record.package,
+        }
     }
 
     /// Full path as the package names it.
     pub fn path(&self) -> Vec<u8> {
-        [self.index.layout.dir(&self.index.bytes, self.record.dir), self.name()].concat()
+        [
+            self.index.layout.dir(&self.index.bytes, self.record.dir),
+            self.name(),
+        ]
+        .concat()
     }
 
     /// Name without directory.
@@ -107,7 +114,9 @@ impl<'a> Owner<'a> {
 
     /// Size of the content in bytes, where there is a digest.
     pub fn size(&self) -> Option<u64> {
-        self.index.layout.digest_size(&self.index.bytes, self.record.digest)
+        self.index
+            .layout
+            .digest_size(&self.index.bytes, self.record.digest)
     }
 
     /// Type and permissions as `st_mode`.
@@ -287,7 +296,7 @@ impl std::fmt::Debug for DigestIndex {
             .field("files", &self.n_files())
             .field("digests", &self.n_digests())
             .field("bytes", &self.bytes.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -341,7 +350,10 @@ impl DigestIndex {
     }
 
     fn owner(&self, file: u32) -> Option<Owner<'_>> {
-        Some(Owner { index: self, record: self.layout.file(&self.bytes, file)? })
+        Some(Owner {
+            index: self,
+            record: self.layout.file(&self.bytes, file)?,
+        })
     }
 
     /// All packages' files at a path (absolute, without symbolic links): more than one if packages share it, none
@@ -349,17 +361,22 @@ impl DigestIndex {
     /// every EL release.
     pub fn expected(&self, path: &[u8]) -> Vec<Owner<'_>> {
         let mut owners = self.expected_exactly(path);
-        if owners.is_empty() {
-            if let Some(alias) = usr_merge_alias(path) {
-                owners = self.expected_exactly(&alias);
-            }
+        if owners.is_empty()
+            && let Some(alias) = usr_merge_alias(path)
+        {
+            owners = self.expected_exactly(&alias);
         }
         owners
     }
 
     fn expected_exactly(&self, path: &[u8]) -> Vec<Owner<'_>> {
-        let split = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
-        let Some((dir, name)) = path.split_at_checked(split) else { return Vec::new() };
+        let split = path
+            .iter()
+            .rposition(|&byte| byte == b'/')
+            .map_or(0, |slash| slash + 1);
+        let Some((dir, name)) = path.split_at_checked(split) else {
+            return Vec::new();
+        };
         let files = self.layout.find_path(&self.bytes, dir, name);
         files.filter_map(|file| self.owner(file)).collect()
     }
@@ -413,7 +430,10 @@ fn usr_merge_alias(path: &[u8]) -> Option<Vec<u8>> {
         return Some([b"/usr", path].concat());
     }
     let short = path.strip_prefix(b"/usr")?;
-    MERGED.iter().any(|dir| short.starts_with(dir)).then(|| short.to_vec())
+    MERGED
+        .iter()
+        .any(|dir| short.starts_with(dir))
+        .then(|| short.to_vec())
 }
 
 #[cfg(test)]

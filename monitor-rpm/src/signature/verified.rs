@@ -53,7 +53,7 @@ impl fmt::Display for Nevra {
     }
 }
 
-pub(crate) fn lossy(bytes: &[u8]) -> String {
+fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -100,7 +100,13 @@ impl VerifiedHeader {
     ) -> Result<Self, FilesError> {
         let files = FileTable::check(header.region())?;
         let signers = std::iter::once(first).chain(others).collect();
-        Ok(Self { header, nevra, files, signers, region_sha256 })
+        Ok(Self {
+            header,
+            nevra,
+            files,
+            signers,
+            region_sha256,
+        })
     }
 
     /// Name, epoch, version, release, architecture.
@@ -180,7 +186,9 @@ impl VerifiedHeader {
 
     /// Facts from outside the signed region. They may excuse, never accuse or vouch.
     pub fn unsigned(&self) -> UnsignedFacts<'_> {
-        UnsignedFacts { view: self.header.dribbles() }
+        UnsignedFacts {
+            view: self.header.dribbles(),
+        }
     }
 
     /// Tags of the signed region that an unsigned entry repeats: not empty means tampering (or a relocated
@@ -222,13 +230,17 @@ impl UnsignedFacts<'_> {
 
     /// The states of the files, in the order of [`VerifiedHeader::files`].
     pub fn file_states(&self) -> impl Iterator<Item = FileState> {
-        self.view.ints(tag::FILESTATES).into_iter().flatten().map(|state| match state {
-            0 => FileState::Normal,
-            1 => FileState::Replaced,
-            2 => FileState::NotInstalled,
-            3 => FileState::NetShared,
-            4 => FileState::WrongColor,
-            _ => FileState::Unknown,
-        })
+        self.view
+            .ints(tag::FILESTATES)
+            .into_iter()
+            .flatten()
+            .map(|state| match state {
+                0 => FileState::Normal,
+                1 => FileState::Replaced,
+                2 => FileState::NotInstalled,
+                3 => FileState::NetShared,
+                4 => FileState::WrongColor,
+                _ => FileState::Unknown,
+            })
     }
 }

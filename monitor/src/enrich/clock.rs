@@ -4,7 +4,7 @@ use nix::time::{ClockId, clock_gettime};
 use std::io;
 
 /// The difference between the two clocks. Taken anew every second, so that a corrected system clock is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Clock {
     boot_us: i64,
 }

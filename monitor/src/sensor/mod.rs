@@ -127,6 +127,7 @@ impl Sensor {
             })?;
             sys::watch::ring(ring).map_err(SensorError::Poll)
         };
+        sys::watch::diagnostics(&mut loaded.ebpf);
         let events = ring(&mut loaded.ebpf, "EVENTS")?;
         let findings = ring(&mut loaded.ebpf, "FINDINGS")?;
         let counters = loaded

@@ -4,7 +4,7 @@ use hardpan_core::record::{Finding, FindingCode};
 use hardpan_rpm::Finding as RpmFinding;
 
 /// One of the reader's findings as a record's. `database` is the file it is about.
-pub fn finding(found: &RpmFinding, database: &str) -> Finding {
+pub(super) fn finding(found: &RpmFinding, database: &str) -> Finding {
     let message = found.to_string();
     let with = |code| Finding {
         path: Some(database.into()),

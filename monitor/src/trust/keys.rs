@@ -47,7 +47,7 @@ const MAX_KEY_FILES: usize = 1000;
 const MAX_KEY_BYTES: u64 = 1 << 20;
 
 /// All pins that can be read. What cannot is told in findings: one broken file does not take trust from the others.
-pub fn pins(vendor: bool, dirs: &[PathBuf]) -> (Pins, Vec<Finding>) {
+pub(super) fn pins(vendor: bool, dirs: &[PathBuf]) -> (Pins, Vec<Finding>) {
     let mut pins = Pins::default();
     let mut findings = Vec::new();
     let mut add = |text: &str, origin: &str| {
@@ -84,7 +84,7 @@ pub fn pins(vendor: bool, dirs: &[PathBuf]) -> (Pins, Vec<Finding>) {
 }
 
 /// Key material in files and directories. Pins decide what it is worth.
-pub fn material(places: &[PathBuf]) -> (Vec<KeyMaterial>, Vec<Finding>) {
+pub(super) fn material(places: &[PathBuf]) -> (Vec<KeyMaterial>, Vec<Finding>) {
     let mut keys = Vec::new();
     let mut findings = Vec::new();
     for place in places {

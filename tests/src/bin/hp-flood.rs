@@ -21,7 +21,12 @@ fn run() -> io::Result<()> {
     let count: u32 = count.parse().map_err(io::Error::other)?;
     let mut succeeded = 0_u32;
     for _ in 0..count {
-        if Command::new(&program).stdin(Stdio::null()).stdout(Stdio::null()).status()?.success() {
+        if Command::new(&program)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()?
+            .success()
+        {
             succeeded += 1;
         }
     }

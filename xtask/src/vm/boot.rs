@@ -24,6 +24,8 @@ pub(crate) struct Boot {
     pub(super) release: String,
     pub(super) lsm: String,
     pub(super) doctor: Option<Doctor>,
+    /// The group whose daemon watches a part.
+    pub(super) groups: BTreeMap<(String, Role), String>,
     /// States of each group's daemon, in order.
     pub(super) daemons: BTreeMap<String, Vec<(DaemonState, Duration)>>,
     pub(super) parts: BTreeMap<(String, Role), Part>,
@@ -83,8 +85,15 @@ impl Boot {
             .unwrap_or(0);
         // A part may run up to its limit, and its marker's record may be waited for as long again.
         let patience = SILENCE + Duration::from_secs(2 * longest);
+        let groups = plan.groups.iter().flat_map(|group| {
+            group
+                .parts
+                .iter()
+                .map(|part| ((part.scenario.clone(), part.role), group.name.clone()))
+        });
         let mut boot = Self {
             results: results.to_owned(),
+            groups: groups.collect(),
             ..Self::default()
         };
         let started = Instant::now();
@@ -129,7 +138,7 @@ impl Boot {
 
     fn take(&mut self, head: Head, payload: &[u8]) -> Done {
         match head {
-            Head::Hello { release, lsm, .. } => (self.release, self.lsm) = (release, lsm),
+            Head::Hello { release, lsm } => (self.release, self.lsm) = (release, lsm),
             Head::Doctor { code, stderr } => {
                 place::write(&self.results.join("doctor.json"), payload)?;
                 place::write(&self.results.join("doctor.err"), &stderr)?;
@@ -250,16 +259,23 @@ impl Boot {
             .map_err(TaskError::file("appending to", &path))
     }
 
+    /// The end of what a group's daemon wrote to standard error.
+    pub(super) fn stderr_of(&self, group: &str) -> String {
+        tail(&String::from_utf8_lossy(
+            &fs::read(self.results.join(format!("{group}.err"))).unwrap_or_default(),
+        ))
+    }
+
     /// The tier that doctor named, or `?`.
     pub(super) fn tier(&self) -> String {
         let said = self.doctor.as_ref().map(|doctor| &doctor.said);
-        said.and_then(|said| said.get("tier")?.as_str())
+        said.and_then(|said| said.pointer("/tier/tier")?.as_str())
             .unwrap_or("?")
             .to_owned()
     }
 }
 
-/// The last lines of a console.
+/// The last lines of a log.
 fn tail(console: &str) -> String {
     let lines: Vec<_> = console.lines().collect();
     lines

@@ -18,6 +18,8 @@ pub(crate) struct Kernel {
     pub(crate) image: PathBuf,
     /// Its modules (`…/lib/modules/RELEASE`), where it has any.
     pub(crate) modules: Option<PathBuf>,
+    /// The tier that it is known to allow.
+    pub(crate) tier: Option<&'static str>,
 }
 
 impl Kernel {
@@ -31,6 +33,8 @@ impl Kernel {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Debian {
     pub(crate) name: &'static str,
+    /// The tier that it is known to allow: less than that is a regression.
+    tier: &'static str,
     /// Suites that usually have it.
     pub(super) suites: &'static [&'static str],
     /// Suites to look in as well when those do not: it moved.
@@ -47,6 +51,7 @@ const CLOUD: &str = "-cloud-amd64";
 pub(crate) const MATRIX: [Debian; 4] = [
     Debian {
         name: "5.10",
+        tier: "B",
         suites: &["bullseye-security"],
         more_suites: &["bullseye"],
         image: ("linux-image-5.10.", CLOUD),
@@ -55,6 +60,7 @@ pub(crate) const MATRIX: [Debian; 4] = [
     // EL 9
     Debian {
         name: "6.1",
+        tier: "A",
         suites: &["bookworm-security"],
         more_suites: &["bookworm"],
         image: ("linux-image-6.1.", CLOUD),
@@ -63,6 +69,7 @@ pub(crate) const MATRIX: [Debian; 4] = [
     // EL 10
     Debian {
         name: "6.12",
+        tier: "A",
         suites: &["bookworm-backports"],
         more_suites: &["bookworm", "bookworm-security", "trixie-security", "trixie"],
         image: ("linux-image-6.12.", CLOUD),
@@ -70,6 +77,7 @@ pub(crate) const MATRIX: [Debian; 4] = [
     },
     Debian {
         name: "newest",
+        tier: "A",
         suites: &["forky"],
         more_suites: &["sid"],
         image: ("linux-binary-", CLOUD),
@@ -126,6 +134,7 @@ pub(crate) fn outside(image: &Path) -> Done<Kernel> {
         name,
         image,
         modules: None,
+        tier: None,
     })
 }
 
@@ -150,6 +159,7 @@ fn host() -> Done<Kernel> {
         name: "host".into(),
         image,
         modules: modules.is_dir().then_some(modules),
+        tier: None,
     })
 }
 
@@ -225,6 +235,7 @@ impl Debian {
             name: self.name.into(),
             image: dir.join("vmlinuz"),
             modules: Some(dir.join("modules").join(&record.release)),
+            tier: Some(self.tier),
         };
         kernel.image.is_file().then_some(kernel)
     }

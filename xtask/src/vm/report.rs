@@ -7,7 +7,7 @@ use crate::ui;
 use hardpan_tests::frame::DaemonState;
 use hardpan_tests::judge::{Problem, judge};
 use hardpan_tests::plan::Role;
-use hardpan_tests::scenario::{Half, Scenario};
+use hardpan_tests::scenario::Scenario;
 use std::collections::BTreeMap;
 
 /// Name of the row for the machine itself: it booted, ran to its end, and its kernel had no complaint.
@@ -50,7 +50,7 @@ impl Report {
     /// Judges a boot and prints its lines. `run`: the scenarios that the boot was to run.
     pub(super) fn add(&mut self, kernel: &Kernel, all: &[Scenario], run: &[&Scenario], boot: &Boot) {
         let tier = boot.tier();
-        let mut verdicts = BTreeMap::from([(MACHINE.to_owned(), machine(boot))]);
+        let mut verdicts = BTreeMap::from([(MACHINE.to_owned(), machine(kernel, boot))]);
         for scenario in all {
             let verdict = if !run.iter().any(|other| other.name == scenario.name) {
                 Verdict::NotRun("the kernel brings no modules".into())
@@ -147,7 +147,7 @@ fn problem(expected: impl Into<String>, found: impl Into<String>) -> Problem {
     }
 }
 
-fn machine(boot: &Boot) -> Verdict {
+fn machine(kernel: &Kernel, boot: &Boot) -> Verdict {
     let mut problems: Vec<_> = boot
         .troubles
         .iter()
@@ -162,7 +162,20 @@ fn machine(boot: &Boot) -> Verdict {
                 found,
             ));
         }
-        Some(_) => {}
+        Some(doctor) => {
+            let tier = boot.tier();
+            if kernel.tier.is_some_and(|known| known != tier) {
+                let why = doctor
+                    .said
+                    .pointer("/tier/why")
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                problems.push(problem(
+                    format!("tier {}", kernel.tier.unwrap_or_default()),
+                    format!("tier {tier}: {why}"),
+                ));
+            }
+        }
     }
     of(problems)
 }
@@ -180,36 +193,16 @@ fn scenario_problems(scenario: &Scenario, boot: &Boot, tier: &str) -> Vec<Proble
 }
 
 fn half_problems(scenario: &Scenario, role: Role, boot: &Boot, tier: &str) -> Vec<Problem> {
-    let Some(part) = boot.parts.get(&(scenario.name.clone(), role)) else {
-        let group = format!("{}-{}", scenario.name, role.name());
-        let states: Vec<_> = boot
-            .daemons
-            .get(&group)
-            .into_iter()
-            .flatten()
-            .map(|(state, _)| describe(state))
-            .collect();
-        return vec![problem(
-            "a report of the part",
-            format!("none; daemon: {}", states.join(", ")),
-        )];
+    let key = (scenario.name.clone(), role);
+    let group = boot.groups.get(&key).map(String::as_str).unwrap_or_default();
+    let mut problems = daemon_problems(scenario, group, boot);
+    let Some(part) = boot.parts.get(&key) else {
+        problems.push(problem("a report of the part", "none"));
+        return problems;
     };
-    let mut problems = ran(part, scenario);
-    let group = group_of(scenario, role, boot);
-    if let Some(group) = &group {
-        problems.extend(daemon_problems(scenario, group, boot));
-    }
-    let own = |kept: &&Kept| {
-        let own = |(name, of): &(String, Role)| *name == scenario.name && *of == role;
-        scenario.fresh || kept.owner.as_ref().is_some_and(own)
-    };
-    let kept = || {
-        group
-            .iter()
-            .filter_map(|group| boot.records.get(group))
-            .flatten()
-            .filter(own)
-    };
+    problems.extend(ran(part, scenario));
+    let is_own = |kept: &&Kept| scenario.fresh || kept.owner.as_ref() == Some(&key);
+    let kept = || boot.records.get(group).into_iter().flatten().filter(is_own);
     let records: Vec<_> = kept()
         .filter(|kept| !kept.is_marker)
         .map(|kept| kept.record.clone())
@@ -219,8 +212,7 @@ fn half_problems(scenario: &Scenario, role: Role, boot: &Boot, tier: &str) -> Ve
         "markers".into(),
         kept().filter(|kept| kept.is_marker).count().to_string(),
     );
-    let half: &Half = scenario.half(role);
-    problems.extend(judge(half, &records, &facts, tier));
+    problems.extend(judge(scenario.half(role), &records, &facts, tier));
     problems
 }
 
@@ -245,18 +237,6 @@ fn ran(part: &Part, scenario: &Scenario) -> Vec<Problem> {
     problems
 }
 
-/// The group whose daemon watched a part.
-fn group_of(scenario: &Scenario, role: Role, boot: &Boot) -> Option<String> {
-    if scenario.fresh {
-        return Some(format!("{}-{}", scenario.name, role.name()));
-    }
-    let owner = Some((scenario.name.clone(), role));
-    boot.records
-        .iter()
-        .find(|(_, records)| records.iter().any(|kept| kept.owner == owner))
-        .map(|(group, _)| group.clone())
-}
-
 fn daemon_problems(scenario: &Scenario, group: &str, boot: &Boot) -> Vec<Problem> {
     let states = boot.daemons.get(group).cloned().unwrap_or_default();
     let has = |wanted: &DaemonState| states.iter().any(|(state, _)| state == wanted);
@@ -274,9 +254,10 @@ fn daemon_problems(scenario: &Scenario, group: &str, boot: &Boot) -> Vec<Problem
         .iter()
         .map(|(state, took)| format!("{} after {} ms", describe(state), took.as_millis()))
         .collect();
+    let said = boot.stderr_of(group);
     vec![problem(
         format!("a daemon that is {}", wanted.join(" and then ")),
-        found.join("\n"),
+        format!("{}\n{said}", found.join("\n")),
     )]
 }
 

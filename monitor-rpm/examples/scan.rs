@@ -1,0 +1,71 @@
+//! Scans an rpm database file and prints what it found and what it cost:
+//! `cargo run --release -p hardpan-rpm --example scan -- DATABASE KEYS-DIRECTORY PINS-DIRECTORY [THREADS]`
+
+#![expect(clippy::print_stdout, reason = "an example for the terminal")]
+
+use std::error::Error;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hardpan_rpm::{KeyMaterial, Pins, ScanOptions, scan};
+use rustix::time::{ClockId, clock_gettime};
+
+fn cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+/// "VmHWM" of this process, in KiB.
+fn peak_kib() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.unwrap_or("unknown").trim().to_owned()
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [database, keys, pin_folder, rest @ ..] = arguments.as_slice() else {
+        return Err("usage: scan DATABASE KEYS-DIRECTORY PINS-DIRECTORY [THREADS]".into());
+    };
+    let mut pins = Pins::default();
+    for entry in std::fs::read_dir(pin_folder)? {
+        let path = entry?.path();
+        pins.merge(&Pins::from_toml(
+            &std::fs::read_to_string(&path)?,
+            &path.display().to_string(),
+        )?)?;
+    }
+    let path = Path::new(database);
+    let mut options = ScanOptions::new(path.parent().unwrap_or_else(|| Path::new(".")), pins);
+    options.dbpath = path.file_name().map(Into::into);
+    options.threads = rest.first().map_or(Ok(1), |threads| threads.parse())?;
+    for entry in std::fs::read_dir(keys)? {
+        let path = entry?.path();
+        options.keys.push(KeyMaterial {
+            source: path.display().to_string(),
+            bytes: std::fs::read(&path)?,
+        });
+    }
+
+    let (wall, cpu) = (Instant::now(), cpu_time());
+    let outcome = scan(&options)?;
+    let (wall, cpu) = (wall.elapsed(), cpu_time().saturating_sub(cpu));
+
+    for finding in &outcome.findings {
+        println!("{}: {finding}", finding.kind());
+    }
+    println!("{:#?}", outcome.summary);
+    let index = &outcome.index;
+    println!(
+        "index: {index:?}, {} bytes per file",
+        index.memory_bytes().div_ceil(index.n_files().max(1))
+    );
+    let decoded = Instant::now();
+    hardpan_rpm::DigestIndex::decode(index.as_bytes().to_vec())?;
+    println!("decoding the index: {:?}", decoded.elapsed());
+    println!(
+        "CPU {cpu:?}, wall {wall:?}, {} threads, peak memory {}",
+        options.threads,
+        peak_kib()
+    );
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! The command. Everything is in the library, where tests reach it.
+
+fn main() -> std::process::ExitCode {
+    hardpan::cli::hardpan::main().into()
+}

@@ -1,0 +1,52 @@
+//! `hardpan`.
+
+use super::doctor::{self, DoctorArgs};
+use super::exit::Exit;
+use clap::{Parser, Subcommand};
+
+/// Hardening and RPM integrity for Enterprise Linux.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hardpan",
+    version,
+    after_help = "Examples:\n  hardpan doctor\n  hardpan doctor --json\n\n\
+        Exit codes: 0 fine, 1 findings, 2 wrong usage, 3 it could not do it or could not look."
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Doctor(DoctorArgs),
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> Exit {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return super::usage(&error),
+    };
+    match args.command {
+        Command::Doctor(args) => match doctor::run(&args) {
+            0 => Exit::Fine,
+            1 => Exit::Findings,
+            2 => Exit::Usage,
+            _ => Exit::Failed,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Args::command().debug_assert();
+        assert!(Args::try_parse_from(["hardpan", "doctor", "--json"]).is_ok());
+        assert!(Args::try_parse_from(["hardpan"]).is_err());
+    }
+}

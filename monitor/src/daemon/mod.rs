@@ -1,0 +1,14 @@
+//! `hardpand`: takes events from the sensor, judges them, writes records.
+
+mod error;
+mod execs;
+mod health;
+mod notify;
+mod pipeline;
+mod recorder;
+mod run;
+mod source;
+
+pub use error::DaemonError;
+pub use run::run;
+pub use source::EventSource;

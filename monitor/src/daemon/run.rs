@@ -1,0 +1,456 @@
+//! Start, event loop, stop.
+
+use super::error::DaemonError;
+use super::execs::Waiting;
+use super::health::Health;
+use super::notify::Notify;
+use super::pipeline::Pipeline;
+use super::recorder::Recorder;
+use super::source::EventSource;
+use crate::config::{Config, Mode, Output};
+use crate::enrich::clock::{Clock, boottime_ns};
+use crate::enrich::pool::{DigestCache, Done, HashPool};
+use crate::enrich::{Proc, Users, host};
+use crate::export::{LogFile, Sequence, Sink, Stdout};
+use crate::probe::probe;
+use crate::sensor::{Objects, Sensor, SensorOptions};
+use crate::trust::{TrustUpdate, keep};
+use hardpan_core::platform::{Probes, TierDecision, tier};
+use hardpan_core::record::{Finding, FindingCode, Service, ServiceEvent};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+/// Longest time given to what is on its way when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Runs the daemon until a signal ends it.
+pub fn run(config: &Config) -> Result<(), DaemonError> {
+    if config.mode == Mode::Enforce {
+        return Err(DaemonError::NoEnforcement);
+    }
+    if !nix::unistd::Uid::effective().is_root() {
+        return Err(DaemonError::NotRoot);
+    }
+    let objects = Objects::find()?;
+    let system = |what| move |source| DaemonError::System { what, source };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(system("starting the runtime"))?;
+    let result = runtime.block_on(start(config, &objects));
+    // A reader of the database that hangs must not keep the daemon from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
+    let system = |what| move |source| DaemonError::System { what, source };
+    let mut signals = Signals::new().map_err(system("catching signals"))?;
+    let notify = Notify::new();
+    let clock = Clock::now().map_err(system("reading the clock"))?;
+    let now_ns = boottime_ns().map_err(system("reading the clock"))?;
+    let host = host(Path::new("/"));
+    let (sinks, mut findings) = sinks(&config.output)?;
+    let (sequence, saved) = Sequence::open(&config.run_dir, &host.boot_id, now_ns / 1000);
+    if let Err(error) = saved {
+        warn!(dir = %config.run_dir.display(), %error, "record numbers cannot be kept over a restart, ignoring");
+    }
+    let recorder = Recorder::new(host, sequence, sinks);
+    let cache = DigestCache::new(config.hash.cache_entries);
+    let hash = &config.hash;
+    let (pool, hashed) = HashPool::start(hash.threads, hash.queue_files, hash.max_size_bytes, &cache)
+        .map_err(system("starting threads"))?;
+    let users = Users::below(Path::new("/"));
+    let pipeline = Pipeline::new(
+        config,
+        clock,
+        users,
+        Proc::below(Path::new("/")),
+        cache,
+        pool,
+        recorder,
+    );
+    let probes = tokio::task::spawn_blocking(probe)
+        .await
+        .map_err(|error| DaemonError::System {
+            what: "probing the kernel",
+            source: io::Error::other(error),
+        })?;
+    let decision = tier(&probes);
+    Notify::status("reading the package database");
+    let reload = Arc::new(tokio::sync::Notify::new());
+    let (updates, trust) = mpsc::channel(1);
+    tokio::spawn(keep(config.trust.clone(), updates, Arc::clone(&reload)));
+    let mut daemon = Daemon {
+        config,
+        decision: &decision,
+        pipeline,
+        hashed,
+        trust,
+        reload,
+        health: Health::new(now_ns),
+        notify,
+    };
+    // Verdicts need the database; events before it is there would all be unverified.
+    tokio::select! {
+        update = daemon.trust.recv() => daemon.take_trust(update),
+        () = signals.stop() => return daemon.stop_early("stopped before it had begun"),
+    }
+    let mut sensor = match start_sensor(config, objects, &probes) {
+        Ok(sensor) => sensor,
+        Err(error) => {
+            daemon.stop_early(&error.to_string())?;
+            return Err(error);
+        }
+    };
+    findings.extend(gaps(config, &decision, &sensor));
+    daemon.announce(&sensor, &findings);
+    let reason = daemon.watch(&mut sensor, &mut signals).await?;
+    daemon.stop(&mut sensor, reason).await
+}
+
+fn start_sensor(config: &Config, objects: &Objects, probes: &Probes) -> Result<Sensor, DaemonError> {
+    let options = SensorOptions {
+        hash_max_bytes: config.sensor.hash_max_bytes,
+        ..SensorOptions::default()
+    };
+    let mut sensor = Sensor::start(objects, probes, &options)?;
+    tokio::task::block_in_place(|| sensor.self_test(config.sensor.self_test));
+    Ok(sensor)
+}
+
+/// Opens the outputs. One that cannot be opened is a finding for the others; without any there is nothing to do.
+fn sinks(output: &Output) -> Result<(Vec<Sink>, Vec<Finding>), DaemonError> {
+    let mut sinks = Vec::new();
+    let mut failed = Vec::new();
+    let mut add = |name: &str, sink: io::Result<Sink>| match sink {
+        Ok(sink) => sinks.push(sink),
+        Err(error) => failed.push((name.to_owned(), error)),
+    };
+    if output.stdout {
+        add("stdout", Sink::start("stdout", Stdout, output.queue_records));
+    }
+    if let Some(path) = &output.file {
+        let sink = LogFile::open(path).and_then(|file| Sink::start("file", file, output.queue_records));
+        add(&path.display().to_string(), sink);
+    }
+    if sinks.is_empty() {
+        return Err(match failed.pop() {
+            Some((output, source)) => DaemonError::Output { output, source },
+            None => DaemonError::NoOutput,
+        });
+    }
+    let findings = failed
+        .into_iter()
+        .map(|(name, error)| {
+            warn!(output = name, %error, "cannot write records there, ignoring");
+            Finding::new(
+                FindingCode::SinkFailed,
+                format!("cannot write records to {name}: {error}"),
+            )
+            .hint("restart hardpand once it can be written")
+        })
+        .collect();
+    Ok((sinks, findings))
+}
+
+/// What is not seen on this host, as findings.
+fn gaps(config: &Config, decision: &TierDecision, sensor: &impl EventSource) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if decision.tier < config.sensor.least_tier {
+        let why: Vec<String> = decision.why.iter().map(ToString::to_string).collect();
+        findings.push(
+            Finding::new(
+                FindingCode::TierBelow,
+                format!(
+                    "tier {} is below {}: {}",
+                    decision.tier,
+                    config.sensor.least_tier,
+                    why.join("; ")
+                ),
+            )
+            .hint("`hardpan doctor` says what would help"),
+        );
+    }
+    for hook in sensor.hooks().iter().filter(|hook| hook.is_gap()) {
+        findings.push(
+            Finding::new(
+                FindingCode::SensorMissing,
+                format!(
+                    "hook {} ({}, {}) {}: {}",
+                    hook.hook,
+                    hook.family.name(),
+                    hook.variant,
+                    hook.state,
+                    hook.consequence
+                ),
+            )
+            .hint("`hardpan doctor` says what would help"),
+        );
+    }
+    findings
+}
+
+pub(super) struct Daemon<'a> {
+    pub(super) config: &'a Config,
+    pub(super) decision: &'a TierDecision,
+    pub(super) pipeline: Pipeline,
+    pub(super) hashed: mpsc::Receiver<Done<Waiting>>,
+    pub(super) trust: mpsc::Receiver<TrustUpdate>,
+    pub(super) reload: Arc<tokio::sync::Notify>,
+    pub(super) health: Health,
+    pub(super) notify: Notify,
+}
+
+impl Daemon<'_> {
+    fn now(&self) -> (Clock, u64) {
+        // Both clocks were read at the start; they do not go away.
+        (
+            Clock::now().unwrap_or_else(|_| self.health.clock()),
+            boottime_ns().unwrap_or_default(),
+        )
+    }
+
+    fn at_us(&self) -> i64 {
+        let (clock, now_ns) = self.now();
+        clock.unix_us(now_ns)
+    }
+
+    fn take_trust(&mut self, update: Option<TrustUpdate>) {
+        let at_us = self.at_us();
+        let Some(update) = update else { return };
+        for finding in &update.findings {
+            warn!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(at_us));
+        }
+        if let Some(trust) = update.trust {
+            let state = trust.state.clone();
+            info!(
+                database = state.database,
+                packages = state.packages_total,
+                verified = state.packages_verified,
+                digests = state.digests,
+                "trust loaded"
+            );
+            let service = Service {
+                trust: Some(&state),
+                ..self.service(ServiceEvent::TrustLoaded)
+            };
+            self.pipeline.recorder.emit(&service.draft(at_us));
+            // A database that vouches for nothing still says which files nobody vouches for.
+            self.pipeline.set_trust(Some(trust));
+            self.health.trust = Some(state);
+        }
+    }
+
+    fn service(&self, event: ServiceEvent) -> Service<'static> {
+        Service {
+            uptime_s: Some(self.health.uptime_s()),
+            ..Service::new(event, self.config.mode.word())
+        }
+    }
+
+    fn announce(&mut self, source: &impl EventSource, findings: &[Finding]) {
+        let at_us = self.at_us();
+        let hooks = source.hooks();
+        let trust = self.health.trust.clone();
+        let start = Service {
+            tier: Some(self.decision),
+            hooks: &hooks,
+            trust: trust.as_ref(),
+            ..self.service(ServiceEvent::Start)
+        };
+        self.pipeline.recorder.emit(&start.draft(at_us));
+        for finding in findings {
+            warn!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(at_us));
+        }
+        info!(tier = %self.decision.tier, mode = self.config.mode.word(), "watching");
+        Notify::ready(&format!("watching, tier {}", self.decision.tier));
+    }
+
+    /// The event loop. Returns why it ended.
+    async fn watch(
+        &mut self,
+        source: &mut impl EventSource,
+        signals: &mut Signals,
+    ) -> Result<&'static str, DaemonError> {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = signals.terminate.recv() => return Ok("SIGTERM"),
+                _ = signals.interrupt.recv() => return Ok("SIGINT"),
+                _ = signals.hangup.recv() => {
+                    info!("opening files again, reading the package database again");
+                    self.pipeline.recorder.reopen();
+                    self.reload.notify_one();
+                }
+                _ = tick.tick() => self.tick(source),
+                done = self.hashed.recv() => {
+                    if let Some(done) = done {
+                        self.pipeline.done(&done);
+                    }
+                }
+                update = self.trust.recv() => self.take_trust(update),
+                read = source.next(|record| self.pipeline.take(record)) => {
+                    read.map_err(DaemonError::Read)?;
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self, source: &impl EventSource) {
+        let (clock, now_ns) = self.now();
+        self.health.set_clock(clock);
+        self.pipeline.tick(clock, now_ns);
+        if let Ok(counters) = source.counters() {
+            self.pipeline.ledger.set_kernel(&counters);
+        }
+        let at_us = clock.unix_us(now_ns);
+        for finding in self.health.check(&self.pipeline.ledger) {
+            warn!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(at_us));
+        }
+        if self.health.heartbeat_due(now_ns, self.config.record.heartbeat) {
+            let heartbeat = Service {
+                ledger: Some(self.pipeline.ledger),
+                counters: self.counters(source),
+                ..self.service(ServiceEvent::Heartbeat)
+            };
+            self.pipeline.recorder.emit(&heartbeat.draft(at_us));
+        }
+        self.notify.watchdog();
+    }
+
+    fn counters(&self, source: &impl EventSource) -> std::collections::BTreeMap<String, u64> {
+        let mut counters = self.pipeline.counters();
+        if let Ok(values) = source.counters() {
+            for counter in hardpan_abi::Counter::ALL {
+                let value = values.get(counter as usize).copied().unwrap_or_default();
+                counters.insert(counter.name().to_owned(), value);
+            }
+        }
+        counters
+    }
+
+    /// Ends in good order: takes what the kernel still has, hashes what waits, writes everything out, and says in the
+    /// last record where every event went.
+    pub(super) async fn stop(
+        mut self,
+        source: &mut impl EventSource,
+        reason: &'static str,
+    ) -> Result<(), DaemonError> {
+        info!(reason, "stopping");
+        Notify::stopping();
+        // Other processes go on running: the books can only be closed at a moment when ring and counters agree.
+        for _ in 0..100 {
+            let counters = source.counters().map_err(DaemonError::Read)?;
+            self.pipeline.ledger.set_kernel(&counters);
+            while source.drain(|record| self.pipeline.take(record)) > 0 {}
+            if self.pipeline.ledger.unaccounted() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.pipeline.close_pool();
+        let hashed = &mut self.hashed;
+        let pipeline = &mut self.pipeline;
+        let finish = async {
+            while let Some(done) = hashed.recv().await {
+                pipeline.done(&done);
+            }
+        };
+        if tokio::time::timeout(DRAIN, finish).await.is_err() {
+            warn!("files were still being hashed, ignoring");
+        }
+        self.pipeline.flush();
+        let ledger = &mut self.pipeline.ledger;
+        ledger.lost_in_daemon = ledger.lost_in_daemon.saturating_add(ledger.pending());
+        wait(DRAIN, || self.pipeline.recorder.is_drained()).await;
+        let at_us = self.at_us();
+        if let Some(finding) = Health::unaccounted(&self.pipeline.ledger) {
+            self.pipeline.recorder.emit(&finding.draft(at_us));
+        }
+        let stop = Service {
+            reason: Some(reason.to_owned()),
+            ledger: Some(self.pipeline.ledger),
+            counters: self.counters(source),
+            ..self.service(ServiceEvent::Stop)
+        };
+        self.pipeline.recorder.emit(&stop.draft(at_us));
+        self.close().await;
+        Ok(())
+    }
+
+    fn stop_early(&mut self, reason: &str) -> Result<(), DaemonError> {
+        Notify::stopping();
+        let at_us = self.at_us();
+        let stop = Service {
+            reason: Some(reason.to_owned()),
+            ..self.service(ServiceEvent::Stop)
+        };
+        self.pipeline.recorder.emit(&stop.draft(at_us));
+        let closed = self.pipeline.recorder.close();
+        // Only a few records are on their way; a sink that cannot take them is not waited for.
+        for _ in 0..100 {
+            if self.pipeline.recorder.is_finished() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        closed.or(Ok(()))
+    }
+
+    async fn close(&mut self) {
+        if let Err(error) = self.pipeline.recorder.close() {
+            warn!(%error, "the number of the last record could not be noted, ignoring");
+        }
+        wait(DRAIN, || self.pipeline.recorder.is_finished()).await;
+        let lost = self.pipeline.recorder.lost_records();
+        if lost > 0 {
+            warn!(lost, "records were lost on their way out");
+        }
+    }
+}
+
+/// Waits until something is so, at most for `limit`.
+async fn wait(limit: Duration, is_so: impl Fn() -> bool) {
+    let look = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _in_time = tokio::time::timeout(limit, look).await;
+}
+
+/// The signals that mean something to the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Where events come from: the sensor, and in tests a list of recorded ones.
+
+use crate::sensor::Sensor;
+use hardpan_core::platform::HookReport;
+use std::future::Future;
+use std::io;
+
+/// A source of raw records.
+pub trait EventSource {
+    /// Waits for records, at most about a second, and hands a batch to `take`. Returns how many. May be dropped while
+    /// it waits without losing any.
+    fn next(&mut self, take: impl FnMut(&[u8])) -> impl Future<Output = io::Result<usize>>;
+
+    /// Takes what is there without waiting.
+    fn drain(&mut self, take: impl FnMut(&[u8])) -> usize;
+
+    /// The kernel side's counters, indexed by `hardpan_abi::Counter`.
+    fn counters(&self) -> io::Result<Vec<u64>>;
+
+    /// State of every hook.
+    fn hooks(&self) -> Vec<HookReport>;
+}
+
+impl EventSource for Sensor {
+    async fn next(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
+        Self::next(self, |_ring, record| take(record)).await
+    }
+
+    fn drain(&mut self, mut take: impl FnMut(&[u8])) -> usize {
+        Self::drain(self, &mut |_ring, record: &[u8]| take(record))
+    }
+
+    fn counters(&self) -> io::Result<Vec<u64>> {
+        Self::counters(self).map(|counters| counters.to_vec())
+    }
+
+    fn hooks(&self) -> Vec<HookReport> {
+        Self::hooks(self)
+    }
+}

@@ -1,0 +1,281 @@
+//! The child process that reads the package database, and how the daemon talks to it.
+//!
+//! The database is hostile input, and whoever closes one of its files drops the locks that the process holds on it:
+//! so a process of its own reads it and ends. It gets its job on standard input and answers on standard output.
+
+use super::findings::finding;
+use super::index::LoadedTrust;
+use super::keys;
+use crate::config::Trust;
+use hardpan_core::record::{Finding, TrustState};
+use hardpan_rpm::scan::{self, ScanOptions, ScanOutcome};
+use hardpan_rpm::{DigestIndex, index::DecodeError};
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+
+/// Hidden flag of `hardpand` that makes it the child.
+pub const CHILD_FLAG: &str = "--trust-child";
+/// Longest answer that is taken, in bytes: about ten times what a full server's packages need.
+const MAX_ANSWER_BYTES: u64 = 1 << 30;
+/// Longest complaint that is taken, in bytes.
+const MAX_COMPLAINT_BYTES: u64 = 16 << 10;
+
+/// What to read and whom to believe.
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    root: PathBuf,
+    dbpath: Option<PathBuf>,
+    pins: Vec<PathBuf>,
+    vendor_pins: bool,
+    keyring: Vec<PathBuf>,
+    database_keys: bool,
+}
+
+/// What the child found.
+#[derive(Debug)]
+pub struct Reading {
+    /// The verified digests.
+    pub trust: LoadedTrust,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// Why there is no trust.
+#[derive(Debug, Error)]
+pub enum TrustError {
+    /// The child could not be started.
+    #[error("cannot start the process that reads the package database")]
+    Spawn(#[source] io::Error),
+    /// The job could not be handed over or the answer not be taken.
+    #[error("talking to the process that reads the package database")]
+    Pipe(#[source] io::Error),
+    /// It took too long and was ended.
+    #[error("reading the package database took longer than {} s", limit.as_secs())]
+    Timeout {
+        /// `trust.timeout_s`.
+        limit: Duration,
+    },
+    /// It found nothing that it could read.
+    #[error("{complaint}")]
+    Refused {
+        /// What it said.
+        complaint: String,
+    },
+    /// It died without an answer.
+    #[error("the process that reads the package database ended with {status}: {complaint}")]
+    Died {
+        /// Exit code or signal.
+        status: String,
+        /// What it said.
+        complaint: String,
+    },
+    /// Its answer makes no sense.
+    #[error("the answer of the process that reads the package database")]
+    Answer(#[source] scan::OutcomeError),
+}
+
+/// Reads the database in a child. `previous` is the index of the last reading: what has gone from it since may still
+/// be running.
+pub async fn read(config: &Trust, previous: Option<&DigestIndex>) -> Result<Reading, TrustError> {
+    // This very program, even if its file has been replaced meanwhile.
+    read_with(Path::new("/proc/self/exe"), config, previous).await
+}
+
+/// The same with a certain `hardpand` as the child.
+pub async fn read_with(
+    program: &Path,
+    config: &Trust,
+    previous: Option<&DigestIndex>,
+) -> Result<Reading, TrustError> {
+    let request = Request {
+        root: config.root.clone(),
+        dbpath: config.dbpath.clone(),
+        pins: config.pins.clone(),
+        vendor_pins: config.vendor_pins,
+        keyring: config.keyring.clone(),
+        database_keys: config.database_keys,
+    };
+    let limit = config.timeout;
+    match tokio::time::timeout(limit, run(program, &request, previous)).await {
+        Ok(answer) => answer.map(|outcome| reading(config, outcome)),
+        Err(_elapsed) => Err(TrustError::Timeout { limit }),
+    }
+}
+
+async fn run(
+    program: &Path,
+    request: &Request,
+    previous: Option<&DigestIndex>,
+) -> Result<ScanOutcome, TrustError> {
+    let mut child = Command::new(program)
+        .arg(CHILD_FLAG)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(TrustError::Spawn)?;
+    let job = encode(request, previous).map_err(TrustError::Pipe)?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let send = async move {
+        if let Some(mut stdin) = stdin {
+            // A child that died has said why on its standard error.
+            let _broken_pipe = stdin.write_all(&job).await;
+        }
+    };
+    let ((), answer, complaint) = tokio::join!(
+        send,
+        take(stdout, MAX_ANSWER_BYTES),
+        take(stderr, MAX_COMPLAINT_BYTES)
+    );
+    let status = child.wait().await.map_err(TrustError::Pipe)?;
+    let complaint = String::from_utf8_lossy(&complaint.map_err(TrustError::Pipe)?)
+        .trim()
+        .to_owned();
+    match status.code() {
+        Some(0) => ScanOutcome::from_bytes(&answer.map_err(TrustError::Pipe)?).map_err(TrustError::Answer),
+        Some(3) => Err(TrustError::Refused { complaint }),
+        _ => Err(TrustError::Died {
+            status: status.to_string(),
+            complaint,
+        }),
+    }
+}
+
+async fn take(stream: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(stream) = stream {
+        stream.take(most).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+fn reading(config: &Trust, outcome: ScanOutcome) -> Reading {
+    let summary = outcome.summary;
+    // The operator's pins are read here once more, for what is wrong with them: the child tells only of packages.
+    let (_, mut findings) = keys::pins(config.vendor_pins, &config.pins);
+    findings.extend(
+        outcome
+            .findings
+            .iter()
+            .map(|found| finding(found, &summary.database)),
+    );
+    Reading {
+        trust: LoadedTrust {
+            state: TrustState {
+                database: summary.database,
+                loaded: summary.verified > 0,
+                packages_total: summary.packages,
+                packages_verified: summary.verified,
+                digests: outcome.index.n_digests() as u64,
+            },
+            index: outcome.index,
+        },
+        findings,
+    }
+}
+
+/// The job: length of the request, request as JSON, previous index.
+fn encode(request: &Request, previous: Option<&DigestIndex>) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_vec(request)?;
+    let mut job = u32::try_from(json.len())
+        .map_err(io::Error::other)?
+        .to_le_bytes()
+        .to_vec();
+    job.extend_from_slice(&json);
+    job.extend_from_slice(previous.map(DigestIndex::as_bytes).unwrap_or_default());
+    Ok(job)
+}
+
+/// Why the child gives up.
+#[derive(Debug, Error)]
+pub enum ChildError {
+    /// Its input is no job.
+    #[error("standard input is no job of hardpand: this process is not meant to be started by hand")]
+    Job(#[source] io::Error),
+    /// The previous index is broken.
+    #[error("the index of the last reading")]
+    Previous(#[source] DecodeError),
+    /// Nothing could be read.
+    #[error(transparent)]
+    Scan(#[from] scan::ScanError),
+    /// The answer could not be handed over.
+    #[error("handing over the answer")]
+    Answer(#[source] io::Error),
+}
+
+/// The child's whole work: job from standard input, answer to standard output.
+pub fn child() -> Result<(), ChildError> {
+    // Whoever kills the daemon ends its reader too. Where this is refused, the pipe breaks anyway.
+    let _unsupported = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+    let mut job = Vec::new();
+    io::stdin()
+        .lock()
+        .take(MAX_ANSWER_BYTES)
+        .read_to_end(&mut job)
+        .map_err(ChildError::Job)?;
+    let (request, previous) = split(&job).map_err(ChildError::Job)?;
+    let (pins, _told_by_the_daemon) = keys::pins(request.vendor_pins, &request.pins);
+    let (keys, unreadable) = keys::material(&request.keyring);
+    let mut options = ScanOptions::new(request.root, pins);
+    options.dbpath = request.dbpath;
+    options.keys = keys;
+    options.use_database_keys = request.database_keys;
+    if !previous.is_empty() {
+        options.retire = Some(DigestIndex::decode(previous.to_vec()).map_err(ChildError::Previous)?);
+    }
+    let mut outcome = scan::scan(&options)?;
+    for finding in unreadable {
+        outcome.findings.push(hardpan_rpm::Finding::UnreadableKey {
+            source: finding
+                .path
+                .map(|path| path.text().into_owned())
+                .unwrap_or_default(),
+            reason: finding.message,
+        });
+    }
+    let answer = outcome
+        .to_bytes()
+        .map_err(|error| ChildError::Answer(io::Error::other(error)))?;
+    io::stdout().lock().write_all(&answer).map_err(ChildError::Answer)
+}
+
+fn split(job: &[u8]) -> io::Result<(Request, &[u8])> {
+    let parts = || {
+        let (len, rest) = job.split_first_chunk::<4>()?;
+        rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)
+    };
+    let (json, previous) = parts().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    Ok((serde_json::from_slice(json)?, previous))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_survive_the_pipe_and_garbage_is_refused() {
+        let request = Request {
+            root: "/mnt".into(),
+            dbpath: None,
+            pins: vec!["/etc/hardpan/keys.d".into()],
+            vendor_pins: true,
+            keyring: vec![],
+            database_keys: false,
+        };
+        let job = encode(&request, None).unwrap();
+        let (back, previous) = split(&job).unwrap();
+        assert_eq!((back.root, previous.len()), (PathBuf::from("/mnt"), 0));
+        assert!(split(b"").is_err());
+        assert!(split(b"\xff\xff\xff\xff{}").is_err());
+        assert!(split(b"\x02\0\0\0{}").is_err());
+    }
+}

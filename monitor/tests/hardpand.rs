@@ -1,0 +1,238 @@
+//! `hardpand` and `hardpan` as processes: usage, configuration, the reader of the package database, exit codes.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+use hardpan::config::{Config, Trust};
+use hardpan::trust::{TrustError, read_with};
+use hardpan_core::record::FindingCode;
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const HARDPAND: &str = env!("CARGO_BIN_EXE_hardpand");
+const HARDPAN: &str = env!("CARGO_BIN_EXE_hardpan");
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .env_remove("HARDPAN_BPF_OBJECT")
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn check(output: &Output, code: i32, on_stderr: &str) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(on_stderr), "{stderr}");
+}
+
+#[test]
+fn help_has_examples_and_wrong_usage_is_2() {
+    for program in [HARDPAND, HARDPAN] {
+        let help = run(program, &["--help"]);
+        check(&help, 0, "");
+        let text = String::from_utf8_lossy(&help.stdout);
+        assert!(
+            text.contains("Examples:") && text.contains("Exit codes:"),
+            "{text}"
+        );
+        check(&run(program, &["--no-such-flag"]), 2, "--no-such-flag");
+    }
+}
+
+#[test]
+fn the_printed_configuration_is_usable() {
+    let printed = run(HARDPAND, &["--print-config"]);
+    check(&printed, 0, "");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hardpan.toml");
+    fs::write(&file, printed.stdout).unwrap();
+    check(
+        &run(HARDPAND, &["--config", file.to_str().unwrap(), "--check"]),
+        0,
+        "",
+    );
+}
+
+#[test]
+fn configuration_mistakes_are_2_with_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hardpan.toml");
+    fs::write(&file, "[record]\nexce = 'all'\n").unwrap();
+    let output = run(HARDPAND, &["--config", file.to_str().unwrap(), "--check"]);
+    check(
+        &output,
+        2,
+        &format!("{}:2: unknown key \"record.exce\"", file.display()),
+    );
+    check(&output, 2, "hint: did you mean \"record.exec\"?");
+    check(
+        &run(HARDPAND, &["--config", "/nonexistent/x", "--check"]),
+        2,
+        "cannot read /nonexistent/x",
+    );
+}
+
+#[test]
+fn what_it_cannot_do_is_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hardpan.toml");
+    fs::write(&file, "").unwrap();
+    let arguments = ["--config", file.to_str().unwrap(), "--output", "-"];
+    let enforce = [&arguments[..], &["--mode", "enforce"]].concat();
+    check(&run(HARDPAND, &enforce), 3, "hint: use --mode observe");
+    if !nix::unistd::Uid::effective().is_root() {
+        check(&run(HARDPAND, &arguments), 3, "hint: run it with sudo");
+        println!("skipped: the part that needs root");
+        return;
+    }
+    // A copy where nobody can be kept from reading it.
+    let copy = PathBuf::from(format!("/tmp/hardpand-test-{}", std::process::id()));
+    fs::copy(HARDPAND, &copy).unwrap();
+    let output = Command::new(&copy)
+        .arg("--output")
+        .arg("-")
+        .uid(65534)
+        .gid(65534)
+        .output();
+    fs::remove_file(&copy).unwrap();
+    check(&output.unwrap(), 3, "hint: run it with sudo");
+    if option_env!("HARDPAN_BPF_OBJECT").is_none() && !Path::new("/usr/lib/hardpan/hardpan-ebpf").exists() {
+        check(&run(HARDPAND, &arguments), 3, "cargo xtask ebpf");
+    }
+    let nowhere = Command::new(HARDPAND)
+        .args(arguments)
+        .env("HARDPAN_BPF_OBJECT", "/nonexistent/object")
+        .output();
+    check(&nowhere.unwrap(), 3, "/nonexistent/object");
+}
+
+#[test]
+fn the_child_refuses_what_is_no_job() {
+    check(
+        &run(HARDPAND, &["--trust-child"]),
+        3,
+        "not meant to be started by hand",
+    );
+}
+
+/// A root with this database, or `None` where the shared data is not at hand.
+fn root_with(database: &str, name: &str) -> Option<tempfile::TempDir> {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("var/lib/rpm");
+    fs::create_dir_all(&dir).unwrap();
+    if fs::copy(shared.join("rpmdb").join(database), dir.join(name)).is_err() {
+        println!("skipped: no shared data");
+        return None;
+    }
+    let keys = root.path().join("etc/pki/rpm-gpg");
+    fs::create_dir_all(&keys).unwrap();
+    for key in fs::read_dir(shared.join("keys")).unwrap() {
+        let key = key.unwrap();
+        fs::copy(key.path(), keys.join(key.file_name())).unwrap();
+    }
+    Some(root)
+}
+
+fn trust_of(root: &Path) -> Trust {
+    Trust {
+        root: root.to_owned(),
+        pins: vec![],
+        keyring: vec![root.join("etc/pki/rpm-gpg")],
+        ..Config::default().trust
+    }
+}
+
+#[tokio::test]
+async fn a_forged_digest_is_not_trusted_and_the_package_is_named() {
+    let Some(root) = root_with("el9-TAMPERED-dribble-filedigests.rpmdb.sqlite", "rpmdb.sqlite") else {
+        return;
+    };
+    let reading = read_with(Path::new(HARDPAND), &trust_of(root.path()), None)
+        .await
+        .unwrap();
+    assert!(reading.trust.state.loaded, "{:?}", reading.trust.state);
+    let tampered: Vec<_> = reading
+        .findings
+        .iter()
+        .filter(|f| f.code == FindingCode::RpmdbTampered)
+        .collect();
+    assert_eq!(tampered.len(), 1, "{:?}", reading.findings);
+    assert_eq!(tampered[0].packages, ["almalinux-release-9.3-1.el9.x86_64"]);
+    // The unsigned entry claims this digest, and stock rpm believes it.
+    let database = fs::read(root.path().join("var/lib/rpm/rpmdb.sqlite")).unwrap();
+    let forged = "f".repeat(64);
+    assert!(database.windows(64).any(|window| window == forged.as_bytes()));
+    assert!(reading.trust.index.lookup(&[0xff; 32]).is_none());
+    // Read again with the first reading as the previous one: nothing retires.
+    let again = read_with(
+        Path::new(HARDPAND),
+        &trust_of(root.path()),
+        Some(&reading.trust.index),
+    )
+    .await
+    .unwrap();
+    assert_eq!(again.trust.index.n_digests(), reading.trust.index.n_digests());
+}
+
+#[tokio::test]
+async fn bad_databases_are_told_and_named() {
+    let check = async |root: &Path, expected: &str| {
+        let error = read_with(Path::new(HARDPAND), &trust_of(root), None)
+            .await
+            .unwrap_err();
+        let TrustError::Refused { complaint } = error else {
+            panic!("{error:?}")
+        };
+        assert!(complaint.to_lowercase().contains(expected), "{complaint}");
+        assert!(
+            complaint.contains(root.to_str().unwrap()),
+            "names no file: {complaint}"
+        );
+    };
+    let empty = tempfile::tempdir().unwrap();
+    check(empty.path(), "rpm").await;
+    check(Path::new("/nonexistent-root"), "root").await;
+    let Some(root) = root_with("sle15-bci.ndb.Packages.db", "Packages.db") else {
+        return;
+    };
+    check(root.path(), "ndb").await;
+    let Some(root) = root_with("el9-content-rpm4.18.rpmdb.sqlite", "rpmdb.sqlite") else {
+        return;
+    };
+    let file = root.path().join("var/lib/rpm/rpmdb.sqlite");
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..50]).unwrap();
+    check(root.path(), "rpmdb.sqlite").await;
+    fs::write(&file, vec![0x5a; 8192]).unwrap();
+    check(root.path(), "rpmdb.sqlite").await;
+}
+
+#[tokio::test]
+async fn a_child_that_takes_too_long_is_ended() {
+    let config = Trust {
+        timeout: std::time::Duration::ZERO,
+        ..trust_of(Path::new("/"))
+    };
+    let error = read_with(Path::new(HARDPAND), &config, None).await.unwrap_err();
+    assert!(matches!(error, TrustError::Timeout { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_child_that_is_no_hardpand() {
+    let config = trust_of(Path::new("/"));
+    let error = read_with(Path::new("/nonexistent"), &config, None)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, TrustError::Spawn(_)), "{error:?}");
+    let error = read_with(Path::new("/bin/false"), &config, None)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, TrustError::Died { .. }), "{error:?}");
+    let error = read_with(Path::new("/bin/true"), &config, None)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, TrustError::Answer(_)), "{error:?}");
+}

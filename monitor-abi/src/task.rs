@@ -322,10 +322,13 @@ pub struct TaskShadow {
     /// When a sweep made this shadow of a task that may have been running (`bpf_ktime_get_ns`); 0 if the task or its
     /// parent did. For a moment after that a difference is the sweep's own race.
     pub seeded_ns: u64,
+    /// Where addresses become numbers: the verifier computes with a loaded number, not with a pointer. The first for
+    /// the task's own hooks, the second for sweeps.
+    pub scratch: [u64; 2],
 }
 
 const _: () = {
     assert!(size_of::<TaskRest>() == 56);
     assert!(size_of::<TaskFindingEvent>() == 112 + 88 + 160 + 112 + 16);
-    assert!(size_of::<TaskShadow>() == 80 + 24 + 64 + 32 + 16 + 8 + 16 + 16);
+    assert!(size_of::<TaskShadow>() == 80 + 24 + 64 + 32 + 16 + 8 + 16 + 16 + 16);
 };

@@ -15,12 +15,13 @@ const KEEP_CAPS: u32 = 1 << 4;
 #[inline(always)]
 pub fn nonzero(value: u64) -> u64 {
     let folded = value | value.wrapping_neg();
-    // LLVM knows this idiom and would make a comparison, that is: a branch, of it.
+    // LLVM knows this idiom and would make a comparison, that is: a branch, of it. The statement is not empty: without
+    // an instruction of its own it would get a second line-info entry for one instruction, which kernels refuse.
     #[cfg(target_arch = "bpf")]
     let folded = {
         let mut opaque = folded;
         // SAFETY: touches nothing but its register.
-        unsafe { core::arch::asm!("/* {v} */", v = inout(reg) opaque) };
+        unsafe { core::arch::asm!("{v} = {v}", v = inout(reg) opaque) };
         opaque
     };
     folded >> 63

@@ -12,13 +12,13 @@ use crate::{
     mem::{Mem, Probed, Typed},
     off::{self, on},
     rule,
-    shadow_read::{self as read, Seccomp},
+    shadow_read::{self as read, Slot},
     task::{self, read_creds},
 };
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::{
-        bpf_get_current_task,
+        bpf_get_current_pid_tgid, bpf_get_current_task,
         generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_send_signal},
     },
     macros::map,
@@ -44,6 +44,8 @@ pub static TASK_POLICY: Array<u32> = Array::with_max_entries(16, 0);
 /// `PF_EXITING`, `PF_KTHREAD` (include/linux/sched.h; the same since 4.18).
 const NOT_WATCHED: u32 = 0x4 | 0x0020_0000;
 const SIGKILL: u32 = 9;
+/// In place of a hook's number: these credentials are about to be committed, the others are in force.
+const COMMITTING: u32 = 0xff;
 /// How long a shadow that a sweep made of a running task may be wrong by the sweep's own race.
 const SEED_NS: u64 = 2_000_000_000;
 
@@ -64,6 +66,7 @@ static EMPTY: TaskShadow = TaskShadow {
     recorded: 0,
     sweep_mark: 0,
     seeded_ns: 0,
+    scratch: [0; 2],
 };
 
 #[inline(always)]
@@ -104,17 +107,29 @@ unsafe fn create<M: Mem>(task: *const u8, flags: u32, seeded_ns: u64) {
 
 #[inline(always)]
 unsafe fn fill<M: Mem>(shadow: &mut TaskShadow, task: *const u8) {
+    let slot = own_slot(shadow);
     // SAFETY: `task` is a task_struct; a task always has credentials.
     unsafe {
         read::take_cred::<M>(shadow, M::pointer(task, &off::OFF_TASK_REAL_CRED));
         read::take_ns::<M>(shadow, task);
-        let now = read::read_seccomp::<M>(task);
+        let now = read::read_seccomp::<M>(slot, task);
         read::take_seccomp(shadow, &now);
         shadow.pid = M::read(task, &off::OFF_TASK_PID);
     }
     shadow.note_witness = 0;
     shadow.recorded = 0;
     shadow.sweep_mark = 0;
+}
+
+#[inline(always)]
+fn sweep_slot(shadow: &mut TaskShadow) -> Slot {
+    // SAFETY: the second of two.
+    Slot(unsafe { (&raw mut shadow.scratch).cast::<u64>().add(1) })
+}
+
+#[inline(always)]
+fn own_slot(shadow: &mut TaskShadow) -> Slot {
+    Slot((&raw mut shadow.scratch).cast())
 }
 
 /// Calls `$body` with the current task and the way to read it.
@@ -156,11 +171,12 @@ unsafe fn watched<M: Mem>(task: *const u8) -> bool {
 #[inline(always)]
 pub fn check(hook: TaskHook) -> i32 {
     ran(hook);
-    with_current!(|task, M| check_task::<M>(task, hook))
+    with_current!(|task, M| check_task::<M>(task, hook as u32))
 }
 
-#[inline(always)]
-unsafe fn check_task<M: Mem>(task: *const u8, hook: TaskHook) -> i32 {
+// One function of its own in each program: inlined it would be there twice, four times with its callers.
+#[inline(never)]
+unsafe fn check_task<M: Mem>(task: *const u8, hook: u32) -> i32 {
     // SAFETY (all): `task` is the current task.
     unsafe {
         if !watched::<M>(task) {
@@ -173,24 +189,26 @@ unsafe fn check_task<M: Mem>(task: *const u8, hook: TaskHook) -> i32 {
         if shadow.state & task_state::FILLED == 0 {
             return 0;
         }
+        let slot = own_slot(shadow);
         let cred = M::pointer(task, &off::OFF_TASK_REAL_CRED);
         let pid: u32 = M::read(task, &off::OFF_TASK_PID);
-        let mut bad = read::cred_diff::<M>(shadow, cred) | (cred as u64 ^ shadow.cred) | u64::from(pid ^ shadow.pid);
+        let changed = read::cred_diff::<M>(slot, shadow, cred) | (slot.number(cred) ^ shadow.cred);
         let mut names = 0;
         if shadow.state & task_state::NS_CALL == 0 {
-            names = read::ns_diff::<M>(shadow, task);
+            names = read::ns_diff::<M>(slot, shadow, task);
         }
-        let now = read::read_seccomp::<M>(task);
+        let now = read::read_seccomp::<M>(slot, task);
         let seccomp = read::seccomp_changed(shadow, &now);
         // The kernel overrides `cred` for a while in many places (overlayfs, nfsd, io_uring, coredump, faccessat), but
         // no override is in force when a program is checked, a process made by a call, or `bpf` called.
-        let subjective = M::pointer(task, &off::OFF_TASK_CRED);
         let mut overridden = 0;
-        if matches!(hook, TaskHook::ExecCheck | TaskHook::Fork | TaskHook::Bpf) {
-            overridden = subjective as u64 ^ cred as u64;
+        if hook == TaskHook::ExecCheck as u32 || hook == TaskHook::Fork as u32 || hook == TaskHook::Bpf as u32 {
+            let subjective = M::pointer(task, &off::OFF_TASK_CRED);
+            if slot.number(subjective) != slot.number(cred) {
+                overridden = read::cred_diff::<M>(slot, shadow, subjective);
+            }
         }
-        bad |= names | seccomp | overridden;
-        if bad == 0 {
+        if changed | names | seccomp | overridden | u64::from(pid ^ shadow.pid) == 0 {
             return 0;
         }
         if pid != shadow.pid {
@@ -207,20 +225,22 @@ unsafe fn check_task<M: Mem>(task: *const u8, hook: TaskHook) -> i32 {
                 return 0;
             }
         }
-        let mut answer = judge_cred::<M>(shadow, task, cred, &now, hook);
-        if overridden != 0 && read::cred_diff::<M>(shadow, subjective) != 0 {
-            let did = find_out::<M>(shadow, task, subjective, &now, TaskFindingKind::CredSwapped, hook, 0);
-            answer |= respond(shadow, did, hook);
+        let mut answer = 0;
+        if changed != 0 {
+            answer |= judge_cred::<M>(shadow, task, cred, hook);
+        } else if overridden != 0 {
+            let subjective = M::pointer(task, &off::OFF_TASK_CRED);
+            answer |= report::<M>(shadow, task, subjective, about(TaskFindingKind::CredSwapped, hook, 0));
         }
         if names != 0 {
-            let did = find_out::<M>(shadow, task, cred, &now, TaskFindingKind::NsRepointed, hook, 0);
-            answer |= respond(shadow, did, hook);
+            let cred = M::pointer(task, &off::OFF_TASK_REAL_CRED);
+            answer |= report::<M>(shadow, task, cred, about(TaskFindingKind::NsRepointed, hook, 0));
             read::take_ns::<M>(shadow, task);
         }
         if seccomp != 0 {
             if read::seccomp_weaker::<M>(shadow, &now, task) != 0 {
-                let did = find_out::<M>(shadow, task, cred, &now, TaskFindingKind::SeccompWeakened, hook, 0);
-                answer |= respond(shadow, did, hook);
+                let cred = M::pointer(task, &off::OFF_TASK_REAL_CRED);
+                answer |= report::<M>(shadow, task, cred, about(TaskFindingKind::SeccompWeakened, hook, 0));
             }
             read::take_seccomp(shadow, &now);
         }
@@ -231,20 +251,16 @@ unsafe fn check_task<M: Mem>(task: *const u8, hook: TaskHook) -> i32 {
 
 /// Judges credentials that may differ from the shadow's, and takes them over. 1 if the policy is to deny.
 #[inline(always)]
-unsafe fn judge_cred<M: Mem>(
-    shadow: &mut TaskShadow,
-    task: *const u8,
-    cred: *const u8,
-    now: &Seccomp,
-    hook: TaskHook,
-) -> i32 {
+unsafe fn judge_cred<M: Mem>(shadow: &mut TaskShadow, task: *const u8, cred: *const u8, hook: u32) -> i32 {
     // SAFETY (all): `task` is the current task, `cred` its credentials in force or those it commits.
     unsafe {
-        let moved = cred as u64 ^ shadow.cred;
-        if read::cred_diff::<M>(shadow, cred) == 0 {
-            if moved != 0 {
-                shadow.cred = cred as u64;
-                if !matches!(hook, TaskHook::Commit) {
+        let slot = own_slot(shadow);
+        let address = slot.number(cred);
+        let commits = hook == COMMITTING;
+        if read::cred_diff::<M>(slot, shadow, cred) == 0 {
+            if address != shadow.cred {
+                shadow.cred = address;
+                if !commits {
                     count(Counter::TaskAdopted);
                 }
             }
@@ -253,23 +269,23 @@ unsafe fn judge_cred<M: Mem>(
         let mut kind = TaskFindingKind::CredEdited;
         let mut witness = TaskWitness::None as u32;
         let mut beyond = 1;
-        if moved != 0 {
+        if address != shadow.cred {
             let mut new = CredIds::EMPTY;
             read_creds::<M>(&mut new, cred);
-            let groups = read::groups::<M>(cred) ^ shadow.groups;
-            if read::user_ns::<M>(cred) != shadow.user_ns {
+            let groups = read::groups::<M>(slot, cred) ^ shadow.groups;
+            if read::user_ns::<M>(slot, cred) != shadow.user_ns {
                 witness = TaskWitness::UserNs as u32;
                 let below = read::user_ns_below::<M>(cred, shadow.user_ns);
                 beyond = rule::user_ns(&shadow.ids, &new, groups, below);
             } else {
-                if shadow.note_cred == cred as u64 || shadow.note_cred == 0 {
+                if shadow.note_cred == address || shadow.note_cred == 0 {
                     witness = shadow.note_witness;
                 }
                 beyond = rule::excess(witness, &shadow.ids, &new, groups, u64::from(shadow.no_new_privs));
             }
             kind = if witness != TaskWitness::None as u32 {
                 TaskFindingKind::CredRule
-            } else if matches!(hook, TaskHook::Commit) {
+            } else if commits {
                 TaskFindingKind::CredNoWitness
             } else {
                 TaskFindingKind::CredSwapped
@@ -277,8 +293,8 @@ unsafe fn judge_cred<M: Mem>(
         }
         let mut answer = 0;
         if beyond != 0 {
-            let did = find_out::<M>(shadow, task, cred, now, kind, hook, witness);
-            answer = respond(shadow, did, hook);
+            let hook = if commits { TaskHook::Commit as u32 } else { hook };
+            answer = report::<M>(shadow, task, cred, about(kind, hook, witness));
         }
         shadow.note_witness = 0;
         read::take_cred::<M>(shadow, cred);
@@ -286,33 +302,57 @@ unsafe fn judge_cred<M: Mem>(
     }
 }
 
+/// Kind, hook and witness of a report in one number: a function of a program takes at most five arguments.
 #[inline(always)]
-fn policy(kind: TaskFindingKind) -> u32 {
-    match TASK_POLICY.get(kind as u32) {
+const fn about(kind: TaskFindingKind, hook: u32, witness: u32) -> u32 {
+    kind as u32 | hook << 8 | witness << 16
+}
+
+#[inline(always)]
+fn policy(kind: u32) -> u32 {
+    match TASK_POLICY.get(kind) {
         Some(response) => *response,
         None => TaskResponse::Record as u32,
     }
 }
 
-/// Writes the finding, unless a sweep has; the policy's response.
-#[inline(always)]
-unsafe fn find_out<M: Mem>(
-    shadow: &TaskShadow,
-    task: *const u8,
-    cred: *const u8,
-    now: &Seccomp,
-    kind: TaskFindingKind,
-    hook: TaskHook,
-    witness: u32,
-) -> u32 {
+/// Writes the finding (unless a sweep has) and carries out the policy's response. 1 to deny.
+#[inline(never)]
+unsafe fn report<M: Mem>(shadow: &mut TaskShadow, task: *const u8, cred: *const u8, what: u32) -> i32 {
+    let kind = what & 0xff;
+    let hook = what >> 8 & 0xff;
+    let sweeps = hook == TaskHook::Sweep as u32;
     let response = policy(kind);
-    if shadow.recorded != 0 && !matches!(hook, TaskHook::Sweep) {
-        return response;
+    if sweeps || shadow.recorded == 0 {
+        // SAFETY: the caller's promises are handed on.
+        unsafe { emit::<M>(shadow, task, cred, what, response) };
     }
+    if response == TaskResponse::Record as u32 || sweeps {
+        return 0;
+    }
+    if response == TaskResponse::Kill as u32 {
+        // The first process is never signalled: the machine would stop.
+        let process = (bpf_get_current_pid_tgid() >> 32) as u32;
+        if process != 1 {
+            // SAFETY: helper without pointers.
+            unsafe { bpf_send_signal(SIGKILL) };
+        }
+    }
+    1
+}
+
+#[inline(always)]
+unsafe fn emit<M: Mem>(shadow: &mut TaskShadow, task: *const u8, cred: *const u8, what: u32, response: u32) {
     count(Counter::TaskGenerated);
     let Some(mut entry) = FINDINGS.reserve::<TaskFindingEvent>(0) else {
         count(Counter::TaskLost);
-        return response;
+        return;
+    };
+    let hook = what >> 8 & 0xff;
+    let slot = if hook == TaskHook::Sweep as u32 {
+        sweep_slot(shadow)
+    } else {
+        own_slot(shadow)
     };
     // SAFETY: the reservation is a `TaskFindingEvent`; nothing below sleeps; pointers by the caller's promise.
     unsafe {
@@ -320,43 +360,22 @@ unsafe fn find_out<M: Mem>(
         copy_ids(&shadow.ids, &mut record.old);
         read_creds::<M>(&mut record.new, cred);
         read::rest_of_shadow(&mut record.old_rest, shadow);
-        read::rest_of_task::<M>(&mut record.new_rest, now, task);
-        record.new_rest.groups_differ = rule::nonzero(read::groups::<M>(cred) ^ shadow.groups) as u32;
-        record.kind = kind as u32;
-        record.hook = hook as u32;
-        record.witness = witness;
+        let now = read::read_seccomp::<M>(slot, task);
+        read::rest_of_task::<M>(&mut record.new_rest, &now, task);
+        record.new_rest.groups_differ = rule::nonzero(read::groups::<M>(slot, cred) ^ shadow.groups) as u32;
+        record.kind = what & 0xff;
+        record.hook = hook;
+        record.witness = what >> 16;
         record.response = response;
-        let about = &mut record.task;
-        about.cgroup_id = 0;
-        task::fill_task::<M>(about, task);
+        record.task.cgroup_id = 0;
+        task::fill_task::<M>(&mut record.task, task);
         task::fill_header(
             &raw mut record.header,
             EventKind::TaskFinding,
             size_of::<TaskFindingEvent>() as u32,
         );
-        if !matches!(hook, TaskHook::Sweep) {
-            record.task.cgroup_id = record.header.task.cgroup_id;
-        }
     }
     entry.submit(0);
-    response
-}
-
-/// Carries out the response where it can be: 1 to deny.
-#[inline(always)]
-fn respond(_shadow: &TaskShadow, response: u32, hook: TaskHook) -> i32 {
-    if response == TaskResponse::Record as u32 || matches!(hook, TaskHook::Sweep) {
-        return 0;
-    }
-    if response == TaskResponse::Kill as u32 {
-        // SAFETY: helper without pointers. The first process is never signalled: the machine would stop.
-        let process = (aya_ebpf::helpers::bpf_get_current_pid_tgid() >> 32) as u32;
-        if process != 1 {
-            // SAFETY: as above.
-            unsafe { bpf_send_signal(SIGKILL) };
-        }
-    }
-    1
 }
 
 #[inline(always)]
@@ -384,12 +403,19 @@ pub unsafe fn commit(new: *const u8) {
 unsafe fn commit_task<M: Mem>(task: *const u8, new: *const u8) {
     // SAFETY: the caller's promises.
     unsafe {
-        check_task::<M>(task, TaskHook::Commit);
-        if !watched::<M>(task) {
-            return;
+        check_task::<M>(task, TaskHook::Commit as u32);
+        if watched::<M>(task) {
+            commit_new::<M>(task, new);
         }
-        let Some(shadow) = find(task) else { return };
-        let now = read::read_seccomp::<M>(task);
+    }
+}
+
+// A function of its own: the stack of `check_task` is free again by then.
+#[inline(never)]
+unsafe fn commit_new<M: Mem>(task: *const u8, new: *const u8) {
+    let Some(shadow) = find(task) else { return };
+    // SAFETY: the caller's promises.
+    unsafe {
         if shadow.state & task_state::FILLED == 0 {
             // A sweep is at it; it may have read what is gone in a moment.
             fill::<M>(shadow, task);
@@ -397,9 +423,9 @@ unsafe fn commit_task<M: Mem>(task: *const u8, new: *const u8) {
             shadow.state |= task_state::FILLED;
             return;
         }
-        judge_cred::<M>(shadow, task, new, &now, TaskHook::Commit);
-        shadow.note_witness = 0;
+        judge_cred::<M>(shadow, task, new, COMMITTING);
     }
+    shadow.note_witness = 0;
 }
 
 /// Leaves the one-shot note that `cred` (null: whatever comes next) is about to be committed.
@@ -482,7 +508,7 @@ pub unsafe fn exec(task: *const u8) {
     }
     // SAFETY: as above.
     unsafe {
-        check_task::<Typed>(task, TaskHook::Exec);
+        check_task::<Typed>(task, TaskHook::Exec as u32);
         if let Some(shadow) = find(task) {
             if shadow.state & task_state::NS_CALL == 0 {
                 read::take_ns::<Typed>(shadow, task);
@@ -522,25 +548,25 @@ pub unsafe fn sweep(task: *const u8) {
             }
             return;
         }
+        let slot = sweep_slot(shadow);
         let cred = Typed::pointer(task, &off::OFF_TASK_REAL_CRED);
-        let content = read::cred_diff::<Typed>(shadow, cred);
-        let names = if shadow.state & task_state::NS_CALL == 0 {
-            read::ns_diff::<Typed>(shadow, task)
-        } else {
-            0
-        };
-        let now = read::read_seccomp::<Typed>(task);
-        let weaker = if read::seccomp_changed(shadow, &now) == 0 {
-            0
-        } else {
-            read::seccomp_weaker::<Typed>(shadow, &now, task)
-        };
+        let address = slot.number(cred);
+        let content = read::cred_diff::<Typed>(slot, shadow, cred);
+        let mut names = 0;
+        if shadow.state & task_state::NS_CALL == 0 {
+            names = read::ns_diff::<Typed>(slot, shadow, task);
+        }
+        let now = read::read_seccomp::<Typed>(slot, task);
+        let mut weaker = 0;
+        if read::seccomp_changed(shadow, &now) != 0 {
+            weaker = read::seccomp_weaker::<Typed>(shadow, &now, task);
+        }
         if content | names | weaker == 0 {
             shadow.sweep_mark = 0;
             shadow.recorded = 0;
             return;
         }
-        let mark = (content ^ names.rotate_left(20) ^ weaker.rotate_left(40) ^ (cred as u64).rotate_left(8)) | 1;
+        let mark = (content ^ names.rotate_left(20) ^ weaker.rotate_left(40) ^ address.rotate_left(8)) | 1;
         if shadow.sweep_mark != mark {
             shadow.sweep_mark = mark;
             return;
@@ -548,19 +574,22 @@ pub unsafe fn sweep(task: *const u8) {
         if shadow.recorded != 0 {
             return;
         }
+        let hook = TaskHook::Sweep as u32;
         if content != 0 {
-            let kind = if cred as u64 == shadow.cred {
+            let kind = if address == shadow.cred {
                 TaskFindingKind::CredEdited
             } else {
                 TaskFindingKind::CredSwapped
             };
-            find_out::<Typed>(shadow, task, cred, &now, kind, TaskHook::Sweep, 0);
+            report::<Typed>(shadow, task, cred, about(kind, hook, 0));
         }
         if names != 0 {
-            find_out::<Typed>(shadow, task, cred, &now, TaskFindingKind::NsRepointed, TaskHook::Sweep, 0);
+            let cred = Typed::pointer(task, &off::OFF_TASK_REAL_CRED);
+            report::<Typed>(shadow, task, cred, about(TaskFindingKind::NsRepointed, hook, 0));
         }
         if weaker != 0 {
-            find_out::<Typed>(shadow, task, cred, &now, TaskFindingKind::SeccompWeakened, TaskHook::Sweep, 0);
+            let cred = Typed::pointer(task, &off::OFF_TASK_REAL_CRED);
+            report::<Typed>(shadow, task, cred, about(TaskFindingKind::SeccompWeakened, hook, 0));
         }
         shadow.recorded = 1;
     }

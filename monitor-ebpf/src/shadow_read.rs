@@ -32,6 +32,35 @@ const NO_NEW_PRIVS: u64 = 1;
 /// `SECCOMP_MODE_DEAD`: a task that seccomp is killing.
 const MODE_DEAD: u32 = 3;
 
+/// A place in a map, through which an address becomes a number: the verifier knows a loaded pointer as one and refuses
+/// to compute with it, but what comes back out of a map is a number.
+#[derive(Debug, Clone, Copy)]
+pub struct Slot(pub *mut u64);
+
+impl Slot {
+    /// The address as a number.
+    #[inline(always)]
+    pub fn number(self, address: *const u8) -> u64 {
+        // SAFETY: the slot lies in a map value that outlives the program's run; volatile, or LLVM would leave it out.
+        unsafe {
+            core::ptr::write_volatile(self.0, address as u64);
+            core::ptr::read_volatile(self.0)
+        }
+    }
+}
+
+/// The field's address as a number; 0 if the kernel does not have the field.
+#[inline(always)]
+unsafe fn number<M: Mem>(slot: Slot, base: *const u8, field: &Global<u32>) -> u64 {
+    if has(field) {
+        // SAFETY: by the caller's promise the field belongs to `base`.
+        slot.number(unsafe { M::pointer(base, field) })
+    } else {
+        0
+    }
+}
+
+/// The field's address, to be stored.
 #[inline(always)]
 unsafe fn pointer_or_0<M: Mem>(base: *const u8, field: &Global<u32>) -> u64 {
     if has(field) {
@@ -47,7 +76,7 @@ unsafe fn pointer_or_0<M: Mem>(base: *const u8, field: &Global<u32>) -> u64 {
 /// # Safety
 /// `cred` is a `struct cred` (typed for [`crate::mem::Typed`]).
 #[inline(always)]
-pub unsafe fn cred_diff<M: Mem>(shadow: &TaskShadow, cred: *const u8) -> u64 {
+pub unsafe fn cred_diff<M: Mem>(slot: Slot, shadow: &TaskShadow, cred: *const u8) -> u64 {
     let ids = &shadow.ids;
     let mut narrow = 0u32;
     let mut wide = 0u64;
@@ -67,8 +96,8 @@ pub unsafe fn cred_diff<M: Mem>(shadow: &TaskShadow, cred: *const u8) -> u64 {
         wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ ids.cap_effective;
         wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_BSET) ^ ids.cap_bset;
         wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_AMBIENT) ^ ids.cap_ambient;
-        wide |= pointer_or_0::<M>(cred, &off::OFF_CRED_USER_NS) ^ shadow.user_ns;
-        wide |= pointer_or_0::<M>(cred, &off::OFF_CRED_GROUP_INFO) ^ shadow.groups;
+        wide |= number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ shadow.user_ns;
+        wide |= number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ shadow.groups;
     }
     u64::from(narrow) | wide
 }
@@ -78,9 +107,9 @@ pub unsafe fn cred_diff<M: Mem>(shadow: &TaskShadow, cred: *const u8) -> u64 {
 /// # Safety
 /// As [`cred_diff`].
 #[inline(always)]
-pub unsafe fn groups<M: Mem>(cred: *const u8) -> u64 {
+pub unsafe fn groups<M: Mem>(slot: Slot, cred: *const u8) -> u64 {
     // SAFETY: by the caller's promise.
-    unsafe { pointer_or_0::<M>(cred, &off::OFF_CRED_GROUP_INFO) }
+    unsafe { number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) }
 }
 
 /// The address of the credentials' user namespace.
@@ -88,9 +117,9 @@ pub unsafe fn groups<M: Mem>(cred: *const u8) -> u64 {
 /// # Safety
 /// As [`cred_diff`].
 #[inline(always)]
-pub unsafe fn user_ns<M: Mem>(cred: *const u8) -> u64 {
+pub unsafe fn user_ns<M: Mem>(slot: Slot, cred: *const u8) -> u64 {
     // SAFETY: by the caller's promise.
-    unsafe { pointer_or_0::<M>(cred, &off::OFF_CRED_USER_NS) }
+    unsafe { number::<M>(slot, cred, &off::OFF_CRED_USER_NS) }
 }
 
 /// 1 if the credentials' user namespace lies below the one at address `old`.
@@ -126,8 +155,8 @@ pub unsafe fn take_cred<M: Mem>(shadow: &mut TaskShadow, cred: *const u8) {
     // SAFETY: by the caller's promise.
     unsafe {
         read_creds::<M>(&mut shadow.ids, cred);
-        shadow.user_ns = user_ns::<M>(cred);
-        shadow.groups = groups::<M>(cred);
+        shadow.user_ns = pointer_or_0::<M>(cred, &off::OFF_CRED_USER_NS);
+        shadow.groups = pointer_or_0::<M>(cred, &off::OFF_CRED_GROUP_INFO);
     }
     shadow.cred = cred as u64;
 }
@@ -137,7 +166,7 @@ pub unsafe fn take_cred<M: Mem>(shadow: &mut TaskShadow, cred: *const u8) {
 /// # Safety
 /// `task` is a `task_struct` (typed for [`crate::mem::Typed`]).
 #[inline(always)]
-pub unsafe fn ns_diff<M: Mem>(shadow: &TaskShadow, task: *const u8) -> u64 {
+pub unsafe fn ns_diff<M: Mem>(slot: Slot, shadow: &TaskShadow, task: *const u8) -> u64 {
     if !has(&off::OFF_TASK_NSPROXY) {
         return 0;
     }
@@ -151,13 +180,13 @@ pub unsafe fn ns_diff<M: Mem>(shadow: &TaskShadow, task: *const u8) -> u64 {
         macro_rules! one {
             ($at:tt, $member:ident, $inum:ident) => {
                 if $at != TIME {
-                    acc |= pointer_or_0::<M>(nsproxy, &off::$member) ^ shadow.ns[$at];
+                    acc |= number::<M>(slot, nsproxy, &off::$member) ^ shadow.ns[$at];
                 }
             };
         }
         namespaces!(one);
         // An exec moves a task into the time namespace that was meant for its children.
-        let time = pointer_or_0::<M>(nsproxy, &off::OFF_NSPROXY_TIME_NS);
+        let time = number::<M>(slot, nsproxy, &off::OFF_NSPROXY_TIME_NS);
         acc | (nonzero(time ^ shadow.ns[TIME]) & nonzero(time ^ shadow.ns[TIME_FOR_CHILDREN]))
     }
 }
@@ -224,7 +253,7 @@ pub struct Seccomp {
 /// # Safety
 /// As [`ns_diff`].
 #[inline(always)]
-pub unsafe fn read_seccomp<M: Mem>(task: *const u8) -> Seccomp {
+pub unsafe fn read_seccomp<M: Mem>(slot: Slot, task: *const u8) -> Seccomp {
     // SAFETY: fields of `task`.
     unsafe {
         Seccomp {
@@ -245,7 +274,7 @@ pub unsafe fn read_seccomp<M: Mem>(task: *const u8) -> Seccomp {
             } else {
                 0
             },
-            filter: pointer_or_0::<M>(task, &off::OFF_TASK_SECCOMP_FILTER),
+            filter: number::<M>(slot, task, &off::OFF_TASK_SECCOMP_FILTER),
         }
     }
 }

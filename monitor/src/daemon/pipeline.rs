@@ -91,6 +91,7 @@ impl Pipeline {
             Ok(Event::Exec(event)) => self.take_exec(event),
             Ok(Event::Cred(event)) => self.take_cred(&event),
             Ok(Event::Module(event)) => self.take_module(&event),
+            Ok(Event::Task(_event)) => {}
             Err(error) => self.undecodable(&error),
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn load(
         let exec_check_failed = loaded
             .hooks
             .iter()
-            .any(|hook| hook.hook == EXEC_CHECK.hook && matches!(hook.state, HookState::Failed { .. }));
+            .any(|hook| hook.family == HookFamily::Exec && hook.hook == EXEC_CHECK.hook && matches!(hook.state, HookState::Failed { .. }));
         let done = !exec_check_failed;
         last = Some(loaded);
         if done {

@@ -102,7 +102,7 @@ fn slot(hook: &str, variant: &str) -> Option<TaskHook> {
 }
 
 /// The family's maps; those of an object without them are missing.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Maps {
     runs: Option<Array<MapData, u64>>,
     policy: Option<Array<MapData, u32>>,

@@ -264,10 +264,7 @@ macro_rules! guard {
         $(
             #[lsm(hook = $hook)]
             fn $program(_ctx: LsmContext) -> i32 {
-                if shadow::check(TaskHook::$at) != 0 {
-                    return -1;
-                }
-                0
+                shadow::answer(shadow::check(TaskHook::$at))
             }
         )+
     };

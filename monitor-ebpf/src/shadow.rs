@@ -167,6 +167,23 @@ unsafe fn watched<M: Mem>(task: *const u8) -> bool {
     flags & NOT_WATCHED == 0 && mm as u64 != 0
 }
 
+/// `-EPERM` to deny, else 0, as one of two constants: kernels from 6.12 on must see the range of what an LSM program
+/// returns, and LLVM would compute it.
+#[inline(always)]
+pub fn answer(deny: i32) -> i32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut answer = 0u64;
+        // SAFETY: registers only.
+        unsafe {
+            core::arch::asm!("if {deny} == 0 goto +1", "{answer} = -1", deny = in(reg) deny as u64, answer = inout(reg) answer);
+        }
+        answer as i32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    -deny
+}
+
 /// Compares the current task with its shadow. 1 if the policy is to deny.
 #[inline(always)]
 pub fn check(hook: TaskHook) -> i32 {

@@ -6,9 +6,11 @@
 
 pub mod aggregate;
 pub mod btf;
+pub mod detect;
 pub mod envelope;
 pub mod event;
 pub mod platform;
 pub mod process;
 pub mod record;
+pub mod trust;
 pub mod verdict;

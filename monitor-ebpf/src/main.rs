@@ -225,10 +225,10 @@ fn shadow_prctl(ctx: FEntryContext) -> i32 {
 
 /// Entry and return of a system call; the function's name depends on the architecture and is chosen when loading.
 macro_rules! around {
-    ($enter:ident, $leave:ident, $in:ident, $out:ident) => {
+    ($enter:ident, $leave:ident, $in:ident, $out:ident, $call:ident) => {
         #[fentry]
         fn $enter(_ctx: FEntryContext) -> i32 {
-            shadow::namespace_call(TaskHook::$in);
+            shadow::$call(TaskHook::$in);
             0
         }
 
@@ -240,20 +240,20 @@ macro_rules! around {
     };
 }
 
-around!(shadow_setns, shadow_setns_done, SetNsEnter, SetNsLeave);
-around!(shadow_unshare, shadow_unshare_done, UnshareEnter, UnshareLeave);
-around!(shadow_setns_32, shadow_setns_32_done, CompatNsEnter, CompatNsLeave);
-around!(shadow_unshare_32, shadow_unshare_32_done, CompatNsEnter, CompatNsLeave);
+around!(shadow_setns, shadow_setns_done, SetNsEnter, SetNsLeave, namespace_call);
+around!(shadow_unshare, shadow_unshare_done, UnshareEnter, UnshareLeave, namespace_call);
+around!(shadow_setns_32, shadow_setns_32_done, CompatNsEnter, CompatNsLeave, namespace_call_unchecked);
+around!(shadow_unshare_32, shadow_unshare_32_done, CompatNsEnter, CompatNsLeave, namespace_call_unchecked);
 
 #[fexit]
 fn shadow_seccomp_done(_ctx: FExitContext) -> i32 {
-    shadow::check(TaskHook::SeccompLeave);
+    shadow::seccomp_return(TaskHook::SeccompLeave);
     0
 }
 
 #[fexit]
 fn shadow_prctl_done(_ctx: FExitContext) -> i32 {
-    shadow::check(TaskHook::PrctlLeave);
+    shadow::seccomp_return(TaskHook::PrctlLeave);
     0
 }
 

@@ -44,8 +44,6 @@ pub static TASK_POLICY: Array<u32> = Array::with_max_entries(16, 0);
 /// `PF_EXITING`, `PF_KTHREAD` (include/linux/sched.h; the same since 4.18).
 const NOT_WATCHED: u32 = 0x4 | 0x0020_0000;
 const SIGKILL: u32 = 9;
-/// In place of a hook's number: these credentials are about to be committed, the others are in force.
-const COMMITTING: u32 = 0xff;
 /// How long a shadow that a sweep made of a running task may be wrong by the sweep's own race.
 const SEED_NS: u64 = 2_000_000_000;
 
@@ -242,23 +240,33 @@ unsafe fn check_task<M: Mem>(task: *const u8, hook: u32) -> i32 {
                 return 0;
             }
         }
-        let mut answer = 0;
+        // One report tells all that differs; its kind is the gravest.
+        let mut what = 0;
+        let mut shown = cred;
         if changed != 0 {
-            answer |= judge_cred::<M>(shadow, task, cred, hook);
+            what = classify::<M>(shadow, cred, false);
         } else if overridden != 0 {
-            let subjective = M::pointer(task, &off::OFF_TASK_CRED);
-            answer |= report::<M>(shadow, task, subjective, about(TaskFindingKind::CredSwapped, hook, 0));
+            what = TaskFindingKind::CredSwapped as u32;
+            shown = M::pointer(task, &off::OFF_TASK_CRED);
+        }
+        if what == 0 && names != 0 {
+            what = TaskFindingKind::NsRepointed as u32;
+        }
+        if what == 0 && seccomp != 0 && read::seccomp_weaker::<M>(shadow, &now, task) != 0 {
+            what = TaskFindingKind::SeccompWeakened as u32;
+        }
+        let mut answer = 0;
+        if what != 0 {
+            answer = report::<M>(shadow, task, shown, what | hook << 8);
+        }
+        if changed != 0 {
+            shadow.note_witness = 0;
+            read::take_cred::<M>(shadow, cred);
         }
         if names != 0 {
-            let cred = M::pointer(task, &off::OFF_TASK_REAL_CRED);
-            answer |= report::<M>(shadow, task, cred, about(TaskFindingKind::NsRepointed, hook, 0));
             read::take_ns::<M>(shadow, task);
         }
         if seccomp != 0 {
-            if read::seccomp_weaker::<M>(shadow, &now, task) != 0 {
-                let cred = M::pointer(task, &off::OFF_TASK_REAL_CRED);
-                answer |= report::<M>(shadow, task, cred, about(TaskFindingKind::SeccompWeakened, hook, 0));
-            }
             read::take_seccomp(shadow, &now);
         }
         shadow.recorded = 0;
@@ -266,63 +274,50 @@ unsafe fn check_task<M: Mem>(task: *const u8, hook: u32) -> i32 {
     }
 }
 
-/// Judges credentials that may differ from the shadow's, and takes them over. 1 if the policy is to deny.
+/// What is wrong with credentials that are not as the shadow has them: kind and (from bit 16) witness, or 0.
 #[inline(always)]
-unsafe fn judge_cred<M: Mem>(shadow: &mut TaskShadow, task: *const u8, cred: *const u8, hook: u32) -> i32 {
-    // SAFETY (all): `task` is the current task, `cred` its credentials in force or those it commits.
+unsafe fn classify<M: Mem>(shadow: &mut TaskShadow, cred: *const u8, commits: bool) -> u32 {
+    // SAFETY (all): `cred` are the current task's credentials in force, or those it commits.
     unsafe {
         let slot = own_slot(shadow);
         let address = slot.number(cred);
-        let commits = hook == COMMITTING;
         if read::cred_diff::<M>(slot, shadow, cred) == 0 {
-            if address != shadow.cred {
-                shadow.cred = address;
-                if !commits {
-                    count(Counter::TaskAdopted);
-                }
+            // The same content elsewhere: keyrings and LSMs do that.
+            if !commits {
+                count(Counter::TaskAdopted);
             }
             return 0;
         }
-        let mut kind = TaskFindingKind::CredEdited;
+        if address == shadow.cred {
+            return TaskFindingKind::CredEdited as u32;
+        }
+        let mut new = CredIds::EMPTY;
+        read_creds::<M>(&mut new, cred);
+        let groups = read::groups::<M>(slot, cred) ^ shadow.groups;
         let mut witness = TaskWitness::None as u32;
-        let mut beyond = 1;
-        if address != shadow.cred {
-            let mut new = CredIds::EMPTY;
-            read_creds::<M>(&mut new, cred);
-            let groups = read::groups::<M>(slot, cred) ^ shadow.groups;
-            if read::user_ns::<M>(slot, cred) != shadow.user_ns {
-                witness = TaskWitness::UserNs as u32;
-                let below = read::user_ns_below::<M>(cred, shadow.user_ns);
-                beyond = rule::user_ns(&shadow.ids, &new, groups, below);
-            } else {
-                if shadow.note_cred == address || shadow.note_cred == 0 {
-                    witness = shadow.note_witness;
-                }
-                beyond = rule::excess(witness, &shadow.ids, &new, groups, u64::from(shadow.no_new_privs));
+        let beyond;
+        if read::user_ns::<M>(slot, cred) != shadow.user_ns {
+            witness = TaskWitness::UserNs as u32;
+            let below = read::user_ns_below::<M>(cred, shadow.user_ns);
+            beyond = rule::user_ns(&shadow.ids, &new, groups, below);
+        } else {
+            if shadow.note_cred == address || shadow.note_cred == 0 {
+                witness = shadow.note_witness;
             }
-            kind = if witness != TaskWitness::None as u32 {
-                TaskFindingKind::CredRule
-            } else if commits {
-                TaskFindingKind::CredNoWitness
-            } else {
-                TaskFindingKind::CredSwapped
-            };
+            beyond = rule::excess(witness, &shadow.ids, &new, groups, u64::from(shadow.no_new_privs));
         }
-        let mut answer = 0;
-        if beyond != 0 {
-            let hook = if commits { TaskHook::Commit as u32 } else { hook };
-            answer = report::<M>(shadow, task, cred, about(kind, hook, witness));
+        if beyond == 0 {
+            return 0;
         }
-        shadow.note_witness = 0;
-        read::take_cred::<M>(shadow, cred);
-        answer
+        let kind = if witness != TaskWitness::None as u32 {
+            TaskFindingKind::CredRule
+        } else if commits {
+            TaskFindingKind::CredNoWitness
+        } else {
+            TaskFindingKind::CredSwapped
+        };
+        kind as u32 | witness << 16
     }
-}
-
-/// Kind, hook and witness of a report in one number: a function of a program takes at most five arguments.
-#[inline(always)]
-const fn about(kind: TaskFindingKind, hook: u32, witness: u32) -> u32 {
-    kind as u32 | hook << 8 | witness << 16
 }
 
 #[inline(always)]
@@ -333,7 +328,8 @@ fn policy(kind: u32) -> u32 {
     }
 }
 
-/// Writes the finding (unless a sweep has) and carries out the policy's response. 1 to deny.
+/// Writes the finding (unless a sweep has) and carries out the policy's response. 1 to deny. `what` is the kind, the
+/// hook (from bit 8) and the witness (from bit 16): a function of a program takes at most five arguments.
 #[inline(never)]
 unsafe fn report<M: Mem>(shadow: &mut TaskShadow, task: *const u8, cred: *const u8, what: u32) -> i32 {
     let kind = what & 0xff;
@@ -440,7 +436,11 @@ unsafe fn commit_new<M: Mem>(task: *const u8, new: *const u8) {
             shadow.state |= task_state::FILLED;
             return;
         }
-        judge_cred::<M>(shadow, task, new, COMMITTING);
+        let what = classify::<M>(shadow, new, true);
+        if what != 0 {
+            report::<M>(shadow, task, new, what | (TaskHook::Commit as u32) << 8);
+        }
+        read::take_cred::<M>(shadow, new);
     }
     shadow.note_witness = 0;
 }
@@ -491,6 +491,29 @@ pub fn namespace_return(hook: TaskHook) {
         if let Some(shadow) = find(task) {
             read::take_ns::<M>(shadow, task);
             shadow.state &= !task_state::NS_CALL;
+        }
+    });
+}
+
+/// A 32-bit `setns` or `unshare` begins.
+#[inline(always)]
+pub fn namespace_call_unchecked(hook: TaskHook) {
+    ran(hook);
+    if let Some(shadow) = find(current()) {
+        shadow.state |= task_state::NS_CALL;
+    }
+}
+
+/// `seccomp` or `prctl` returned: takes over what they added. What is gone is left for the hooks to find.
+#[inline(always)]
+pub fn seccomp_return(hook: TaskHook) {
+    ran(hook);
+    with_current!(|task, M| {
+        if let Some(shadow) = find(task) {
+            let now = read::read_seccomp::<M>(own_slot(shadow), task);
+            if read::seccomp_changed(shadow, &now) != 0 && read::seccomp_weaker::<M>(shadow, &now, task) == 0 {
+                read::take_seccomp(shadow, &now);
+            }
         }
     });
 }
@@ -591,23 +614,18 @@ pub unsafe fn sweep(task: *const u8) {
         if shadow.recorded != 0 {
             return;
         }
-        let hook = TaskHook::Sweep as u32;
-        if content != 0 {
-            let kind = if address == shadow.cred {
+        let kind = if content != 0 {
+            if address == shadow.cred {
                 TaskFindingKind::CredEdited
             } else {
                 TaskFindingKind::CredSwapped
-            };
-            report::<Typed>(shadow, task, cred, about(kind, hook, 0));
-        }
-        if names != 0 {
-            let cred = Typed::pointer(task, &off::OFF_TASK_REAL_CRED);
-            report::<Typed>(shadow, task, cred, about(TaskFindingKind::NsRepointed, hook, 0));
-        }
-        if weaker != 0 {
-            let cred = Typed::pointer(task, &off::OFF_TASK_REAL_CRED);
-            report::<Typed>(shadow, task, cred, about(TaskFindingKind::SeccompWeakened, hook, 0));
-        }
+            }
+        } else if names != 0 {
+            TaskFindingKind::NsRepointed
+        } else {
+            TaskFindingKind::SeccompWeakened
+        };
+        report::<Typed>(shadow, task, cred, kind as u32 | (TaskHook::Sweep as u32) << 8);
         shadow.recorded = 1;
     }
 }

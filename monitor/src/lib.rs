@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod crypto;
 pub mod daemon;
 pub mod doctor;
 pub mod enrich;

@@ -28,10 +28,10 @@ run su alice -c '/usr/bin/hp-setuid 0 /usr/bin/id'
 release=$(uname -r)
 if [ -d "/lib/modules/$release" ]; then
     caption "A kernel module from the vendor's package, and one whose signature was cut off"
-    run modprobe dummy
-    run rmmod dummy
-    run kmod-insmod "$HP_STUFF/modules/$release/dummy-unsigned.ko"
-    run rmmod dummy
+    run /usr/sbin/modprobe dummy
+    run /usr/sbin/rmmod dummy
+    run /usr/sbin/insmod "$HP_STUFF/modules/$release/dummy-unsigned.ko"
+    run /usr/sbin/rmmod dummy
 fi
 
 caption "hardpand is asked to stop and closes its books"

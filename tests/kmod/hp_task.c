@@ -145,8 +145,8 @@ static void user_ids(void)
 	touch();
 	setfsuid(1001);
 	touch();
-	must(setreuid(1003, 1001), "setreuid");
 	must(setregid(1003, 1001), "setregid");
+	must(setreuid(1003, 1001), "setreuid");
 	touch();
 	run_self("touch");
 }
@@ -206,6 +206,7 @@ static void user_namespace(void)
 	if (unshare(CLONE_NEWUSER))
 		return;
 	touch();
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	write_to("/proc/self/uid_map", "0 1001 1");
 	must(setresuid(0, 0, 0), "root inside");
 	touch();
@@ -241,17 +242,22 @@ static int container(void *unused)
 	(void)unused;
 	touch();
 	mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
-	mkdir("/tmp/newroot", 0755);
-	must(mount("tmpfs", "/tmp/newroot", "tmpfs", 0, NULL), "tmpfs");
-	mkdir("/tmp/newroot/old", 0755);
-	must(syscall(SYS_pivot_root, "/tmp/newroot", "/tmp/newroot/old"), "pivot_root");
+	int program = open(self, O_RDONLY | O_CLOEXEC);
+	char *words[] = { "hp_task", "touch", NULL }, *none[] = { NULL };
+	/* The root file system of an initramfs can't be pivoted away from: two of our own. */
+	mkdir("/tmp/root", 0755);
+	must(mount("tmpfs", "/tmp/root", "tmpfs", 0, NULL), "tmpfs");
+	mkdir("/tmp/root/new", 0755);
+	must(mount("tmpfs", "/tmp/root/new", "tmpfs", 0, NULL), "tmpfs");
+	mkdir("/tmp/root/new/old", 0755);
+	must(chroot("/tmp/root"), "chroot");
+	must(chdir("/"), "chdir");
+	must(syscall(SYS_pivot_root, "/new", "/new/old"), "pivot_root");
 	must(chdir("/"), "chdir");
 	touch();
-	char path[256];
-	snprintf(path, sizeof path, "/old%s", self);
 	pid_t child = fork();
 	if (child == 0) {
-		execl(path, path, "touch", (char *)NULL);
+		fexecve(program, words, none);
 		_exit(9);
 	}
 	waitpid(child, NULL, 0);
@@ -469,7 +475,7 @@ static int churn(int forks)
 
 int main(int count, char **words)
 {
-	char path[256] = {};
+	static char path[256];
 	if (readlink("/proc/self/exe", path, sizeof path - 1) > 0)
 		self = path;
 	else

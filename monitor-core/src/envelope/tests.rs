@@ -128,7 +128,7 @@ fn broken_files_are_refused_with_the_member() {
 #[test]
 fn every_claim_is_signed() {
     let base = claims().signed_bytes();
-    let changes: [fn(&mut Claims); 10] = [
+    let alterations: [fn(&mut Claims); 10] = [
         |c| c.kind = Kind::Policy,
         |c| c.algorithm = Algorithm::EcdsaP256Sha256,
         |c| c.key.0[31] ^= 1,
@@ -142,7 +142,7 @@ fn every_claim_is_signed() {
         |c| c.payload.push(0),
     ];
     let mut seen = vec![base];
-    for change in changes {
+    for change in alterations {
         let mut changed = claims();
         change(&mut changed);
         let bytes = changed.signed_bytes();

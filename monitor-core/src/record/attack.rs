@@ -61,8 +61,26 @@ pub const TOOLS_IMPAIRED: Technique = Technique {
     tactics: &["TA0112"],
 };
 
+/// Credentials that no lawful way gave.
+pub const PRIVILEGE_EXPLOIT: Technique = Technique {
+    id: "T1068",
+    name: "Exploitation for Privilege Escalation",
+    sub: None,
+    tactics: &["TA0004"],
+};
+
+/// A task left its namespaces.
+pub const ESCAPE_TO_HOST: Technique = Technique {
+    id: "T1611",
+    name: "Escape to Host",
+    sub: None,
+    tactics: &["TA0004"],
+};
+
 /// All of them, for tests.
-pub const ALL: [&Technique; 6] = [
+pub const ALL: [&Technique; 8] = [
+    &PRIVILEGE_EXPLOIT,
+    &ESCAPE_TO_HOST,
     &BINARY_REPLACED,
     &FILELESS,
     &UNTRUSTED_PROGRAM,

@@ -434,7 +434,7 @@ fn retired_package(package: &Package<'_>) -> BuildPackage {
 }
 
 /// The flags that do not depend on provenance.
-fn class_flags(file: &FileEntry<'_>) -> u16 {
+pub(super) fn class_flags(file: &FileEntry<'_>) -> u16 {
     let starts = |prefix: &[u8]| file.class.starts_with(prefix);
     let contains = |part: &[u8]| file.class.windows(part.len()).any(|window| window == part);
     let regular = file.is_regular();

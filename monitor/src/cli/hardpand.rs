@@ -116,6 +116,11 @@ fn configure(args: &Args) -> Result<Config, DaemonError> {
     config.output.stdout |= args.foreground;
     if let Some(root) = &args.rpm_root {
         config.trust.root = absolute(root)?;
+        // That system's keys are below its root. Pins decide what they are worth, wherever they lie.
+        config
+            .trust
+            .keyring
+            .push(config.trust.root.join("etc/pki/rpm-gpg"));
     }
     if config.output.file.is_none() && !config.output.stdout {
         return Err(DaemonError::NoOutput);

@@ -91,8 +91,9 @@ pub(super) const fn has_script(exec: &Exec) -> bool {
 
 /// Best path of the file whose code runs.
 pub(super) fn executable(exec: &Exec, proc_executable: Option<&RawText>) -> Option<(RawText, PathSource)> {
-    if exec.path_from_kernel && !exec.path.is_empty() {
-        return Some((exec.path.clone(), PathSource::Kernel));
+    let from_kernel = || Some((exec.path.clone(), PathSource::Kernel));
+    if exec.path_from_kernel && !exec.path.is_empty() && !exec.path_cut {
+        return from_kernel();
     }
     if let Some(path) = proc_executable {
         // The link's text says "(deleted)" also when the file went away after it was run, e.g. in an update.
@@ -103,6 +104,9 @@ pub(super) fn executable(exec: &Exec, proc_executable: Option<&RawText>) -> Opti
             bytes.strip_suffix(b" (deleted)").unwrap_or(bytes)
         };
         return Some((RawText::new(bytes), PathSource::Proc));
+    }
+    if exec.path_from_kernel && !exec.path.is_empty() {
+        return from_kernel();
     }
     // For a script the caller's path is the script's.
     (!has_script(exec) && !exec.path.is_empty()).then(|| (exec.path.clone(), PathSource::Caller))
@@ -254,20 +258,26 @@ pub(super) fn verdict(
     host_tree: bool,
     trust: Option<&dyn TrustIndex>,
 ) -> ExecVerdict {
-    let judge_one = |facts: &FileFacts, no_link: bool| {
+    let judge_one = |facts: &FileFacts, no_link: bool, cut: bool| {
         let path = facts.path.as_ref().map(|(path, _)| path.as_bytes());
         let subject = Subject {
             digest: facts.digest.as_ref().map(|digest| &digest.sha256),
-            host_path: path.filter(|path| host_tree && path.starts_with(b"/")),
+            // A cut path is the path of another file.
+            host_path: path.filter(|path| host_tree && !cut && path.starts_with(b"/")),
             no_link,
         };
         judge(&subject, trust)
     };
+    let path_cut = exec.path_cut
+        && matches!(
+            facts.file.path,
+            Some((_, PathSource::Kernel | PathSource::Caller))
+        );
     ExecVerdict {
-        file: judge_one(&facts.file, exec.no_link),
+        file: judge_one(&facts.file, exec.no_link, path_cut),
         script: facts.script.as_ref().map(|script| {
             let no_link = script.info.is_some_and(|info| info.nlink == 0);
-            judge_one(script, no_link)
+            judge_one(script, no_link, false)
         }),
     }
 }

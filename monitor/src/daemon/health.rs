@@ -2,6 +2,7 @@
 
 use crate::enrich::clock::{Clock, boottime_ns};
 use hardpan_core::record::{Finding, FindingCode, Ledger, TrustState};
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Seconds between two findings about the same kind of loss.
@@ -14,6 +15,7 @@ pub(super) struct Health {
     last_heartbeat_ns: u64,
     clock: Option<Clock>,
     told: Ledger,
+    told_findings: HashSet<(FindingCode, String)>,
     quiet: u64,
     /// What is trusted at the moment.
     pub trust: Option<TrustState>,
@@ -21,20 +23,13 @@ pub(super) struct Health {
 
 impl Health {
     /// Begins now, in nanoseconds since boot.
-    pub(super) const fn new(now_ns: u64) -> Self {
+    pub(super) fn new(now_ns: u64) -> Self {
         Self {
             started_ns: now_ns,
             last_heartbeat_ns: now_ns,
             clock: None,
-            told: Ledger {
-                generated: 0,
-                lost_in_ring: 0,
-                received: 0,
-                undecodable: 0,
-                recorded: 0,
-                aggregated: 0,
-                lost_in_daemon: 0,
-            },
+            told: Ledger::default(),
+            told_findings: HashSet::new(),
             quiet: 0,
             trust: None,
         }
@@ -66,6 +61,18 @@ impl Health {
         }
         self.last_heartbeat_ns = now_ns;
         true
+    }
+
+    /// Those of a reading's findings that the reading before did not have: every update of a package reads the
+    /// database again, and the same hundred unsigned packages are no news.
+    pub(super) fn news<'a>(&mut self, findings: &'a [Finding]) -> Vec<&'a Finding> {
+        let key = |finding: &Finding| (finding.code, finding.message.clone());
+        let news = findings
+            .iter()
+            .filter(|finding| !self.told_findings.contains(&key(finding)))
+            .collect();
+        self.told_findings = findings.iter().map(key).collect();
+        news
     }
 
     /// New losses since the last finding about them. Called every second.
@@ -113,7 +120,7 @@ impl Health {
                 FindingCode::EventsUnaccounted,
                 format!("{difference} events were generated and neither received nor counted as lost"),
             )
-            .hint("a few are on their way when hardpand stops; many mean that somebody else reads the ring")
+            .hint("somebody else reads the ring or writes the counters")
         })
     }
 }
@@ -149,6 +156,24 @@ mod tests {
         for _ in 0..=QUIET_S {
             assert!(health.check(&ledger).is_empty());
         }
+    }
+
+    #[test]
+    fn only_news_are_told() {
+        let mut health = Health::new(0);
+        let [a, b] = ["a", "b"].map(|text| Finding::new(FindingCode::PackageUnsigned, text));
+        assert_eq!(health.news(std::slice::from_ref(&a)).len(), 1);
+        let news = [a.clone(), b];
+        assert_eq!(
+            health
+                .news(&news)
+                .iter()
+                .map(|f| f.message.as_str())
+                .collect::<Vec<_>>(),
+            ["b"]
+        );
+        assert!(health.news(&[]).is_empty());
+        assert_eq!(health.news(&[a]).len(), 1, "it went away and came back");
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod pipeline;
 mod recorder;
 mod run;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use error::DaemonError;
 pub use run::run;

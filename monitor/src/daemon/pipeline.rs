@@ -10,15 +10,16 @@ use crate::enrich::{Proc, Users};
 use crate::trust::LoadedTrust;
 use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{
-    CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, RawText, Task, decode,
+    CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, TaskFinding, RawText, Task, decode,
 };
 use hardpan_core::process::ProcessTable;
 use hardpan_core::record::{
-    Draft, ExecFacts, ExecSummary, Ledger, Scene, cred_change, exec, exec_aggregate, module_change,
+    Draft, ExecFacts, ExecSummary, Ledger, Scene, cred_change, exec, exec_aggregate, module_change, task_finding,
 };
 use hardpan_core::verdict::{ExecVerdict, NoDigest, TrustIndex, Verdict};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tracing::warn;
 
 /// Processes whose executables are remembered.
 const PROCESSES: usize = 32_768;
@@ -91,7 +92,7 @@ impl Pipeline {
             Ok(Event::Exec(event)) => self.take_exec(event),
             Ok(Event::Cred(event)) => self.take_cred(&event),
             Ok(Event::Module(event)) => self.take_module(&event),
-            Ok(Event::Task(_event)) => {}
+            Ok(Event::Task(event)) => self.take_task(&event),
             Err(error) => self.undecodable(&error),
         }
     }
@@ -106,7 +107,7 @@ impl Pipeline {
         let task = &event.head.task;
         let parent_executable = self.parent_executable(task);
         // Without the kernel's path the link in /proc is the only good one, and it is there only now.
-        let proc_executable = if event.path_from_kernel {
+        let proc_executable = if event.path_from_kernel && !event.path_cut {
             None
         } else {
             self.proc.executable(task.process)
@@ -289,6 +290,14 @@ impl Pipeline {
             build_id.as_deref(),
             &around.scene(self.recorder.boot_id(), &user_name),
         );
+        self.record(&draft);
+    }
+
+    fn take_task(&mut self, event: &TaskFinding) {
+        let around = self.scene_of(&event.task, event.head.boottime_ns);
+        let user_name = |uid| self.users.name(uid);
+        let draft = task_finding(event, &around.scene(self.recorder.boot_id(), &user_name));
+        warn!("{}", draft.message());
         self.record(&draft);
     }
 

@@ -225,7 +225,7 @@ impl Daemon<'_> {
     fn take_trust(&mut self, update: Option<TrustUpdate>) {
         let at_us = self.at_us();
         let Some(update) = update else { return };
-        for finding in &update.findings {
+        for finding in self.health.news(&update.findings) {
             warn!(code = finding.code.word(), "{}", finding.message);
             self.pipeline.recorder.emit(&finding.draft(at_us));
         }
@@ -243,8 +243,9 @@ impl Daemon<'_> {
                 ..self.service(ServiceEvent::TrustLoaded)
             };
             self.pipeline.recorder.emit(&service.draft(at_us));
-            // A database that vouches for nothing still says which files nobody vouches for.
-            self.pipeline.set_trust(Some(trust));
+            // A database in which nothing could be verified is none: nobody has looked at any file.
+            self.pipeline
+                .set_trust(Some(trust).filter(|trust| trust.state.loaded));
             self.health.trust = Some(state);
         }
     }
@@ -350,8 +351,9 @@ impl Daemon<'_> {
     ) -> Result<(), DaemonError> {
         info!(reason, "stopping");
         Notify::stopping();
-        // Other processes go on running: the books can only be closed at a moment when ring and counters agree.
-        for _ in 0..100 {
+        source.detach();
+        // A program that ran on another CPU at that moment may still be writing its last record.
+        for _ in 0..50 {
             let counters = source.counters().map_err(DaemonError::Read)?;
             self.pipeline.ledger.set_kernel(&counters);
             while source.drain(|record| self.pipeline.take(record)) > 0 {}

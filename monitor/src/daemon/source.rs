@@ -14,6 +14,9 @@ pub trait EventSource {
     /// Takes what is there without waiting.
     fn drain(&mut self, take: impl FnMut(&[u8])) -> usize;
 
+    /// Ends the events; what has happened can still be taken and counted.
+    fn detach(&mut self);
+
     /// The kernel side's counters, indexed by `hardpan_abi::Counter`.
     fn counters(&self) -> io::Result<Vec<u64>>;
 
@@ -28,6 +31,10 @@ impl EventSource for Sensor {
 
     fn drain(&mut self, mut take: impl FnMut(&[u8])) -> usize {
         Self::drain(self, &mut |_ring, record: &[u8]| take(record))
+    }
+
+    fn detach(&mut self) {
+        Self::detach(self);
     }
 
     fn counters(&self) -> io::Result<Vec<u64>> {

@@ -40,6 +40,8 @@ pub struct SensorOptions {
     pub generation: u32,
     /// Largest file hashed in the kernel, in bytes.
     pub hash_max_bytes: u64,
+    /// Whether tasks are compared with their shadows.
+    pub watch_tasks: bool,
 }
 
 impl Default for SensorOptions {
@@ -47,6 +49,7 @@ impl Default for SensorOptions {
         Self {
             generation: 1,
             hash_max_bytes: 256 << 20,
+            watch_tasks: true,
         }
     }
 }
@@ -91,8 +94,8 @@ pub enum SensorError {
 
 /// Loaded, attached programs. Dropping it detaches them.
 pub struct Sensor {
-    /// Holds the programs and their links.
-    ebpf: Ebpf,
+    /// Holds the programs and their links; `None` once detached.
+    ebpf: Option<Ebpf>,
     events: AsyncFd<RingBuf<MapData>>,
     findings: AsyncFd<RingBuf<MapData>>,
     counters: Array<MapData, u64>,
@@ -117,7 +120,7 @@ impl Sensor {
     pub fn start(objects: &Objects, probes: &Probes, options: &SensorOptions) -> Result<Self, SensorError> {
         probe::raise_memlock();
         let types = probe::kernel_types().map_err(SensorError::Types)?;
-        let plan = plan::plan(probes);
+        let plan = plan::plan(probes, options.watch_tasks);
         let mut loaded = load::load(objects, &plan, probes, &types, options)?;
         let ring = |ebpf: &mut Ebpf, name: &'static str| {
             let map = ebpf.take_map(name).ok_or(SensorError::NoMap(name))?;
@@ -144,7 +147,7 @@ impl Sensor {
             .and_then(|map| HashMap::try_from(map).ok());
         let task_maps = task::Maps::take(&mut loaded.ebpf);
         Ok(Self {
-            ebpf: loaded.ebpf,
+            ebpf: Some(loaded.ebpf),
             task_maps,
             events,
             findings,
@@ -154,6 +157,16 @@ impl Sensor {
             pending: VecDeque::new(),
             pending_bytes: 0,
         })
+    }
+
+    /// Detaches all programs. Rings and counters can still be read: from here on they only run dry, so the books can
+    /// be closed exactly.
+    pub fn detach(&mut self) {
+        if let Some(ebpf) = self.ebpf.take() {
+            drop(ebpf);
+            // The kernel lets programs that are running now finish after their link is gone.
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Every hook, how it was attached, how far it got.

@@ -185,7 +185,7 @@ pub(super) struct Plan {
 }
 
 /// Chooses programs by what the kernel answered.
-pub(super) fn plan(probes: &Probes) -> Plan {
+pub(super) fn plan(probes: &Probes, watch_tasks: bool) -> Plan {
     let typed = probes.tp_btf.works();
     let lsm_runs = probes.lsm.works() && !probes.lsm_fires.failed();
     let why_not_lsm = || {
@@ -234,6 +234,10 @@ pub(super) fn plan(probes: &Probes) -> Plan {
         skipped.push((EXEC_CHECK_SLEEPABLE, format!("hashing in the kernel: {why}")));
     }
     for &spec in TYPED.iter().chain(super::task::SPECS) {
+        if spec.family == HookFamily::Task && !watch_tasks {
+            skipped.push((spec, "switched off".to_owned()));
+            continue;
+        }
         match spec.kind {
             Kind::Lsm | Kind::LsmSleepable if !lsm_runs => skipped.push((spec, why_not_lsm())),
             Kind::Fentry | Kind::Fexit if !probes.fentry.works() => {
@@ -252,6 +256,17 @@ mod tests {
 
     fn programs(plan: &Plan) -> Vec<&'static str> {
         plan.load.iter().map(|spec| spec.program).collect()
+    }
+
+    fn plan_of(probes: &Probes) -> Plan {
+        plan(probes, true)
+    }
+
+    #[test]
+    fn tasks_are_not_watched_when_that_is_switched_off() {
+        let plan = plan(&probes(|_| ()), false);
+        assert!(plan.load.iter().all(|spec| spec.family != HookFamily::Task));
+        assert_eq!(plan.skipped.len(), super::super::task::SPECS.len());
     }
 
     fn probes(change: impl FnOnce(&mut Probes)) -> Probes {
@@ -273,7 +288,7 @@ mod tests {
 
     #[test]
     fn everything_works() {
-        let plan = plan(&probes(|_| ()));
+        let plan = plan(&probes(|_| ()), true);
         assert!(plan.typed && plan.skipped.is_empty());
         assert_eq!(plan.load.len(), TYPED.len() + super::super::task::SPECS.len() + 1);
         assert!(programs(&plan).contains(&"exec_check_sleepable"));
@@ -281,7 +296,7 @@ mod tests {
 
     #[test]
     fn no_hash_helper_takes_the_plain_program() {
-        let plan = plan(&probes(|p| {
+        let plan = plan_of(&probes(|p| {
             p.ima_file_hash = Outcome::Missing {
                 why: "unknown helper".into(),
             }
@@ -295,7 +310,7 @@ mod tests {
 
     #[test]
     fn bpf_not_among_the_lsms_leaves_tracing() {
-        let plan = plan(&probes(|p| {
+        let plan = plan_of(&probes(|p| {
             p.lsm_fires = Outcome::Missing {
                 why: "did not run".into(),
             }
@@ -315,7 +330,7 @@ mod tests {
             errno: 1,
             what: "bpf(BPF_PROG_LOAD)".into(),
         };
-        let plan = plan(&probes(|p| {
+        let plan = plan_of(&probes(|p| {
             p.tp_btf = refused();
             p.fentry = refused();
             p.lsm = refused();

@@ -145,7 +145,11 @@ impl Sensor {
     /// Compares every task with its shadow, and makes missing shadows. What differs in two sweeps in a row becomes a
     /// finding in the ring. Blocks while the kernel walks the tasks.
     pub fn sweep(&mut self) -> Result<(), SweepError> {
-        let program = self.ebpf.program_mut("shadow_sweep").ok_or(SweepError::NotLoaded)?;
+        let program = self
+            .ebpf
+            .as_mut()
+            .and_then(|ebpf| ebpf.program_mut("shadow_sweep"))
+            .ok_or(SweepError::NotLoaded)?;
         let program: &mut Iter = program
             .try_into()
             .map_err(|error| SweepError::Make(Box::new(error)))?;

@@ -1,13 +1,21 @@
 //! What may be trusted: the digests of verified packages, read by a short-lived child process.
 
+pub mod atomic;
 mod child;
 mod findings;
 mod index;
 mod keeper;
 mod keys;
+pub mod manifest;
+pub mod store;
 mod watch;
 
 pub use child::{CHILD_FLAG, ChildError, Reading, TrustError, child, read, read_with};
 pub use index::LoadedTrust;
 pub use keeper::{TrustUpdate, keep};
 pub use watch::DatabaseStamp;
+
+/// The vendors' pins that are part of this program.
+pub fn vendor_pins() -> (hardpan_rpm::Pins, Vec<hardpan_core::record::Finding>) {
+    keys::pins(true, &[])
+}

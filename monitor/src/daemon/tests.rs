@@ -1,0 +1,394 @@
+//! The whole way of events, from raw records to lines in a file, with real files, a real package database and a list
+//! of records in the sensor's place.
+
+use super::health::Health;
+use super::notify::Notify;
+use super::pipeline::Pipeline;
+use super::recorder::Recorder;
+use super::run::Daemon;
+use super::source::EventSource;
+use crate::config::{Config, RecordExec};
+use crate::enrich::clock::{Clock, boottime_ns};
+use crate::enrich::identity::file_info;
+use crate::enrich::pool::{DigestCache, HashPool};
+use crate::enrich::{Proc, Users, host};
+use crate::export::{LogFile, Sequence, Sink};
+use crate::trust::LoadedTrust;
+use hardpan_abi::{
+    ABI_VERSION, Counter, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo,
+    ModuleEvent, TaskInfo, exec_flag,
+};
+use hardpan_core::platform::{HookReport, Probes, TierDecision, tier};
+use hardpan_core::record::TrustState;
+use hardpan_rpm::scan::{KeyMaterial, ScanOptions, scan};
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+use zerocopy::{FromZeros as _, IntoBytes as _};
+
+/// Records in the sensor's place; its counters say what it has handed out.
+#[derive(Default)]
+struct Replay {
+    records: VecDeque<Vec<u8>>,
+    generated: u64,
+    lost: u64,
+}
+
+impl Replay {
+    fn push(&mut self, record: Vec<u8>) {
+        self.records.push_back(record);
+        self.generated += 1;
+    }
+}
+
+impl EventSource for Replay {
+    async fn next(&mut self, take: impl FnMut(&[u8])) -> io::Result<usize> {
+        Ok(self.drain(take))
+    }
+
+    fn drain(&mut self, mut take: impl FnMut(&[u8])) -> usize {
+        let n = self.records.len();
+        self.records.drain(..).for_each(|record| take(&record));
+        n
+    }
+
+    fn detach(&mut self) {}
+
+    fn counters(&self) -> io::Result<Vec<u64>> {
+        let mut counters = vec![0; 64];
+        counters[Counter::ExecGenerated as usize] = self.generated + self.lost;
+        counters[Counter::ExecLost as usize] = self.lost;
+        Ok(counters)
+    }
+
+    fn hooks(&self) -> Vec<HookReport> {
+        Vec::new()
+    }
+}
+
+fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes[..text.len()].copy_from_slice(text);
+    bytes
+}
+
+fn header(kind: EventKind, size: usize) -> EventHeader {
+    let mut task = TaskInfo::new_zeroed();
+    task.tgid = std::process::id();
+    task.pid = task.tgid;
+    task.parent_tgid = std::os::unix::process::parent_id();
+    task.comm = padded(b"test");
+    EventHeader {
+        kind: kind as u16,
+        abi_version: ABI_VERSION,
+        size_bytes: u32::try_from(size).unwrap(),
+        boottime_ns: boottime_ns().unwrap(),
+        cpu: 0,
+        generation: 1,
+        task,
+    }
+}
+
+/// An exec of a file at a path; with a digest it is the kernel's.
+fn exec(path: &[u8], digest: Option<[u8; 32]>, file: FileInfo) -> Vec<u8> {
+    let mut event = ExecEvent::new_zeroed();
+    event.header = header(EventKind::Exec, size_of::<ExecEvent>());
+    event.file = file;
+    event.flags = exec_flag::PATH_FROM_KERNEL | exec_flag::SEEN_BY_LSM;
+    event.path = padded(path);
+    event.path_bytes = u16::try_from(path.len()).unwrap();
+    if let Some(digest) = digest {
+        event.digest = digest;
+        event.digest_state = DigestState::Sha256 as u8;
+    }
+    event.as_bytes().to_vec()
+}
+
+fn cred() -> Vec<u8> {
+    let mut event = CredEvent::new_zeroed();
+    event.header = header(EventKind::Cred, size_of::<CredEvent>());
+    event.old = CredIds {
+        uid: 1000,
+        euid: 1000,
+        ..CredIds::default()
+    };
+    event.witness = 1;
+    event.as_bytes().to_vec()
+}
+
+fn module() -> Vec<u8> {
+    let mut event = ModuleEvent::new_zeroed();
+    event.header = header(EventKind::ModuleLoad, size_of::<ModuleEvent>());
+    event.sig_ok = 1;
+    event.name = padded(b"nf_tables");
+    event.as_bytes().to_vec()
+}
+
+/// Verified packages of a real database that was tampered with; `None` where the shared data is not at hand.
+fn trust() -> Option<Arc<LoadedTrust>> {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("var/lib/rpm");
+    fs::create_dir_all(&dir).unwrap();
+    let database = shared.join("rpmdb/el9-TAMPERED-dribble-filedigests.rpmdb.sqlite");
+    if fs::copy(database, dir.join("rpmdb.sqlite")).is_err() {
+        println!("skipped: no shared data");
+        return None;
+    }
+    let (pins, _) = crate::trust::vendor_pins();
+    let mut options = ScanOptions::new(root.path(), pins);
+    for key in fs::read_dir(shared.join("keys")).unwrap() {
+        let path = key.unwrap().path();
+        options.keys.push(KeyMaterial {
+            source: path.display().to_string(),
+            bytes: fs::read(path).unwrap(),
+        });
+    }
+    let outcome = scan(&options).unwrap();
+    let state = TrustState {
+        database: outcome.summary.database,
+        loaded: true,
+        packages_total: outcome.summary.packages,
+        packages_verified: outcome.summary.verified,
+        digests: 0,
+    };
+    Some(Arc::new(LoadedTrust {
+        index: outcome.index,
+        state,
+    }))
+}
+
+/// Path and digest of a file that a verified package owns and that is no configuration.
+fn packaged(trust: &LoadedTrust) -> (Vec<u8>, [u8; 32]) {
+    let owner = trust
+        .index
+        .files()
+        .find(|f| f.sha256().is_some_and(|d| d != [0xff; 32]) && !f.is_config() && !f.is_ghost())
+        .unwrap();
+    (owner.path(), owner.sha256().unwrap())
+}
+
+struct Fixture {
+    dir: TempDir,
+    config: Config,
+    decision: TierDecision,
+}
+
+impl Fixture {
+    fn new(record: RecordExec) -> Self {
+        let mut config = Config::default();
+        config.record.exec = record;
+        let dir = tempfile::tempdir().unwrap();
+        Self {
+            dir,
+            config,
+            decision: tier(&Probes::untried("6.12.0", "x86_64", "a test")),
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("events.json")
+    }
+
+    /// Takes all records, stops, and reads back what was written.
+    async fn run(&self, trust: Option<Arc<LoadedTrust>>, mut source: Replay) -> Vec<Value> {
+        let sink = Sink::start("file", LogFile::open(&self.log()).unwrap(), 1000).unwrap();
+        let (sequence, saved) = Sequence::open(self.dir.path(), "boot", 1);
+        saved.unwrap();
+        let root = Path::new("/");
+        let recorder = Recorder::new(host(root), sequence, vec![sink]);
+        let cache = DigestCache::new(100);
+        let (pool, hashed) = HashPool::start(2, 100, 1 << 30, &cache).unwrap();
+        let clock = Clock::now().unwrap();
+        let mut pipeline = Pipeline::new(
+            &self.config,
+            clock,
+            Users::below(root),
+            Proc::below(root),
+            cache,
+            pool,
+            recorder,
+        );
+        pipeline.set_trust(trust);
+        let (_updates, trust) = tokio::sync::mpsc::channel(1);
+        let daemon = Daemon {
+            config: &self.config,
+            decision: &self.decision,
+            pipeline,
+            hashed,
+            trust,
+            reload: Arc::default(),
+            health: Health::new(boottime_ns().unwrap()),
+            notify: Notify::new(),
+        };
+        daemon.stop(&mut source, "test").await.unwrap();
+        let lines: Vec<Value> = fs::read_to_string(self.log())
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        for (line, number) in lines.iter().zip(1u64..) {
+            assert_eq!(line["event"]["sequence"], number, "no gap");
+        }
+        lines
+    }
+}
+
+fn verdicts(lines: &[Value]) -> Vec<String> {
+    let mut verdicts: Vec<String> = lines
+        .iter()
+        .filter(|line| line["event"]["action"] == "exec")
+        .map(|line| line["Hardpan"]["verdict"].as_str().unwrap().to_owned())
+        .collect();
+    verdicts.sort();
+    verdicts
+}
+
+fn some_file() -> FileInfo {
+    FileInfo {
+        ino: 1,
+        size_bytes: 1,
+        nlink: 1,
+        mode: 0o100_755,
+        ..FileInfo::default()
+    }
+}
+
+#[tokio::test]
+async fn verdicts_come_from_signed_digests() {
+    let Some(trust) = trust() else { return };
+    let (path, digest) = packaged(&trust);
+    let mut source = Replay::default();
+    for _ in 0..5 {
+        source.push(exec(&path, Some(digest), some_file()));
+    }
+    source.push(exec(&path, Some([7; 32]), some_file()));
+    // What the tampered database claims for the package's files.
+    source.push(exec(&path, Some([0xff; 32]), some_file()));
+    source.push(exec(b"/tmp/x", Some([7; 32]), some_file()));
+    let lines = Fixture::new(RecordExec::Untrusted)
+        .run(Some(Arc::clone(&trust)), source)
+        .await;
+    assert_eq!(
+        verdicts(&lines),
+        ["digest-mismatch", "digest-mismatch", "untrusted"]
+    );
+    let aggregate: Vec<&Value> = lines
+        .iter()
+        .filter(|l| l["event"]["action"] == "exec-aggregate")
+        .collect();
+    assert_eq!(aggregate.len(), 1);
+    assert_eq!(aggregate[0]["Hardpan"]["aggregate"]["count"], 5);
+    let ledger = &lines.last().unwrap()["Hardpan"]["ledger"];
+    assert_eq!(
+        (&ledger["generated"], &ledger["recorded"], &ledger["aggregated"]),
+        (&8.into(), &3.into(), &5.into())
+    );
+}
+
+#[tokio::test]
+async fn all_means_all() {
+    let Some(trust) = trust() else { return };
+    let (path, digest) = packaged(&trust);
+    let mut source = Replay::default();
+    for _ in 0..5 {
+        source.push(exec(&path, Some(digest), some_file()));
+    }
+    let lines = Fixture::new(RecordExec::All).run(Some(trust), source).await;
+    assert_eq!(verdicts(&lines), ["trusted"; 5]);
+}
+
+#[tokio::test]
+async fn without_a_kernel_digest_the_very_file_is_hashed() {
+    let Some(trust) = trust() else { return };
+    let itself = std::env::current_exe().unwrap();
+    let stat = nix::sys::stat::stat(&itself).unwrap();
+    let magic = nix::sys::statfs::statfs(&itself).unwrap().filesystem_type().0;
+    let info = file_info(&stat, u64::try_from(magic).unwrap());
+    let path = itself.as_os_str().as_bytes();
+    let mut source = Replay::default();
+    // The file this process runs, as its inode is; and what claims to be another one.
+    source.push(exec(path, None, info));
+    source.push(exec(path, None, FileInfo { ctime_s: 1, ..info }));
+    let lines = Fixture::new(RecordExec::Untrusted).run(Some(trust), source).await;
+    assert_eq!(verdicts(&lines), ["untrusted", "unverified"]);
+    let untrusted = lines
+        .iter()
+        .find(|line| line["Hardpan"]["verdict"] == "untrusted")
+        .unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &fs::read(&itself).unwrap());
+    assert_eq!(untrusted["process"]["hash"]["sha256"], hex::encode(digest));
+    assert_eq!(untrusted["Hardpan"]["file"]["digest_source"], "user-space");
+    let unverified = lines
+        .iter()
+        .find(|line| line["Hardpan"]["verdict"] == "unverified")
+        .unwrap();
+    assert_eq!(unverified["Hardpan"]["file"]["why"], "file-changed");
+}
+
+#[tokio::test]
+async fn without_trust_everything_is_unverified() {
+    let mut source = Replay::default();
+    source.push(exec(b"/usr/bin/ls", Some([7; 32]), some_file()));
+    let lines = Fixture::new(RecordExec::Untrusted).run(None, source).await;
+    assert_eq!(verdicts(&lines), ["unverified"]);
+    assert_eq!(lines[0]["Hardpan"]["file"]["why"], "no-trust-database");
+}
+
+#[tokio::test]
+async fn the_books_balance() {
+    let mut source = Replay {
+        lost: 3,
+        ..Replay::default()
+    };
+    source.push(cred());
+    source.push(module());
+    source.push(b"garbage".to_vec());
+    source.push(exec(b"/x", Some([7; 32]), some_file()));
+    let lines = Fixture::new(RecordExec::Untrusted).run(None, source).await;
+    let actions: Vec<&str> = lines
+        .iter()
+        .map(|line| line["event"]["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "credentials-changed",
+            "kernel-module-loaded",
+            "exec",
+            "hardpand-stopped"
+        ]
+    );
+    let stop = lines.last().unwrap();
+    assert_eq!(
+        stop["message"],
+        "hardpand stopped: 7 events = 3 recorded + 0 aggregated + 4 lost"
+    );
+    let ledger = &stop["Hardpan"]["ledger"];
+    assert_eq!(
+        (&ledger["unaccounted"], &ledger["pending"]),
+        (&0.into(), &0.into())
+    );
+    assert_eq!(stop["Hardpan"]["counters"]["undecodable_short"], 1);
+    assert_eq!(stop["Hardpan"]["counters"]["output_file_written_events"], 3);
+}
+
+#[tokio::test]
+async fn events_that_nobody_received_are_told() {
+    let mut source = Replay::default();
+    source.push(exec(b"/x", Some([7; 32]), some_file()));
+    // Somebody else took one out of the ring.
+    source.generated += 1;
+    let lines = Fixture::new(RecordExec::Untrusted).run(None, source).await;
+    let finding = lines
+        .iter()
+        .find(|line| line["event"]["action"] == "events-unaccounted")
+        .unwrap();
+    assert_eq!(finding["Hardpan"]["finding"]["count"], 1);
+    assert_eq!(lines.last().unwrap()["Hardpan"]["ledger"]["unaccounted"], 1);
+}

@@ -240,10 +240,34 @@ macro_rules! around {
     };
 }
 
-around!(shadow_setns, shadow_setns_done, SetNsEnter, SetNsLeave, namespace_call);
-around!(shadow_unshare, shadow_unshare_done, UnshareEnter, UnshareLeave, namespace_call);
-around!(shadow_setns_32, shadow_setns_32_done, CompatNsEnter, CompatNsLeave, namespace_call_unchecked);
-around!(shadow_unshare_32, shadow_unshare_32_done, CompatNsEnter, CompatNsLeave, namespace_call_unchecked);
+around!(
+    shadow_setns,
+    shadow_setns_done,
+    SetNsEnter,
+    SetNsLeave,
+    namespace_call
+);
+around!(
+    shadow_unshare,
+    shadow_unshare_done,
+    UnshareEnter,
+    UnshareLeave,
+    namespace_call
+);
+around!(
+    shadow_setns_32,
+    shadow_setns_32_done,
+    CompatNsEnter,
+    CompatNsLeave,
+    namespace_call_unchecked
+);
+around!(
+    shadow_unshare_32,
+    shadow_unshare_32_done,
+    CompatNsEnter,
+    CompatNsLeave,
+    namespace_call_unchecked
+);
 
 #[fexit]
 fn shadow_seccomp_done(_ctx: FExitContext) -> i32 {

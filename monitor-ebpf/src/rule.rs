@@ -251,15 +251,42 @@ mod tests {
 
     #[test]
     fn setuid_moves_within_its_ids() {
-        let set_user_id = CredIds { euid: 0, suid: 0, fsuid: 0, ..user(1000) };
+        let set_user_id = CredIds {
+            euid: 0,
+            suid: 0,
+            fsuid: 0,
+            ..user(1000)
+        };
         check(TaskWitness::SetUid, set_user_id, |n| n.uid = 0, true);
-        check(TaskWitness::SetUid, set_user_id, |n| (n.euid, n.fsuid) = (1000, 1000), true);
+        check(
+            TaskWitness::SetUid,
+            set_user_id,
+            |n| (n.euid, n.fsuid) = (1000, 1000),
+            true,
+        );
         check(TaskWitness::SetUid, user(1000), |n| n.euid = 0, false);
         check(TaskWitness::SetUid, user(1000), |n| n.fsuid = 0, false);
         check(TaskWitness::SetUid, user(1000), |n| n.cap_effective = 1, false);
         check(TaskWitness::SetUid, user(1000), |n| n.gid = 0, false);
-        check(TaskWitness::SetUid, root(), |n| *n = CredIds { gid: 0, egid: 0, sgid: 0, fsgid: 0, ..user(77) }, true);
-        let effective = CredIds { cap_permitted: ALL, cap_effective: 0, ..user(0) };
+        check(
+            TaskWitness::SetUid,
+            root(),
+            |n| {
+                *n = CredIds {
+                    gid: 0,
+                    egid: 0,
+                    sgid: 0,
+                    fsgid: 0,
+                    ..user(77)
+                }
+            },
+            true,
+        );
+        let effective = CredIds {
+            cap_permitted: ALL,
+            cap_effective: 0,
+            ..user(0)
+        };
         check(TaskWitness::SetUid, effective, |n| n.cap_effective = ALL, true);
     }
 
@@ -268,32 +295,79 @@ mod tests {
         check(TaskWitness::SetGid, user(1000), |n| n.egid = 0, false);
         check(TaskWitness::SetGid, user(1000), |n| n.uid = 0, false);
         check(TaskWitness::SetGid, root(), |n| (n.gid, n.egid) = (5, 5), true);
-        check(TaskWitness::SetGid, CredIds { egid: 5, ..user(1000) }, |n| n.fsgid = 5, true);
+        check(
+            TaskWitness::SetGid,
+            CredIds {
+                egid: 5,
+                ..user(1000)
+            },
+            |n| n.fsgid = 5,
+            true,
+        );
     }
 
     #[test]
     fn capset_and_prctl_raise_nothing() {
-        check(TaskWitness::CapSet, root(), |n| (n.cap_permitted, n.cap_effective) = (1, 1), true);
+        check(
+            TaskWitness::CapSet,
+            root(),
+            |n| (n.cap_permitted, n.cap_effective) = (1, 1),
+            true,
+        );
         check(TaskWitness::CapSet, root(), |n| n.cap_inheritable = 1 << 10, true);
         check(TaskWitness::CapSet, user(1000), |n| n.cap_permitted = 1, false);
         check(TaskWitness::CapSet, root(), |n| n.euid = 7, false);
         check(TaskWitness::Prctl, root(), |n| n.cap_bset = 0, true);
         check(TaskWitness::Prctl, root(), |n| n.securebits = 0x2f, true);
-        check(TaskWitness::Prctl, CredIds { cap_bset: 0, ..root() }, |n| n.cap_bset = 1, false);
+        check(
+            TaskWitness::Prctl,
+            CredIds {
+                cap_bset: 0,
+                ..root()
+            },
+            |n| n.cap_bset = 1,
+            false,
+        );
         check(TaskWitness::Prctl, user(1000), |n| n.cap_ambient = 1, false);
-        check(TaskWitness::Prctl, CredIds { cap_inheritable: 2, ..root() }, |n| n.cap_ambient = 2, true);
+        check(
+            TaskWitness::Prctl,
+            CredIds {
+                cap_inheritable: 2,
+                ..root()
+            },
+            |n| n.cap_ambient = 2,
+            true,
+        );
         check(TaskWitness::Prctl, user(1000), |n| n.cap_effective = 1, false);
     }
 
     #[test]
     fn exec_follows_the_file() {
-        check(TaskWitness::Exec, user(1000), |n| {
-            (n.euid, n.suid, n.fsuid) = (0, 0, 0);
-            (n.cap_permitted, n.cap_effective) = (ALL, ALL);
-        }, true);
+        check(
+            TaskWitness::Exec,
+            user(1000),
+            |n| {
+                (n.euid, n.suid, n.fsuid) = (0, 0, 0);
+                (n.cap_permitted, n.cap_effective) = (ALL, ALL);
+            },
+            true,
+        );
         check(TaskWitness::Exec, user(1000), |n| n.uid = 0, false);
-        check(TaskWitness::Exec, user(1000), |n| (n.euid, n.suid, n.fsuid) = (0, 0, 1000), false);
-        check(TaskWitness::Exec, CredIds { cap_bset: 0, ..user(1000) }, |n| n.cap_permitted = 1, false);
+        check(
+            TaskWitness::Exec,
+            user(1000),
+            |n| (n.euid, n.suid, n.fsuid) = (0, 0, 1000),
+            false,
+        );
+        check(
+            TaskWitness::Exec,
+            CredIds {
+                cap_bset: 0,
+                ..user(1000)
+            },
+            |n| n.cap_permitted = 1,
+            false,
+        );
         let mut new = user(1000);
         (new.euid, new.suid, new.fsuid) = (0, 0, 0);
         assert_eq!(excess(TaskWitness::Exec as u32, &user(1000), &new, 0, 0), 0);
@@ -316,7 +390,12 @@ mod tests {
         assert_eq!(excess(TaskWitness::SetGroups as u32, &root(), &root(), 1, 0), 0);
         assert_ne!(excess(TaskWitness::SetGroups as u32, &user(1), &user(1), 1, 0), 0);
         assert_ne!(excess(TaskWitness::SetUid as u32, &root(), &root(), 1, 0), 0);
-        let inside = CredIds { cap_permitted: ALL, cap_effective: ALL, user_ns: 9, ..user(1000) };
+        let inside = CredIds {
+            cap_permitted: ALL,
+            cap_effective: ALL,
+            user_ns: 9,
+            ..user(1000)
+        };
         assert_eq!(user_ns(&user(1000), &inside, 0, 1), 0);
         assert_ne!(user_ns(&user(1000), &inside, 0, 0), 0);
         assert_ne!(user_ns(&user(1000), &CredIds { uid: 0, ..inside }, 0, 1), 0);

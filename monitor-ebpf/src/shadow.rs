@@ -217,7 +217,8 @@ unsafe fn check_task<M: Mem>(task: *const u8, hook: u32) -> i32 {
         // The kernel overrides `cred` for a while in many places (overlayfs, nfsd, io_uring, coredump, faccessat), but
         // no override is in force when a program is checked, a process made by a call, or `bpf` called.
         let mut overridden = 0;
-        if hook == TaskHook::ExecCheck as u32 || hook == TaskHook::Fork as u32 || hook == TaskHook::Bpf as u32 {
+        if hook == TaskHook::ExecCheck as u32 || hook == TaskHook::Fork as u32 || hook == TaskHook::Bpf as u32
+        {
             let subjective = M::pointer(task, &off::OFF_TASK_CRED);
             if slot.number(subjective) != slot.number(cred) {
                 overridden = read::cred_diff::<M>(slot, shadow, subjective);
@@ -511,7 +512,8 @@ pub fn seccomp_return(hook: TaskHook) {
     with_current!(|task, M| {
         if let Some(shadow) = find(task) {
             let now = read::read_seccomp::<M>(own_slot(shadow), task);
-            if read::seccomp_changed(shadow, &now) != 0 && read::seccomp_weaker::<M>(shadow, &now, task) == 0 {
+            if read::seccomp_changed(shadow, &now) != 0 && read::seccomp_weaker::<M>(shadow, &now, task) == 0
+            {
                 read::take_seccomp(shadow, &now);
             }
         }
@@ -581,7 +583,11 @@ pub unsafe fn sweep(task: *const u8) {
             return;
         };
         let pid: u32 = Typed::read(task, &off::OFF_TASK_PID);
-        if shadow.state & task_state::FILLED == 0 || shadow.note_witness != 0 || pid != shadow.pid || shadow.seeded_ns != 0 {
+        if shadow.state & task_state::FILLED == 0
+            || shadow.note_witness != 0
+            || pid != shadow.pid
+            || shadow.seeded_ns != 0
+        {
             // A seeded shadow has had its moment once the next sweep comes.
             if shadow.seeded_ns != 0 && bpf_ktime_get_ns().wrapping_sub(shadow.seeded_ns) > SEED_NS {
                 shadow.seeded_ns = 0;

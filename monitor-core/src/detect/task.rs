@@ -39,13 +39,21 @@ pub const fn task_text(kind: TaskFindingKind) -> TaskFindingText {
             5,
         ),
         TaskFindingKind::CredEdited => ("cred-edited", "has credentials that were overwritten in place", 5),
-        TaskFindingKind::CredSwapped => ("cred-swapped", "has credentials that were exchanged without a commit", 5),
+        TaskFindingKind::CredSwapped => (
+            "cred-swapped",
+            "has credentials that were exchanged without a commit",
+            5,
+        ),
         TaskFindingKind::NsRepointed => (
             "ns-repointed",
             "is in namespaces that it never entered by a lawful call",
             5,
         ),
-        TaskFindingKind::SeccompWeakened => ("seccomp-weakened", "lost its system-call filter or no_new_privs", 5),
+        TaskFindingKind::SeccompWeakened => (
+            "seccomp-weakened",
+            "lost its system-call filter or no_new_privs",
+            5,
+        ),
     };
     TaskFindingText { code, what, severity }
 }
@@ -55,7 +63,13 @@ pub fn differences(finding: &TaskFinding) -> Vec<Difference> {
     let (old, new) = (&finding.old, &finding.new);
     let mut found = Vec::new();
     let mut ids = |field, get: fn(&CredIds) -> u32| {
-        push(&mut found, field, u64::from(get(old)), u64::from(get(new)), |id| id.to_string());
+        push(
+            &mut found,
+            field,
+            u64::from(get(old)),
+            u64::from(get(new)),
+            |id| id.to_string(),
+        );
     };
     ids("uid", |c| c.uid);
     ids("euid", |c| c.euid);
@@ -77,10 +91,14 @@ pub fn differences(finding: &TaskFinding) -> Vec<Difference> {
     sets("cap_ambient", |c| c.cap_ambient);
     let (old, new) = (&finding.old_rest, &finding.new_rest);
     for ((field, before), after) in NS_NAMES.into_iter().zip(old.ns).zip(new.ns) {
-        push(&mut found, field, u64::from(before), u64::from(after), |ns| ns.to_string());
+        push(&mut found, field, u64::from(before), u64::from(after), |ns| {
+            ns.to_string()
+        });
     }
     let mut rest = |field, before: u32, after: u32| {
-        push(&mut found, field, u64::from(before), u64::from(after), |value| value.to_string());
+        push(&mut found, field, u64::from(before), u64::from(after), |value| {
+            value.to_string()
+        });
     };
     rest("seccomp_mode", old.seccomp_mode, new.seccomp_mode);
     rest("seccomp_flag", old.seccomp_flag, new.seccomp_flag);
@@ -124,5 +142,64 @@ pub(crate) const fn witness_word(witness: TaskWitness) -> &'static str {
         TaskWitness::Prctl => "prctl",
         TaskWitness::UserNs => "user-namespace",
         TaskWitness::Fork => "fork",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, decode, sample};
+    use zerocopy::IntoBytes;
+
+    fn fields(change: impl FnOnce(&mut hardpan_abi::TaskFindingEvent)) -> Vec<String> {
+        let mut wire = sample::task_wire();
+        change(&mut wire);
+        let Ok(Event::Task(finding)) = decode(wire.as_bytes()) else {
+            panic!("no finding")
+        };
+        differences(&finding)
+            .into_iter()
+            .map(|one| format!("{}: {} > {}", one.field, one.before, one.after))
+            .collect()
+    }
+
+    #[test]
+    fn every_field_that_differs_is_named_with_both_values() {
+        assert_eq!(
+            fields(|w| {
+                w.new = w.old;
+                w.new.cap_effective = 0x200;
+            }),
+            [
+                "cap_effective: 0000000000000000 > 0000000000000200",
+                "mnt: 3 > 33",
+                "seccomp_mode: 2 > 0",
+                "groups: known > other"
+            ]
+        );
+        assert_eq!(
+            fields(|w| {
+                w.new = w.old;
+                w.new.euid = 7;
+                w.new_rest = w.old_rest;
+            }),
+            ["euid: 1000 > 7"]
+        );
+        assert!(
+            fields(|w| {
+                w.new = w.old;
+                w.new_rest = w.old_rest;
+            })
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn codes_are_words_and_differ() {
+        let codes: Vec<_> = TaskFindingKind::ALL.map(|kind| task_text(kind).code).to_vec();
+        for (at, code) in codes.iter().enumerate() {
+            assert!(code.chars().all(|c| c == '-' || c.is_ascii_lowercase()));
+            assert!(!codes[at + 1..].contains(code));
+        }
     }
 }

@@ -1,9 +1,6 @@
 //! Records as the programs write them, for tests of this crate.
 
-use hardpan_abi::{
-    ABI_VERSION, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo, ModuleEvent,
-    ModuleOrigin, TaskInfo, exec_flag,
-};
+use hardpan_abi::{ABI_VERSION, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo, ModuleEvent, ModuleOrigin, TaskFindingEvent, TaskFindingKind, TaskHook, TaskInfo, TaskRest, exec_flag};
 use zerocopy::IntoBytes;
 
 fn padded<const N: usize>(text: &str) -> [u8; N] {
@@ -132,4 +129,34 @@ pub(crate) fn module_bytes() -> Vec<u8> {
     }
     .as_bytes()
     .to_vec()
+}
+
+pub(crate) fn task_wire() -> TaskFindingEvent {
+    let first = TaskRest {
+        ns: [1, 2, 3, 4, 5, 6, 7, 7],
+        seccomp_mode: 2,
+        seccomp_flag: 1,
+        no_new_privs: 1,
+        seccomp_filter: 1,
+        groups_differ: 0,
+        reserved: 0,
+    };
+    let head = header(EventKind::TaskFinding, size_of::<TaskFindingEvent>(), "victim");
+    TaskFindingEvent {
+        header: head,
+        task: head.task,
+        old: creds(1000),
+        new: creds(0),
+        old_rest: first,
+        new_rest: TaskRest {
+            ns: [1, 2, 33, 4, 5, 6, 7, 7],
+            seccomp_mode: 0,
+            groups_differ: 1,
+            ..first
+        },
+        kind: TaskFindingKind::CredEdited as u32,
+        hook: TaskHook::FileOpen as u32,
+        witness: 0,
+        response: 1,
+    }
 }

@@ -2,7 +2,9 @@
 
 use super::decode::{DecodeError, head, part};
 use super::{Head, Task};
-use hardpan_abi::{CredIds, TaskFindingEvent, TaskFindingKind, TaskHook, TaskResponse, TaskRest, TaskWitness};
+use hardpan_abi::{
+    CredIds, TaskFindingEvent, TaskFindingKind, TaskHook, TaskResponse, TaskRest, TaskWitness,
+};
 
 /// The kernel side found a task other than its shadow has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +44,8 @@ impl TaskFinding {
             kind: TaskFindingKind::from_u32(wire.kind).ok_or_else(|| unknown("kind", wire.kind))?,
             hook: TaskHook::name(wire.hook).ok_or_else(|| unknown("hook", wire.hook))?,
             witness: TaskWitness::from_u32(wire.witness).ok_or_else(|| unknown("witness", wire.witness))?,
-            response: TaskResponse::from_u32(wire.response).ok_or_else(|| unknown("response", wire.response))?,
+            response: TaskResponse::from_u32(wire.response)
+                .ok_or_else(|| unknown("response", wire.response))?,
             old: wire.old,
             new: wire.new,
             old_rest: wire.old_rest,

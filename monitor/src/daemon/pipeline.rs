@@ -10,11 +10,12 @@ use crate::enrich::{Proc, Users};
 use crate::trust::LoadedTrust;
 use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{
-    CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, TaskFinding, RawText, Task, decode,
+    CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, RawText, Task, TaskFinding, decode,
 };
 use hardpan_core::process::ProcessTable;
 use hardpan_core::record::{
-    Draft, ExecFacts, ExecSummary, Ledger, Scene, cred_change, exec, exec_aggregate, module_change, task_finding,
+    Draft, ExecFacts, ExecSummary, Ledger, Scene, cred_change, exec, exec_aggregate, module_change,
+    task_finding,
 };
 use hardpan_core::verdict::{ExecVerdict, NoDigest, TrustIndex, Verdict};
 use std::collections::BTreeMap;

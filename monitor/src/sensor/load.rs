@@ -62,10 +62,11 @@ pub(super) fn load(
     let mut last = None;
     for switches in ladder {
         let loaded = load_with(objects, plan, types, options, switches)?;
-        let exec_check_failed = loaded
-            .hooks
-            .iter()
-            .any(|hook| hook.family == HookFamily::Exec && hook.hook == EXEC_CHECK.hook && matches!(hook.state, HookState::Failed { .. }));
+        let exec_check_failed = loaded.hooks.iter().any(|hook| {
+            hook.family == HookFamily::Exec
+                && hook.hook == EXEC_CHECK.hook
+                && matches!(hook.state, HookState::Failed { .. })
+        });
         let done = !exec_check_failed;
         last = Some(loaded);
         if done {

@@ -40,7 +40,7 @@ pub struct SensorOptions {
     pub generation: u32,
     /// Largest file hashed in the kernel, in bytes.
     pub hash_max_bytes: u64,
-    /// Whether tasks are compared with their shadows.
+    /// Whether tasks are compared with their shadows. Off until the benign twins have been silent on every kernel.
     pub watch_tasks: bool,
 }
 
@@ -49,7 +49,7 @@ impl Default for SensorOptions {
         Self {
             generation: 1,
             hash_max_bytes: 256 << 20,
-            watch_tasks: true,
+            watch_tasks: false,
         }
     }
 }

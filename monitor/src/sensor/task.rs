@@ -36,13 +36,43 @@ const MOVES: &str = "tasks that change namespaces by this call raise findings";
 
 /// Updaters first, so that no validator sees a shadow that nobody keeps up.
 pub(super) const SPECS: &[Spec] = &[
-    task("shadow_exit", "sched_process_exit", Kind::TpBtf, "shadows of dead tasks stay until their memory is used again"),
-    task("shadow_setuid", "task_fix_setuid", Kind::Lsm, "set*id calls raise findings"),
-    task("shadow_setgid", "task_fix_setgid", Kind::Lsm, "changes of group ids need no witness"),
-    task("shadow_setgroups", "task_fix_setgroups", Kind::Lsm, "changes of supplementary groups need no witness"),
+    task(
+        "shadow_exit",
+        "sched_process_exit",
+        Kind::TpBtf,
+        "shadows of dead tasks stay until their memory is used again",
+    ),
+    task(
+        "shadow_setuid",
+        "task_fix_setuid",
+        Kind::Lsm,
+        "set*id calls raise findings",
+    ),
+    task(
+        "shadow_setgid",
+        "task_fix_setgid",
+        Kind::Lsm,
+        "changes of group ids need no witness",
+    ),
+    task(
+        "shadow_setgroups",
+        "task_fix_setgroups",
+        Kind::Lsm,
+        "changes of supplementary groups need no witness",
+    ),
     task("shadow_capset", "capset", Kind::Lsm, "capset raises findings"),
-    task("shadow_exec_commit", "bprm_committing_creds", Kind::Lsm, "execs that change credentials raise findings"),
-    task("shadow_prctl", "security_task_prctl", Kind::Fentry, "changes of securebits need no witness"),
+    task(
+        "shadow_exec_commit",
+        "bprm_committing_creds",
+        Kind::Lsm,
+        "execs that change credentials raise findings",
+    ),
+    task(
+        "shadow_prctl",
+        "security_task_prctl",
+        Kind::Fentry,
+        "changes of securebits need no witness",
+    ),
     task("shadow_setns", calls::SETNS, Kind::Fentry, MOVES),
     task("shadow_setns_done", calls::SETNS, Kind::Fexit, MOVES),
     task("shadow_unshare", calls::UNSHARE, Kind::Fentry, MOVES),
@@ -51,11 +81,36 @@ pub(super) const SPECS: &[Spec] = &[
     task("shadow_setns_32_done", "__ia32_sys_setns", Kind::Fexit, MOVES),
     task("shadow_unshare_32", "__ia32_sys_unshare", Kind::Fentry, MOVES),
     task("shadow_unshare_32_done", "__ia32_sys_unshare", Kind::Fexit, MOVES),
-    task("shadow_commit", "commit_creds", Kind::Fentry, "credentials committed by an attacker are noticed at the next hook"),
-    task("shadow_fork", "sched_process_fork", Kind::TpBtf, "new tasks are watched from their first hook on"),
-    task("shadow_exec", "sched_process_exec", Kind::TpBtf, "programs started by the kernel are watched from their first hook on"),
-    task("shadow_seccomp_done", calls::SECCOMP, Kind::Fexit, "seccomp filters are known from the task's next hook on"),
-    task("shadow_prctl_done", calls::PRCTL, Kind::Fexit, "seccomp filters and no_new_privs are known from the task's next hook on"),
+    task(
+        "shadow_commit",
+        "commit_creds",
+        Kind::Fentry,
+        "credentials committed by an attacker are noticed at the next hook",
+    ),
+    task(
+        "shadow_fork",
+        "sched_process_fork",
+        Kind::TpBtf,
+        "new tasks are watched from their first hook on",
+    ),
+    task(
+        "shadow_exec",
+        "sched_process_exec",
+        Kind::TpBtf,
+        "programs started by the kernel are watched from their first hook on",
+    ),
+    task(
+        "shadow_seccomp_done",
+        calls::SECCOMP,
+        Kind::Fexit,
+        "seccomp filters are known from the task's next hook on",
+    ),
+    task(
+        "shadow_prctl_done",
+        calls::PRCTL,
+        Kind::Fexit,
+        "seccomp filters and no_new_privs are known from the task's next hook on",
+    ),
     task("guard_file_open", "file_open", Kind::Lsm, LATER),
     task("guard_capable", "capable", Kind::Lsm, LATER),
     task("guard_exec", "bprm_check_security", Kind::Lsm, LATER),
@@ -64,7 +119,12 @@ pub(super) const SPECS: &[Spec] = &[
     task("guard_read_file", "kernel_read_file", Kind::Lsm, LATER),
     task("guard_bpf", "bpf", Kind::Lsm, LATER),
     task("guard_socket", "socket_create", Kind::Lsm, LATER),
-    task("shadow_sweep", "task", Kind::Iter, "tasks that do nothing are not looked at"),
+    task(
+        "shadow_sweep",
+        "task",
+        Kind::Iter,
+        "tasks that do nothing are not looked at",
+    ),
 ];
 
 /// The slot of the run counts that belongs to a hook; `None`: no self-test reaches it.
@@ -111,8 +171,12 @@ pub(super) struct Maps {
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Self {
         Self {
-            runs: ebpf.take_map("TASK_RUNS").and_then(|map| Array::try_from(map).ok()),
-            policy: ebpf.take_map("TASK_POLICY").and_then(|map| Array::try_from(map).ok()),
+            runs: ebpf
+                .take_map("TASK_RUNS")
+                .and_then(|map| Array::try_from(map).ok()),
+            policy: ebpf
+                .take_map("TASK_POLICY")
+                .and_then(|map| Array::try_from(map).ok()),
         }
     }
 
@@ -165,7 +229,11 @@ impl Sensor {
     }
 
     /// What the kernel side does about findings of this kind. Without a call it records.
-    pub fn set_task_response(&mut self, kind: TaskFindingKind, response: TaskResponse) -> Result<(), SweepError> {
+    pub fn set_task_response(
+        &mut self,
+        kind: TaskFindingKind,
+        response: TaskResponse,
+    ) -> Result<(), SweepError> {
         let policy = self.task_maps.policy.as_mut().ok_or(SweepError::NotLoaded)?;
         policy
             .set(kind as u32, response as u32, 0)

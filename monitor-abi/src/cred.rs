@@ -61,6 +61,10 @@ impl CredIds {
 
     /// Field by field comparison without a branch: the derived one becomes a `memcmp` call, which BPF has not, and a
     /// branch per field is 2^15 paths for an old verifier.
+    #[expect(
+        clippy::inline_always,
+        reason = "calls between BPF functions cost stack and confuse old verifiers"
+    )]
     #[inline(always)]
     pub const fn same_as(&self, other: &Self) -> bool {
         let narrow = (self.uid ^ other.uid)

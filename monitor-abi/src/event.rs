@@ -103,6 +103,6 @@ const _: () = {
     assert!(size_of::<EventHeader>() == 112);
     assert!(core::mem::offset_of!(TaskInfo, comm) == 48);
     assert!(core::mem::offset_of!(EventHeader, task) == 24);
-    assert!(RING_EVENTS_BYTES.is_power_of_two() && RING_EVENTS_BYTES % 65536 == 0);
-    assert!(RING_FINDINGS_BYTES.is_power_of_two() && RING_FINDINGS_BYTES % 65536 == 0);
+    assert!(RING_EVENTS_BYTES.is_power_of_two() && RING_EVENTS_BYTES.is_multiple_of(65536));
+    assert!(RING_FINDINGS_BYTES.is_power_of_two() && RING_FINDINGS_BYTES.is_multiple_of(65536));
 };

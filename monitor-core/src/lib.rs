@@ -10,6 +10,7 @@ pub mod detect;
 pub mod envelope;
 pub mod event;
 pub mod platform;
+pub mod policy;
 pub mod process;
 pub mod record;
 pub mod trust;

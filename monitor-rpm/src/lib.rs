@@ -13,6 +13,7 @@
 //! | [`index`] | [`DigestIndex`]: digest to package and path, path to digest; encodes itself | no |
 //! | [`finding`] | what is wrong, as data | no |
 //! | [`package`] | package files | reads from any reader |
+//! | [`verify`] | installed files against the signed headers, as `rpm -Va` | yes |
 //! | [`scan`] | one look at a whole database: what a child process calls | yes |
 //!
 //! # Invariants
@@ -39,6 +40,7 @@ pub mod scan;
 pub mod signature;
 #[cfg(test)]
 mod testing;
+pub mod verify;
 
 pub use db::{DbError, RpmDb};
 pub use finding::Finding;

@@ -7,6 +7,8 @@ pub mod daemon;
 pub mod doctor;
 pub mod enrich;
 pub mod export;
+pub mod harden;
+pub mod policy;
 pub mod probe;
 pub mod sensor;
 pub mod sys;

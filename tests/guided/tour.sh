@@ -6,7 +6,7 @@ run() { echo "\$ $*"; "$@"; sleep 1; }
 caption "What hardpan can do on this kernel, and why"
 hardpan doctor || true
 
-caption "A program of a signed package: trusted, by its digest"
+caption "A program of a signed package: trusted by its digest, so it is counted and not recorded by itself"
 run hp-hello
 
 caption "The same program with one byte changed: the digest is not the one that the vendor signed"

@@ -97,7 +97,11 @@ fn unbalanced(balance: &Balance, records: &[Value], facts: &Facts) -> Option<Pro
         .map(|(sign, term)| (sign * amount(term, records, facts), term))
         .collect();
     let total: i64 = terms.iter().map(|(amount, _)| amount).sum();
-    if wanted.trim().parse() == Ok(total) {
+    if wanted
+        .trim()
+        .parse::<i64>()
+        .is_ok_and(|wanted| (wanted..=wanted + balance.slack).contains(&total))
+    {
         return None;
     }
     let lines = terms.iter().map(|(amount, term)| {
@@ -105,7 +109,10 @@ fn unbalanced(balance: &Balance, records: &[Value], facts: &Facts) -> Option<Pro
         format!("{amount:+} {of} where {}", term.conditions.describe(facts))
     });
     Some(Problem {
-        expected: format!("a sum of {wanted}"),
+        expected: match balance.slack {
+            0 => format!("a sum of {wanted}"),
+            slack => format!("a sum of {wanted}, or up to {slack} more"),
+        },
         found: lines.chain([format!("{total} in all")]).collect(),
     })
 }
@@ -195,6 +202,10 @@ mod tests {
              [[expect]]\nwhere.'nowhere' = 1\ntiers = ['A']\n\
              [[forbid]]\nwhere.'event.action' = 'load'\n\
              [[balance]]\nequals = '${execs}'\nadd = [{ where.'event.action' = 'exec' }, { where.'event.action' = 'exec', field = 'lost' }]",
+            &expect![""],
+        );
+        check(
+            "[[balance]]\nequals = '5'\nslack = 2\nadd = [{ where.'event.action' = 'exec', field = 'lost' }, { where = {} }]\nsubtract = [{ where.'event.action' = 'stop' }]",
             &expect![""],
         );
     }

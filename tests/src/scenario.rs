@@ -118,6 +118,9 @@ pub struct Balance {
     /// What is taken away.
     #[serde(default)]
     pub subtract: Vec<Term>,
+    /// How far the sum may exceed `equals`.
+    #[serde(default)]
+    pub slack: i64,
     /// Tiers at which this holds; empty: all.
     #[serde(default)]
     pub tiers: Vec<String>,

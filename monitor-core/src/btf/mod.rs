@@ -79,16 +79,20 @@ impl Btf {
     pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
         let len = data.len();
         let early = |what, at| BtfError::Truncated { what, at, len };
-        let magic = u16_at(&data, 0).ok_or(early("header", 0))?;
+        let magic = u16_at(&data, 0).ok_or_else(|| early("header", 0))?;
         if magic != 0xeb9f {
             return Err(BtfError::Magic(magic));
         }
-        let head = |at: usize| u32_at(&data, at).map(|v| v as usize).ok_or(early("header", at));
+        let head = |at: usize| {
+            u32_at(&data, at)
+                .map(|v| v as usize)
+                .ok_or_else(|| early("header", at))
+        };
         let (header_len, type_off, type_len, str_off, str_len) =
             (head(4)?, head(8)?, head(12)?, head(16)?, head(20)?);
         let section = |off: usize, size: usize, what| {
-            let start = header_len.checked_add(off).ok_or(early(what, off))?;
-            let end = start.checked_add(size).ok_or(early(what, start))?;
+            let start = header_len.checked_add(off).ok_or_else(|| early(what, off))?;
+            let end = start.checked_add(size).ok_or_else(|| early(what, start))?;
             if end > len {
                 Err(early(what, start))
             } else {
@@ -101,7 +105,7 @@ impl Btf {
         let mut types = Vec::with_capacity((type_len / 24).min(1 << 20));
         let mut at = types_start;
         while at < types_end {
-            let info = u32_at(&data, at + 4).ok_or(early("type", at))?;
+            let info = u32_at(&data, at + 4).ok_or_else(|| early("type", at))?;
             let (kind, vlen) = ((info >> 24) & 0x1f, (info & 0xffff) as usize);
             let tail = match kind {
                 1 | 14 | 17 => 4,
@@ -157,7 +161,7 @@ impl Btf {
             bits = bits.checked_add(offset)?;
             at = self.strip(member)?;
         }
-        (bits % 8 == 0).then_some(bits / 8)
+        bits.is_multiple_of(8).then_some(bits / 8)
     }
 
     /// Value of an enumerator.

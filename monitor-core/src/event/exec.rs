@@ -131,8 +131,9 @@ impl Exec {
             path: RawText::from_padded(path),
             path_from_kernel: flag(exec_flag::PATH_FROM_KERNEL),
             path_cut: flag(exec_flag::PATH_CUT),
-            script_path: ((flag(exec_flag::SCRIPT) || flag(exec_flag::INTERPRETED)) && !script_path.is_empty())
-                .then(|| RawText::from_padded(script_path)),
+            script_path: ((flag(exec_flag::SCRIPT) || flag(exec_flag::INTERPRETED))
+                && !script_path.is_empty())
+            .then(|| RawText::from_padded(script_path)),
             script_path_from_kernel: flag(exec_flag::SCRIPT_PATH_FROM_KERNEL),
             no_link: flag(exec_flag::NO_LINK),
             seen_by_lsm: flag(exec_flag::SEEN_BY_LSM),

@@ -28,7 +28,9 @@ impl fmt::Display for HardwareLevel {
 /// Names in `/proc/cpuinfo` of what each x86-64 level adds (System V psABI; abm is LZCNT, pni is SSE3).
 const V1: &[&str] = &["cmov", "cx8", "fpu", "fxsr", "mmx", "syscall", "sse", "sse2"];
 const V2: &[&str] = &["cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"];
-const V3: &[&str] = &["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"];
+const V3: &[&str] = &[
+    "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave",
+];
 const V4: &[&str] = &["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"];
 
 /// Processor features that matter to hardening or to hashing.
@@ -80,8 +82,11 @@ impl Hardware {
                 (key.trim() == name).then(|| value.trim())
             })
         };
-        let flags: Vec<&str> =
-            field("flags").or_else(|| field("Features")).unwrap_or_default().split_ascii_whitespace().collect();
+        let flags: Vec<&str> = field("flags")
+            .or_else(|| field("Features"))
+            .unwrap_or_default()
+            .split_ascii_whitespace()
+            .collect();
         let has = |flag: &str| flags.contains(&flag);
         let all = |wanted: &[&str]| wanted.iter().all(|flag| has(flag));
         let (level, table) = match arch {
@@ -104,16 +109,24 @@ impl Hardware {
             level,
             features: table
                 .iter()
-                .map(|&(flag, meaning)| CpuFeature { flag, meaning, present: has(flag) })
+                .map(|&(flag, meaning)| CpuFeature {
+                    flag,
+                    meaning,
+                    present: has(flag),
+                })
                 .collect(),
-            model: field("model name").filter(|model| !model.is_empty()).map(str::to_owned),
+            model: field("model name")
+                .filter(|model| !model.is_empty())
+                .map(str::to_owned),
             hypervisor: has("hypervisor"),
         }
     }
 
     /// The feature with this flag is present.
     pub fn has(&self, flag: &str) -> bool {
-        self.features.iter().any(|feature| feature.flag == flag && feature.present)
+        self.features
+            .iter()
+            .any(|feature| feature.flag == flag && feature.present)
     }
 }
 
@@ -123,7 +136,12 @@ mod tests {
 
     fn level(flags: &[&[&str]]) -> String {
         let flags: Vec<&str> = flags.concat();
-        Hardware::parse(&format!("processor\t: 0\nflags\t\t: {}\n", flags.join(" ")), "x86_64").level.to_string()
+        Hardware::parse(
+            &format!("processor\t: 0\nflags\t\t: {}\n", flags.join(" ")),
+            "x86_64",
+        )
+        .level
+        .to_string()
     }
 
     #[test]
@@ -134,14 +152,23 @@ mod tests {
         assert_eq!(level(&[V1, V2, V3, V4]), "x86-64-v4");
         assert_eq!(level(&[V1, V3, V4]), "x86-64-v1", "a level needs all below it");
         assert_eq!(level(&[V1, V2, &V3[1..]]), "x86-64-v2");
-        assert_eq!(Hardware::parse("", "x86_64").level, HardwareLevel::Other("x86_64".into()));
-        assert_eq!(Hardware::parse("Features\t: fp asimd sha2", "aarch64").level, HardwareLevel::Aarch64);
+        assert_eq!(
+            Hardware::parse("", "x86_64").level,
+            HardwareLevel::Other("x86_64".into())
+        );
+        assert_eq!(
+            Hardware::parse("Features\t: fp asimd sha2", "aarch64").level,
+            HardwareLevel::Aarch64
+        );
     }
 
     #[test]
     fn features() {
         let cpu = Hardware::parse(
-            &format!("model name\t: Some CPU\nflags : {} smep sha_ni hypervisor", V1.join(" ")),
+            &format!(
+                "model name\t: Some CPU\nflags : {} smep sha_ni hypervisor",
+                V1.join(" ")
+            ),
             "x86_64",
         );
         assert!(cpu.has("smep") && cpu.has("sha_ni") && !cpu.has("smap") && cpu.hypervisor);

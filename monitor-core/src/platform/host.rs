@@ -100,7 +100,9 @@ pub fn virtualisation(sys_vendor: &str, product_name: &str, hypervisor_flag: boo
     if !hypervisor_flag {
         return None;
     }
-    let known = KNOWN.iter().find(|(name, _)| sys_vendor.starts_with(name) || product_name.starts_with(name));
+    let known = KNOWN
+        .iter()
+        .find(|(name, _)| sys_vendor.starts_with(name) || product_name.starts_with(name));
     Some(known.map_or_else(|| "unknown hypervisor".to_owned(), |&(_, word)| word.to_owned()))
 }
 
@@ -130,8 +132,14 @@ mod tests {
         assert_eq!(secure_boot(&[6, 0, 0, 0, 1]), Some(true));
         assert_eq!(secure_boot(&[6, 0, 0, 0, 0]), Some(false));
         assert_eq!(secure_boot(&[1]), None);
-        assert_eq!(virtualisation("QEMU", "Standard PC", true).as_deref(), Some("qemu"));
+        assert_eq!(
+            virtualisation("QEMU", "Standard PC", true).as_deref(),
+            Some("qemu")
+        );
         assert_eq!(virtualisation("Dell Inc.", "PowerEdge", false), None);
-        assert_eq!(virtualisation("", "", true).as_deref(), Some("unknown hypervisor"));
+        assert_eq!(
+            virtualisation("", "", true).as_deref(),
+            Some("unknown hypervisor")
+        );
     }
 }

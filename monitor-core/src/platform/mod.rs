@@ -4,6 +4,8 @@ mod errno;
 mod hardware;
 mod hooks;
 mod host;
+pub mod lifecycle;
+pub mod migration;
 mod probes;
 mod release;
 mod tier;

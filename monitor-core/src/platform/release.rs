@@ -106,7 +106,8 @@ impl Release {
 
     /// EL major version, if this is an Enterprise Linux that Hardpan supports (8, 9, 10).
     pub fn supported_el(&self) -> Option<u32> {
-        self.major.filter(|major| self.vendor.is_el() && (8..=10).contains(major))
+        self.major
+            .filter(|major| self.vendor.is_el() && (8..=10).contains(major))
     }
 }
 
@@ -115,7 +116,10 @@ fn names_ciq(os_release: &str) -> bool {
     ["NAME", "PRETTY_NAME", "VENDOR_NAME", "SUPPORT_URL", "HOME_URL"]
         .iter()
         .filter_map(|key| value(os_release, key))
-        .any(|text| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("ciq")))
+        .any(|text| {
+            text.split(|c: char| !c.is_ascii_alphanumeric())
+                .any(|word| word.eq_ignore_ascii_case("ciq"))
+        })
 }
 
 /// Value of a key: the last assignment wins, quotes and backslash escapes as a shell reads them.
@@ -151,18 +155,47 @@ mod tests {
 
     fn check(text: &str, vendor: &Vendor, major: Option<u32>, minor: Option<u32>) {
         let release = Release::parse(text);
-        assert_eq!((&release.vendor, release.major, release.minor), (vendor, major, minor), "{text}");
+        assert_eq!(
+            (&release.vendor, release.major, release.minor),
+            (vendor, major, minor),
+            "{text}"
+        );
     }
 
     #[test]
     fn vendors_and_versions() {
-        check("NAME=\"AlmaLinux\"\nID=\"almalinux\"\nVERSION_ID=\"8.9\"\n", &Vendor::AlmaLinux, Some(8), Some(9));
-        check("ID=\"rocky\"\nVERSION_ID=\"9.6\"", &Vendor::Rocky, Some(9), Some(6));
+        check(
+            "NAME=\"AlmaLinux\"\nID=\"almalinux\"\nVERSION_ID=\"8.9\"\n",
+            &Vendor::AlmaLinux,
+            Some(8),
+            Some(9),
+        );
+        check(
+            "ID=\"rocky\"\nVERSION_ID=\"9.6\"",
+            &Vendor::Rocky,
+            Some(9),
+            Some(6),
+        );
         check("ID=rhel\nVERSION_ID='10.0'", &Vendor::Rhel, Some(10), Some(0));
         check("ID=\"centos\"\nVERSION_ID=\"9\"", &Vendor::CentOs, Some(9), None);
-        check("ID=\"ol\"\nVERSION_ID=\"8.10\"", &Vendor::Oracle, Some(8), Some(10));
-        check("NAME=\"Rocky Linux from CIQ\"\nID=rocky\nVERSION_ID=9.4", &Vendor::RockyCiq, Some(9), Some(4));
-        check("ID=debian\nVERSION_ID=\"12\"", &Vendor::Other("debian".into()), Some(12), None);
+        check(
+            "ID=\"ol\"\nVERSION_ID=\"8.10\"",
+            &Vendor::Oracle,
+            Some(8),
+            Some(10),
+        );
+        check(
+            "NAME=\"Rocky Linux from CIQ\"\nID=rocky\nVERSION_ID=9.4",
+            &Vendor::RockyCiq,
+            Some(9),
+            Some(4),
+        );
+        check(
+            "ID=debian\nVERSION_ID=\"12\"",
+            &Vendor::Other("debian".into()),
+            Some(12),
+            None,
+        );
         check("", &Vendor::Other("unknown".into()), None, None);
     }
 
@@ -176,7 +209,10 @@ mod tests {
 
     #[test]
     fn quoting_and_repeats() {
-        assert_eq!(value("A=1\n A=\"x \\\"y\\\"\"\nAB=3", "A").as_deref(), Some("x \"y\""));
+        assert_eq!(
+            value("A=1\n A=\"x \\\"y\\\"\"\nAB=3", "A").as_deref(),
+            Some("x \"y\"")
+        );
         assert_eq!(value("A='a\\b'", "A").as_deref(), Some("a\\b"));
         assert_eq!(value("A=", "A").as_deref(), Some(""));
         assert_eq!(value("A=\"", "A").as_deref(), Some("\""));

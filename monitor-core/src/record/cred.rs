@@ -72,23 +72,47 @@ fn message(event: &CredChange, name: Option<&str>) -> String {
         CredWitness::CapSet => "by capset",
         CredWitness::Exec => "by exec",
     };
-    if (old.uid, old.euid) != (new.uid, new.euid) {
-        format!(
-            "{who}: uid {} to {}, euid {} to {}, {by}",
-            old.uid, new.uid, old.euid, new.euid
-        )
-    } else if (old.gid, old.egid) != (new.gid, new.egid) {
-        format!(
-            "{who}: gid {} to {}, egid {} to {}, {by}",
-            old.gid, new.gid, old.egid, new.egid
-        )
+    let mut changes = Vec::new();
+    for (name, before, after) in [
+        ("uid", old.uid, new.uid),
+        ("euid", old.euid, new.euid),
+        ("suid", old.suid, new.suid),
+        ("fsuid", old.fsuid, new.fsuid),
+        ("gid", old.gid, new.gid),
+        ("egid", old.egid, new.egid),
+        ("sgid", old.sgid, new.sgid),
+        ("fsgid", old.fsgid, new.fsgid),
+        ("securebits", old.securebits, new.securebits),
+        ("user namespace", old.user_ns, new.user_ns),
+    ] {
+        if before != after {
+            changes.push(format!("{name} {before} to {after}"));
+        }
+    }
+    for (name, before, after) in [
+        ("effective", old.cap_effective, new.cap_effective),
+        ("permitted", old.cap_permitted, new.cap_permitted),
+        ("inheritable", old.cap_inheritable, new.cap_inheritable),
+        ("ambient", old.cap_ambient, new.cap_ambient),
+        ("bounding", old.cap_bset, new.cap_bset),
+    ] {
+        if before != after {
+            changes.push(format!("{name} capabilities {before:x} to {after:x}"));
+        }
+    }
+    // The record holds every field; the message needs the ones that matter most, which come first.
+    let more = changes.len().saturating_sub(SHOWN);
+    changes.truncate(SHOWN);
+    let text = changes.join(", ");
+    if more > 0 {
+        format!("{who}: {text} and {more} more, {by}")
     } else {
-        format!(
-            "{who}: effective capabilities {:x} to {:x}, {by}",
-            old.cap_effective, new.cap_effective
-        )
+        format!("{who}: {text}, {by}")
     }
 }
+
+/// Changes that a message names.
+const SHOWN: usize = 3;
 
 const fn witness(witness: CredWitness) -> &'static str {
     match witness {

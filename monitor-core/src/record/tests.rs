@@ -1,4 +1,4 @@
-//! What records look like: golden texts, the schema, and what hostile input can do to a line.
+//! What records look like: golden texts, the schema, and what hostile input can do to a line. (tidy: table)
 
 use super::*;
 use crate::aggregate::Aggregate;
@@ -583,74 +583,74 @@ fn a_credential_change() {
     check(
         &cred_change(&event, &scene()),
         &expect![[r#"
-        Hardpan.credentials.after.cap_ambient: "0000000000000000"
-        Hardpan.credentials.after.cap_bounding: "000001ffffffffff"
-        Hardpan.credentials.after.cap_effective: "000001ffffffffff"
-        Hardpan.credentials.after.cap_inheritable: "0000000000000000"
-        Hardpan.credentials.after.cap_permitted: "000001ffffffffff"
-        Hardpan.credentials.after.egid: "0"
-        Hardpan.credentials.after.euid: "0"
-        Hardpan.credentials.after.fsgid: "0"
-        Hardpan.credentials.after.fsuid: "0"
-        Hardpan.credentials.after.gid: "0"
-        Hardpan.credentials.after.securebits: 0
-        Hardpan.credentials.after.sgid: "0"
-        Hardpan.credentials.after.suid: "0"
-        Hardpan.credentials.after.uid: "0"
-        Hardpan.credentials.after.user_ns: 4026531837
-        Hardpan.credentials.before.cap_ambient: "0000000000000000"
-        Hardpan.credentials.before.cap_bounding: "000001ffffffffff"
-        Hardpan.credentials.before.cap_effective: "0000000000000000"
-        Hardpan.credentials.before.cap_inheritable: "0000000000000000"
-        Hardpan.credentials.before.cap_permitted: "0000000000000000"
-        Hardpan.credentials.before.egid: "1000"
-        Hardpan.credentials.before.euid: "1000"
-        Hardpan.credentials.before.fsgid: "1000"
-        Hardpan.credentials.before.fsuid: "1000"
-        Hardpan.credentials.before.gid: "1000"
-        Hardpan.credentials.before.securebits: 0
-        Hardpan.credentials.before.sgid: "1000"
-        Hardpan.credentials.before.suid: "1000"
-        Hardpan.credentials.before.uid: "1000"
-        Hardpan.credentials.before.user_ns: 4026531837
-        Hardpan.credentials.gained: ["CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_DAC_READ_SEARCH","CAP_FOWNER","CAP_FSETID","CAP_KILL","CAP_SETGID","CAP_SETUID","CAP_SETPCAP","CAP_LINUX_IMMUTABLE","CAP_NET_BIND_SERVICE","CAP_NET_BROADCAST","CAP_NET_ADMIN","CAP_NET_RAW","CAP_IPC_LOCK","CAP_IPC_OWNER","CAP_SYS_MODULE","CAP_SYS_RAWIO","CAP_SYS_CHROOT","CAP_SYS_PTRACE","CAP_SYS_PACCT","CAP_SYS_ADMIN","CAP_SYS_BOOT","CAP_SYS_NICE","CAP_SYS_RESOURCE","CAP_SYS_TIME","CAP_SYS_TTY_CONFIG","CAP_MKNOD","CAP_LEASE","CAP_AUDIT_WRITE","CAP_AUDIT_CONTROL","CAP_SETFCAP","CAP_MAC_OVERRIDE","CAP_MAC_ADMIN","CAP_SYSLOG","CAP_WAKE_ALARM","CAP_BLOCK_SUSPEND","CAP_AUDIT_READ","CAP_PERFMON","CAP_BPF","CAP_CHECKPOINT_RESTORE"]
-        Hardpan.credentials.lost: []
-        Hardpan.credentials.witness: "setuid"
-        Hardpan.login.session: "3"
-        Hardpan.login.uid: "1000"
-        Hardpan.namespaces.mnt: 4026531841
-        Hardpan.namespaces.pid: 4026531836
-        Hardpan.policy.epoch: 0
-        event.action: "credentials-changed"
-        event.category: ["process"]
-        event.dataset: "hardpan.cred"
-        event.id: "6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11-184467"
-        event.kind: "event"
-        event.module: "hardpan"
-        event.outcome: "success"
-        event.provider: "bpf"
-        event.sequence: 184467
-        event.severity: 2
-        event.type: ["change"]
-        message: "su (pid 4242): uid 1000 to 0, euid 1000 to 0, by a set*id call"
-        process.entity_id: "6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11:4242:1234567000000"
-        process.name: "su"
-        process.parent.entity_id: "6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11:4200:1200000000000"
-        process.parent.name: "bash"
-        process.parent.pid: 4200
-        process.pid: 4242
-        process.real_user.id: "0"
-        process.real_user.name: "root"
-        process.thread.id: 4242
-        process.thread.name: "su"
-        process.user.id: "0"
-        process.user.name: "root"
-        related.user: ["alice","root"]
-        user.changes.id: "0"
-        user.changes.name: "root"
-        user.id: "1000"
-        user.name: "alice"
-    "#]],
+            Hardpan.credentials.after.cap_ambient: "0000000000000000"
+            Hardpan.credentials.after.cap_bounding: "000001ffffffffff"
+            Hardpan.credentials.after.cap_effective: "000001ffffffffff"
+            Hardpan.credentials.after.cap_inheritable: "0000000000000000"
+            Hardpan.credentials.after.cap_permitted: "000001ffffffffff"
+            Hardpan.credentials.after.egid: "0"
+            Hardpan.credentials.after.euid: "0"
+            Hardpan.credentials.after.fsgid: "0"
+            Hardpan.credentials.after.fsuid: "0"
+            Hardpan.credentials.after.gid: "0"
+            Hardpan.credentials.after.securebits: 0
+            Hardpan.credentials.after.sgid: "0"
+            Hardpan.credentials.after.suid: "0"
+            Hardpan.credentials.after.uid: "0"
+            Hardpan.credentials.after.user_ns: 4026531837
+            Hardpan.credentials.before.cap_ambient: "0000000000000000"
+            Hardpan.credentials.before.cap_bounding: "000001ffffffffff"
+            Hardpan.credentials.before.cap_effective: "0000000000000000"
+            Hardpan.credentials.before.cap_inheritable: "0000000000000000"
+            Hardpan.credentials.before.cap_permitted: "0000000000000000"
+            Hardpan.credentials.before.egid: "1000"
+            Hardpan.credentials.before.euid: "1000"
+            Hardpan.credentials.before.fsgid: "1000"
+            Hardpan.credentials.before.fsuid: "1000"
+            Hardpan.credentials.before.gid: "1000"
+            Hardpan.credentials.before.securebits: 0
+            Hardpan.credentials.before.sgid: "1000"
+            Hardpan.credentials.before.suid: "1000"
+            Hardpan.credentials.before.uid: "1000"
+            Hardpan.credentials.before.user_ns: 4026531837
+            Hardpan.credentials.gained: ["CAP_CHOWN","CAP_DAC_OVERRIDE","CAP_DAC_READ_SEARCH","CAP_FOWNER","CAP_FSETID","CAP_KILL","CAP_SETGID","CAP_SETUID","CAP_SETPCAP","CAP_LINUX_IMMUTABLE","CAP_NET_BIND_SERVICE","CAP_NET_BROADCAST","CAP_NET_ADMIN","CAP_NET_RAW","CAP_IPC_LOCK","CAP_IPC_OWNER","CAP_SYS_MODULE","CAP_SYS_RAWIO","CAP_SYS_CHROOT","CAP_SYS_PTRACE","CAP_SYS_PACCT","CAP_SYS_ADMIN","CAP_SYS_BOOT","CAP_SYS_NICE","CAP_SYS_RESOURCE","CAP_SYS_TIME","CAP_SYS_TTY_CONFIG","CAP_MKNOD","CAP_LEASE","CAP_AUDIT_WRITE","CAP_AUDIT_CONTROL","CAP_SETFCAP","CAP_MAC_OVERRIDE","CAP_MAC_ADMIN","CAP_SYSLOG","CAP_WAKE_ALARM","CAP_BLOCK_SUSPEND","CAP_AUDIT_READ","CAP_PERFMON","CAP_BPF","CAP_CHECKPOINT_RESTORE"]
+            Hardpan.credentials.lost: []
+            Hardpan.credentials.witness: "setuid"
+            Hardpan.login.session: "3"
+            Hardpan.login.uid: "1000"
+            Hardpan.namespaces.mnt: 4026531841
+            Hardpan.namespaces.pid: 4026531836
+            Hardpan.policy.epoch: 0
+            event.action: "credentials-changed"
+            event.category: ["process"]
+            event.dataset: "hardpan.cred"
+            event.id: "6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11-184467"
+            event.kind: "event"
+            event.module: "hardpan"
+            event.outcome: "success"
+            event.provider: "bpf"
+            event.sequence: 184467
+            event.severity: 2
+            event.type: ["change"]
+            message: "su (pid 4242): uid 1000 to 0, euid 1000 to 0, suid 1000 to 0 and 7 more, by a set*id call"
+            process.entity_id: "6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11:4242:1234567000000"
+            process.name: "su"
+            process.parent.entity_id: "6f2b8f1e-0d2a-4c1b-9f60-3a6f5e4d2c11:4200:1200000000000"
+            process.parent.name: "bash"
+            process.parent.pid: 4200
+            process.pid: 4242
+            process.real_user.id: "0"
+            process.real_user.name: "root"
+            process.thread.id: 4242
+            process.thread.name: "su"
+            process.user.id: "0"
+            process.user.name: "root"
+            related.user: ["alice","root"]
+            user.changes.id: "0"
+            user.changes.name: "root"
+            user.id: "1000"
+            user.name: "alice"
+        "#]],
     );
 }
 

@@ -38,7 +38,7 @@ impl Tally {
 type UnpinnedKey = (String, Option<String>, Option<String>, &'static str);
 
 #[derive(Debug, Default)]
-pub(super) struct Collector {
+pub(crate) struct Collector {
     builder: IndexBuilder,
     findings: BTreeMap<&'static str, (BTreeSet<Finding>, u64)>,
     unsigned: Tally,
@@ -51,7 +51,7 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub(super) fn new(findings: Vec<Finding>) -> Self {
+    pub(crate) fn new(findings: Vec<Finding>) -> Self {
         let mut collector = Self::default();
         for finding in findings {
             collector.add_finding(finding);
@@ -60,11 +60,11 @@ impl Collector {
     }
 
     /// Headers seen so far, readable or not.
-    pub(super) fn n_headers(&self) -> u64 {
+    pub(crate) fn n_headers(&self) -> u64 {
         self.headers
     }
 
-    pub(super) fn add_finding(&mut self, finding: Finding) {
+    pub(crate) fn add_finding(&mut self, finding: Finding) {
         let (kept, dropped) = self.findings.entry(finding.kind()).or_default();
         if kept.len() < MAX_PER_KIND {
             kept.insert(finding);
@@ -73,7 +73,7 @@ impl Collector {
         }
     }
 
-    pub(super) fn unreadable(&mut self, package: String, header: u32, reason: String) {
+    pub(crate) fn unreadable(&mut self, package: String, header: u32, reason: String) {
         self.headers += 1;
         self.add_finding(Finding::UnreadableHeader {
             package,
@@ -87,14 +87,14 @@ impl Collector {
         self.key_headers += 1;
     }
 
-    pub(super) fn package(
+    /// Notes what is wrong with a package's header.
+    pub(crate) fn judge(
         &mut self,
         package: &str,
         number: u32,
         header: &Result<VerifiedHeader, Refusal>,
         problems: &[SignatureProblem],
         repeated: &[u32],
-        derived: &Derived,
     ) {
         self.headers += 1;
         if !repeated.is_empty() {
@@ -111,25 +111,27 @@ impl Collector {
             }
         }
         match header {
-            Ok(header) => {
-                self.verified += 1;
-                self.files += header.n_files() as u64;
-                self.builder.add_derived(header, &derived.sha256);
-                if derived.left_out > 0 {
-                    self.add_finding(Finding::ForeignDigests {
-                        package: package.to_owned(),
-                        algorithm: header.digest_algorithm().to_string(),
-                        count: derived.left_out,
-                    });
-                }
-            }
+            Ok(_) | Err(Refusal::NoGoodSignature) => {}
             Err(Refusal::Unsigned) => self.unsigned.add(package),
-            Err(Refusal::NoGoodSignature) => {}
             Err(refusal) => self.add_finding(Finding::UnreadableHeader {
                 package: package.to_owned(),
                 header: number,
                 reason: chain(refusal),
             }),
+        }
+    }
+
+    /// Puts a verified package into the index.
+    pub(super) fn index(&mut self, package: &str, header: &VerifiedHeader, derived: &Derived) {
+        self.verified += 1;
+        self.files += header.n_files() as u64;
+        self.builder.add_derived(header, &derived.sha256);
+        if derived.left_out > 0 {
+            self.add_finding(Finding::ForeignDigests {
+                package: package.to_owned(),
+                algorithm: header.digest_algorithm().to_string(),
+                count: derived.left_out,
+            });
         }
     }
 
@@ -180,12 +182,8 @@ impl Collector {
         }
     }
 
-    pub(super) fn finish(
-        mut self,
-        summary: ScanSummary,
-        note: &str,
-        retire: Option<&DigestIndex>,
-    ) -> Result<ScanOutcome, DecodeError> {
+    /// All findings: alarms first, otherwise by kind and package.
+    pub(crate) fn findings(&mut self) -> Vec<Finding> {
         for ((key_id, fingerprint, user_id, reason), tally) in std::mem::take(&mut self.unpinned) {
             self.add_finding(Finding::UnpinnedKey {
                 key_id,
@@ -205,17 +203,16 @@ impl Collector {
                 examples: tally.examples(),
             });
         }
-        if self.unsigned.count > 0 {
-            let Tally { count, .. } = self.unsigned;
-            let examples = std::mem::take(&mut self.unsigned).examples();
-            self.add_finding(Finding::Unsigned { count, examples });
+        let unsigned = std::mem::take(&mut self.unsigned);
+        if unsigned.count > 0 {
+            let count = unsigned.count;
+            self.add_finding(Finding::Unsigned {
+                count,
+                examples: unsigned.examples(),
+            });
         }
-        if let Some(old) = retire {
-            self.builder.retire(old);
-        }
-        self.builder.set_note(note);
         let mut findings = Vec::new();
-        for (kind, (kept, dropped)) in self.findings {
+        for (kind, (kept, dropped)) in std::mem::take(&mut self.findings) {
             findings.extend(kept);
             if dropped > 0 {
                 findings.push(Finding::Truncated {
@@ -224,8 +221,21 @@ impl Collector {
                 });
             }
         }
-        // Alarms first, otherwise by kind and package.
         findings.sort_by_key(|finding| !finding.is_alarm());
+        findings
+    }
+
+    pub(super) fn finish(
+        mut self,
+        summary: ScanSummary,
+        note: &str,
+        retire: Option<&DigestIndex>,
+    ) -> Result<ScanOutcome, DecodeError> {
+        let findings = self.findings();
+        if let Some(old) = retire {
+            self.builder.retire(old);
+        }
+        self.builder.set_note(note);
         let index = self.builder.finish()?;
         let summary = ScanSummary {
             headers: self.headers,

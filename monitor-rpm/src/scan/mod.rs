@@ -1,6 +1,6 @@
 //! One look at a whole rpm database: what a short-lived child process does for the daemon.
 
-mod collect;
+pub(crate) mod collect;
 mod derive;
 mod outcome;
 
@@ -30,7 +30,7 @@ pub const KEY_DIRECTORY: &str = "/etc/pki/rpm-gpg";
 /// Most files of keys that are read.
 const MAX_KEY_FILES: usize = 1000;
 /// Name of the headers that hold imported keys.
-const KEY_PACKAGE: &[u8] = b"gpg-pubkey";
+pub(crate) const KEY_PACKAGE: &[u8] = b"gpg-pubkey";
 
 /// What to scan, and what to believe.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ pub enum ScanError {
     },
 }
 
-fn open_root(path: &Path) -> Result<Root, ScanError> {
+pub(crate) fn open_root(path: &Path) -> Result<Root, ScanError> {
     Root::open(path).map_err(|source| ScanError::Root {
         path: path.to_owned(),
         source,
@@ -232,7 +232,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The keys that rpm imported: gpg-pubkey headers. They are unsigned; only pinned keys among them will count.
-fn database_keys(db: &RpmDb) -> Result<Vec<KeyMaterial>, DbError> {
+pub(crate) fn database_keys(db: &RpmDb) -> Result<Vec<KeyMaterial>, DbError> {
     let mut keys = Vec::new();
     db.for_each(&mut |record| {
         if let Ok((number, blob)) = record
@@ -360,22 +360,19 @@ impl Job<'_> {
             return collect(&mut |collector| collector.key_header());
         }
         let repeated = header.repeated_tags();
-        let Checked { header, problems } = check_header(self.keyring, header);
+        let Checked { header, problems, .. } = check_header(self.keyring, header);
         let derived = match &header {
             Ok(header) if header.digest_algorithm() != DigestAlgorithm::Sha256 => {
                 Derived::find(self.root, header, self.options.derive_foreign_digests)
             }
             _ => Derived::default(),
         };
+        let package = nevra.to_string();
         collect(&mut |collector| {
-            collector.package(
-                &nevra.to_string(),
-                number,
-                &header,
-                &problems,
-                &repeated,
-                &derived,
-            );
+            collector.judge(&package, number, &header, &problems, &repeated);
+            if let Ok(header) = &header {
+                collector.index(&package, header, &derived);
+            }
         });
     }
 }

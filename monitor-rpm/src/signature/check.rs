@@ -90,6 +90,9 @@ pub struct Checked {
     pub header: Result<VerifiedHeader, Refusal>,
     /// What is wrong with signatures, also beside a good one.
     pub problems: Vec<SignatureProblem>,
+    /// The header itself where there is no proof (and its file list was not the reason). Nothing in it may be
+    /// trusted.
+    pub unverified: Option<Header>,
 }
 
 /// A signature where it was found.
@@ -150,19 +153,20 @@ fn chain(error: &SignatureError) -> String {
 }
 
 fn check(keyring: &Keyring, header: Header, candidates: Vec<Candidate>) -> Checked {
-    let refused = |refusal: Refusal| Checked {
+    let refused = |refusal: Refusal, problems: Vec<SignatureProblem>, header: Header| Checked {
         header: Err(refusal),
-        problems: Vec::new(),
+        problems,
+        unverified: Some(header),
     };
     let Some(signed) = header.signed_bytes() else {
-        return refused(Refusal::NoRegion);
+        return refused(Refusal::NoRegion, Vec::new(), header);
     };
     if candidates.is_empty() {
-        return refused(Refusal::Unsigned);
+        return refused(Refusal::Unsigned, Vec::new(), header);
     }
     let nevra = match Nevra::read(header.region()) {
         Ok(nevra) => nevra,
-        Err(error) => return refused(Refusal::Tags(error)),
+        Err(error) => return refused(Refusal::Tags(error), Vec::new(), header),
     };
     let mut problems = Vec::new();
     let mut good = Vec::new();
@@ -174,16 +178,13 @@ fn check(keyring: &Keyring, header: Header, candidates: Vec<Candidate>) -> Check
     }
     let mut good = good.into_iter();
     let Some(first) = good.next() else {
-        return Checked {
-            header: Err(Refusal::NoGoodSignature),
-            problems,
-        };
+        return refused(Refusal::NoGoodSignature, problems, header);
     };
-    let sha256 = crypto::sha256(&signed);
-    let verified = VerifiedHeader::new(header, nevra, first, good.collect(), sha256);
+    let verified = VerifiedHeader::new(header, nevra, first, good.collect());
     Checked {
         header: verified.map_err(Refusal::Files),
         problems,
+        unverified: None,
     }
 }
 

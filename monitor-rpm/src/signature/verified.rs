@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crypto;
 use crate::digest::DigestAlgorithm;
 use crate::files::{FileTable, Files, FilesError};
 use crate::header::{Header, TagError, View, tag};
@@ -86,7 +87,6 @@ pub struct VerifiedHeader {
     nevra: Nevra,
     files: FileTable,
     signers: Vec<Signer>,
-    region_sha256: [u8; 32],
 }
 
 impl VerifiedHeader {
@@ -96,7 +96,6 @@ impl VerifiedHeader {
         nevra: Nevra,
         first: Signer,
         others: Vec<Signer>,
-        region_sha256: [u8; 32],
     ) -> Result<Self, FilesError> {
         let files = FileTable::check(header.region())?;
         let signers = std::iter::once(first).chain(others).collect();
@@ -105,7 +104,6 @@ impl VerifiedHeader {
             nevra,
             files,
             signers,
-            region_sha256,
         })
     }
 
@@ -126,7 +124,7 @@ impl VerifiedHeader {
     /// SHA-256 of the signed bytes: what identifies this build of the package. The header's own SHA256HEADER says
     /// the same, but lies outside the region.
     pub fn region_sha256(&self) -> [u8; 32] {
-        self.region_sha256
+        crypto::sha256(&self.header.signed_bytes().unwrap_or_default())
     }
 
     /// VENDOR.
@@ -222,14 +220,21 @@ pub struct UnsignedFacts<'a> {
     view: View<'a>,
 }
 
-impl UnsignedFacts<'_> {
+impl<'a> UnsignedFacts<'a> {
+    /// The facts of a header that is not verified.
+    pub(crate) fn of(header: &'a Header) -> Self {
+        Self {
+            view: header.dribbles(),
+        }
+    }
+
     /// When the package was installed, seconds since 1970.
     pub fn install_time(&self) -> Option<u64> {
         self.view.int(tag::INSTALLTIME).ok().flatten()
     }
 
     /// The states of the files, in the order of [`VerifiedHeader::files`].
-    pub fn file_states(&self) -> impl Iterator<Item = FileState> {
+    pub fn file_states(&self) -> impl Iterator<Item = FileState> + use<'a> {
         self.view
             .ints(tag::FILESTATES)
             .into_iter()

@@ -2,6 +2,9 @@
 
 use super::doctor::{self, DoctorArgs};
 use super::exit::Exit;
+use super::harden::{self, HardenArgs};
+use super::policy::{self, PolicyArgs};
+use super::trust::{self, TrustArgs};
 use clap::{Parser, Subcommand};
 
 /// Hardening and RPM integrity for Enterprise Linux.
@@ -9,7 +12,7 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "hardpan",
     version,
-    after_help = "Examples:\n  hardpan doctor\n  hardpan doctor --json\n\n\
+    after_help = "Examples:\n  hardpan doctor\n  hardpan doctor --json\n  hardpan trust whence /usr/bin/ls\n\n\
         Exit codes: 0 fine, 1 findings, 2 wrong usage, 3 it could not do it or could not look."
 )]
 struct Args {
@@ -20,6 +23,9 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Doctor(DoctorArgs),
+    Harden(Box<HardenArgs>),
+    Policy(Box<PolicyArgs>),
+    Trust(Box<TrustArgs>),
 }
 
 /// Parses the command line and runs the command.
@@ -29,12 +35,20 @@ pub fn main() -> Exit {
         Err(error) => return super::usage(&error),
     };
     match args.command {
-        Command::Doctor(args) => match doctor::run(&args) {
-            0 => Exit::Fine,
-            1 => Exit::Findings,
-            2 => Exit::Usage,
-            _ => Exit::Failed,
-        },
+        Command::Doctor(args) => exit(doctor::run(&args)),
+        Command::Harden(args) => exit(harden::run(&args)),
+        Command::Policy(args) => exit(policy::run(&args)),
+        Command::Trust(args) => trust::run(&args),
+    }
+}
+
+/// A command's exit code.
+const fn exit(code: u8) -> Exit {
+    match code {
+        0 => Exit::Fine,
+        1 => Exit::Findings,
+        2 => Exit::Usage,
+        _ => Exit::Failed,
     }
 }
 

@@ -2,8 +2,11 @@
 
 pub mod doctor;
 mod exit;
+pub mod harden;
 pub mod hardpan;
 pub mod hardpand;
+pub mod policy;
+pub mod trust;
 
 pub use exit::{Exit, complain};
 

@@ -3,6 +3,7 @@
 mod error;
 mod execs;
 mod health;
+mod life;
 mod notify;
 mod pipeline;
 mod recorder;

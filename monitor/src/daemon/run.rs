@@ -1,34 +1,29 @@
 //! Start, event loop, stop.
 
 use super::error::DaemonError;
-use super::execs::Waiting;
 use super::health::Health;
+use super::life::Daemon;
 use super::notify::Notify;
 use super::pipeline::Pipeline;
 use super::recorder::Recorder;
 use super::source::EventSource;
 use crate::config::{Config, Mode, Output};
 use crate::enrich::clock::{Clock, boottime_ns};
-use crate::enrich::pool::{DigestCache, Done, HashPool};
+use crate::enrich::pool::{DigestCache, HashPool};
 use crate::enrich::{Proc, Users, host};
 use crate::export::{LogFile, Sequence, Sink, Stdout};
 use crate::probe::probe;
 use crate::sensor::{Objects, Sensor, SensorOptions};
-use crate::trust::{TrustUpdate, keep};
+use crate::trust::keep;
 use hardpan_core::platform::{Probes, TierDecision, tier};
-use hardpan_core::record::{Finding, FindingCode, Service, ServiceEvent};
+use hardpan_core::record::{Finding, FindingCode};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tracing::{info, warn};
-
-/// Time between two sweeps over all tasks: what two in a row saw is a finding, so an idle task is noticed within a second.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(400);
-/// Longest time given to what is on its way when the daemon stops.
-const DRAIN: Duration = Duration::from_secs(10);
+use tracing::warn;
 
 /// Runs the daemon until a signal ends it.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
@@ -199,250 +194,11 @@ fn gaps(config: &Config, decision: &TierDecision, sensor: &impl EventSource) -> 
     findings
 }
 
-pub(super) struct Daemon<'a> {
-    pub(super) config: &'a Config,
-    pub(super) decision: &'a TierDecision,
-    pub(super) pipeline: Pipeline,
-    pub(super) hashed: mpsc::Receiver<Done<Waiting>>,
-    pub(super) trust: mpsc::Receiver<TrustUpdate>,
-    pub(super) reload: Arc<tokio::sync::Notify>,
-    pub(super) health: Health,
-    pub(super) notify: Notify,
-}
-
-impl Daemon<'_> {
-    fn now(&self) -> (Clock, u64) {
-        // Both clocks were read at the start; they do not go away.
-        (
-            Clock::now().unwrap_or_else(|_| self.health.clock()),
-            boottime_ns().unwrap_or_default(),
-        )
-    }
-
-    fn at_us(&self) -> i64 {
-        let (clock, now_ns) = self.now();
-        clock.unix_us(now_ns)
-    }
-
-    fn take_trust(&mut self, update: Option<TrustUpdate>) {
-        let at_us = self.at_us();
-        let Some(update) = update else { return };
-        for finding in self.health.news(&update.findings) {
-            warn!(code = finding.code.word(), "{}", finding.message);
-            self.pipeline.recorder.emit(&finding.draft(at_us));
-        }
-        if let Some(trust) = update.trust {
-            let state = trust.state.clone();
-            info!(
-                database = state.database,
-                packages = state.packages_total,
-                verified = state.packages_verified,
-                digests = state.digests,
-                "trust loaded"
-            );
-            let service = Service {
-                trust: Some(&state),
-                ..self.service(ServiceEvent::TrustLoaded)
-            };
-            self.pipeline.recorder.emit(&service.draft(at_us));
-            // A database in which nothing could be verified is none: nobody has looked at any file.
-            self.pipeline
-                .set_trust(Some(trust).filter(|trust| trust.state.loaded));
-            self.health.trust = Some(state);
-        }
-    }
-
-    fn service(&self, event: ServiceEvent) -> Service<'static> {
-        Service {
-            uptime_s: Some(self.health.uptime_s()),
-            ..Service::new(event, self.config.mode.word())
-        }
-    }
-
-    fn announce(&mut self, source: &impl EventSource, findings: &[Finding]) {
-        let at_us = self.at_us();
-        let hooks = source.hooks();
-        let trust = self.health.trust.clone();
-        let start = Service {
-            tier: Some(self.decision),
-            hooks: &hooks,
-            trust: trust.as_ref(),
-            ..self.service(ServiceEvent::Start)
-        };
-        self.pipeline.recorder.emit(&start.draft(at_us));
-        for finding in findings {
-            warn!(code = finding.code.word(), "{}", finding.message);
-            self.pipeline.recorder.emit(&finding.draft(at_us));
-        }
-        info!(tier = %self.decision.tier, mode = self.config.mode.word(), "watching");
-        Notify::ready(&format!("watching, tier {}", self.decision.tier));
-    }
-
-    /// The event loop. Returns why it ended.
-    async fn watch(
-        &mut self,
-        source: &mut impl EventSource,
-        signals: &mut Signals,
-    ) -> Result<&'static str, DaemonError> {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                _ = signals.terminate.recv() => return Ok("SIGTERM"),
-                _ = signals.interrupt.recv() => return Ok("SIGINT"),
-                _ = signals.hangup.recv() => {
-                    info!("opening files again, reading the package database again");
-                    self.pipeline.recorder.reopen();
-                    self.reload.notify_one();
-                }
-                _ = tick.tick() => self.tick(source),
-                _ = sweep.tick() => source.sweep(),
-                done = self.hashed.recv() => {
-                    if let Some(done) = done {
-                        self.pipeline.done(&done);
-                    }
-                }
-                update = self.trust.recv() => self.take_trust(update),
-                read = source.next(|record| self.pipeline.take(record)) => {
-                    read.map_err(DaemonError::Read)?;
-                }
-            }
-        }
-    }
-
-    fn tick(&mut self, source: &impl EventSource) {
-        let (clock, now_ns) = self.now();
-        self.health.set_clock(clock);
-        self.pipeline.tick(clock, now_ns);
-        if let Ok(counters) = source.counters() {
-            self.pipeline.ledger.set_kernel(&counters);
-        }
-        let at_us = clock.unix_us(now_ns);
-        for finding in self.health.check(&self.pipeline.ledger) {
-            warn!(code = finding.code.word(), "{}", finding.message);
-            self.pipeline.recorder.emit(&finding.draft(at_us));
-        }
-        if self.health.heartbeat_due(now_ns, self.config.record.heartbeat) {
-            let heartbeat = Service {
-                ledger: Some(self.pipeline.ledger),
-                counters: self.counters(source),
-                ..self.service(ServiceEvent::Heartbeat)
-            };
-            self.pipeline.recorder.emit(&heartbeat.draft(at_us));
-        }
-        self.notify.watchdog();
-    }
-
-    fn counters(&self, source: &impl EventSource) -> std::collections::BTreeMap<String, u64> {
-        let mut counters = self.pipeline.counters();
-        if let Ok(values) = source.counters() {
-            for counter in hardpan_abi::Counter::ALL {
-                let value = values.get(counter as usize).copied().unwrap_or_default();
-                counters.insert(counter.name().to_owned(), value);
-            }
-        }
-        counters
-    }
-
-    /// Ends in good order: takes what the kernel still has, hashes what waits, writes everything out, and says in the
-    /// last record where every event went.
-    pub(super) async fn stop(
-        mut self,
-        source: &mut impl EventSource,
-        reason: &'static str,
-    ) -> Result<(), DaemonError> {
-        info!(reason, "stopping");
-        Notify::stopping();
-        source.detach();
-        // A program that ran on another CPU at that moment may still be writing its last record.
-        for _ in 0..50 {
-            let counters = source.counters().map_err(DaemonError::Read)?;
-            self.pipeline.ledger.set_kernel(&counters);
-            while source.drain(|record| self.pipeline.take(record)) > 0 {}
-            if self.pipeline.ledger.unaccounted() == 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        self.pipeline.close_pool();
-        let hashed = &mut self.hashed;
-        let pipeline = &mut self.pipeline;
-        let finish = async {
-            while let Some(done) = hashed.recv().await {
-                pipeline.done(&done);
-            }
-        };
-        if tokio::time::timeout(DRAIN, finish).await.is_err() {
-            warn!("files were still being hashed, ignoring");
-        }
-        self.pipeline.flush();
-        let ledger = &mut self.pipeline.ledger;
-        ledger.lost_in_daemon = ledger.lost_in_daemon.saturating_add(ledger.pending());
-        wait(DRAIN, || self.pipeline.recorder.is_drained()).await;
-        let at_us = self.at_us();
-        if let Some(finding) = Health::unaccounted(&self.pipeline.ledger) {
-            self.pipeline.recorder.emit(&finding.draft(at_us));
-        }
-        let stop = Service {
-            reason: Some(reason.to_owned()),
-            ledger: Some(self.pipeline.ledger),
-            counters: self.counters(source),
-            ..self.service(ServiceEvent::Stop)
-        };
-        self.pipeline.recorder.emit(&stop.draft(at_us));
-        self.close().await;
-        Ok(())
-    }
-
-    fn stop_early(&mut self, reason: &str) -> Result<(), DaemonError> {
-        Notify::stopping();
-        let at_us = self.at_us();
-        let stop = Service {
-            reason: Some(reason.to_owned()),
-            ..self.service(ServiceEvent::Stop)
-        };
-        self.pipeline.recorder.emit(&stop.draft(at_us));
-        let closed = self.pipeline.recorder.close();
-        // Only a few records are on their way; a sink that cannot take them is not waited for.
-        for _ in 0..100 {
-            if self.pipeline.recorder.is_finished() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        closed.or(Ok(()))
-    }
-
-    async fn close(&mut self) {
-        if let Err(error) = self.pipeline.recorder.close() {
-            warn!(%error, "the number of the last record could not be noted, ignoring");
-        }
-        wait(DRAIN, || self.pipeline.recorder.is_finished()).await;
-        let lost = self.pipeline.recorder.lost_records();
-        if lost > 0 {
-            warn!(lost, "records were lost on their way out");
-        }
-    }
-}
-
-/// Waits until something is so, at most for `limit`.
-async fn wait(limit: Duration, is_so: impl Fn() -> bool) {
-    let look = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let _in_time = tokio::time::timeout(limit, look).await;
-}
-
 /// The signals that mean something to the daemon.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+pub(super) struct Signals {
+    pub(super) terminate: Signal,
+    pub(super) interrupt: Signal,
+    pub(super) hangup: Signal,
 }
 
 impl Signals {

@@ -2,10 +2,10 @@
 //! of records in the sensor's place.
 
 use super::health::Health;
+use super::life::Daemon;
 use super::notify::Notify;
 use super::pipeline::Pipeline;
 use super::recorder::Recorder;
-use super::run::Daemon;
 use super::source::EventSource;
 use crate::config::{Config, RecordExec};
 use crate::enrich::clock::{Clock, boottime_ns};

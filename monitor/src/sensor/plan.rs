@@ -201,7 +201,7 @@ pub(super) fn plan(probes: &Probes, watch_tasks: bool) -> Plan {
             .chain(
                 TYPED
                     .iter()
-                    .chain(super::task::SPECS)
+                    .chain(super::task::SPECS.iter().filter(|_| watch_tasks))
                     .filter(|spec| !RAW.iter().any(|raw| raw.hook == spec.hook)),
             )
             .filter(|spec| !matches!(spec.program, "exec_exit" | "shadow_exit" | "shadow_exec"))

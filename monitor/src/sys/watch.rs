@@ -21,10 +21,12 @@ pub fn diagnostics(ebpf: &mut Ebpf) {
     if ebpf.map("AYA_LOGS").is_none() {
         return;
     }
-    let watched = EbpfLogger::init(ebpf).map_err(|error| error.to_string()).and_then(|logger| {
-        // SAFETY: the logger owns its ring, whose descriptor it never hands out or closes before it is dropped.
-        unsafe { AsyncFd::register(logger) }.map_err(|error| io::Error::from(error).to_string())
-    });
+    let watched = EbpfLogger::init(ebpf)
+        .map_err(|error| error.to_string())
+        .and_then(|logger| {
+            // SAFETY: the logger owns its ring, whose descriptor it never hands out or closes before it is dropped.
+            unsafe { AsyncFd::register(logger) }.map_err(|error| io::Error::from(error).to_string())
+        });
     let mut logger = match watched {
         Ok(logger) => logger,
         Err(error) => {

@@ -34,6 +34,7 @@ pub(super) struct Daemon {
     stderr: PathBuf,
     stderr_sent: u64,
     shown: u64,
+    whole: u64,
     live: bool,
     since: Instant,
     ended: bool,
@@ -75,6 +76,7 @@ impl Daemon {
             stderr,
             stderr_sent: 0,
             shown: 0,
+            whole: 0,
             live,
             since: Instant::now(),
             ended: false,
@@ -141,9 +143,14 @@ impl Daemon {
         Ok(self.ended)
     }
 
-    /// Bytes of records so far.
-    pub(super) fn written(&self) -> u64 {
-        fs::metadata(&self.records).map_or(0, |meta| meta.len())
+    /// Bytes of whole records so far: a line still being written counts for what comes next.
+    pub(super) fn written(&mut self) -> u64 {
+        let new = read_from(&self.records, self.whole).unwrap_or_default();
+        self.whole += new
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end as u64 + 1);
+        self.whole
     }
 
     /// The file with the records.

@@ -36,12 +36,10 @@ pub(super) fn run(
     let limit = Duration::from_secs(half.limit_s);
     let mut shown = 0;
     let code = shell(&half.run, &half.scenario, &log, limit, || {
-        daemon.show(port)?;
         if daemon.is_live() {
-            show_log(port, &log, &mut shown)
-        } else {
-            Ok(())
+            show_log(port, &log, &mut shown)?;
         }
+        daemon.show(port)
     })?;
     if daemon.is_live() {
         show_log(port, &log, &mut shown)?;

@@ -39,17 +39,25 @@ pub(crate) fn bulk(places: &Places) -> Done<Bulk> {
         bytes,
     };
     let done = dir.join("done");
-    if let Some(bytes) = fs::read_to_string(&done).ok().and_then(|text| text.trim().parse().ok()) {
+    if let Some(bytes) = fs::read_to_string(&done)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+    {
         return Ok(bulk(bytes));
     }
     if dir.exists() {
         fs::remove_dir_all(&dir).map_err(TaskError::file("removing", &dir))?;
     }
-    ui::say(&format!("making a root of {PACKAGES} signed packages with {} files (once)", PACKAGES * FILES));
+    ui::say(&format!(
+        "making a root of {PACKAGES} signed packages with {} files (once)",
+        PACKAGES * FILES
+    ));
     let signer = Signer::generate("Hardpan bench key")?;
     let built = dir.join("build");
     let bytes = build(&built)?;
-    let files: Vec<PathBuf> = (0..PACKAGES).map(|package| built.join(format!("bulk-{package}.rpm"))).collect();
+    let files: Vec<PathBuf> = (0..PACKAGES)
+        .map(|package| built.join(format!("bulk-{package}.rpm")))
+        .collect();
     for batch in files.chunks(100) {
         signer.sign_all(batch)?;
     }
@@ -73,8 +81,16 @@ pub(crate) fn bulk(places: &Places) -> Done<Bulk> {
         ]);
         command
     };
-    sh::quiet(rpm("rpmkeys").arg("--import").arg(made.keyring.join("RPM-GPG-KEY-bench")))?;
-    sh::quiet(rpm("rpm").args(["-i", "--nodeps", "--noscripts", "--notriggers"]).args(&files))?;
+    sh::quiet(
+        rpm("rpmkeys")
+            .arg("--import")
+            .arg(made.keyring.join("RPM-GPG-KEY-bench")),
+    )?;
+    sh::quiet(
+        rpm("rpm")
+            .args(["-i", "--nodeps", "--noscripts", "--notriggers"])
+            .args(&files),
+    )?;
     fs::remove_dir_all(&built).map_err(TaskError::file("removing", &built))?;
     place::write(&done, format!("{bytes}\n"))?;
     Ok(made)
@@ -109,7 +125,14 @@ fn build(dir: &Path) -> Done<u64> {
     let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
     sh::quiet(
         Command::new("rpmbuild")
-            .args(["-bb", "--quiet", "--target", "x86_64-linux", "--nodebuginfo", "--noclean"])
+            .args([
+                "-bb",
+                "--quiet",
+                "--target",
+                "x86_64-linux",
+                "--nodebuginfo",
+                "--noclean",
+            ])
             .args(define("_topdir", &dir.display().to_string()))
             .args(define("_rpmdir", &dir.display().to_string()))
             .args(define("_build_name_fmt", "%%{NAME}.rpm"))
@@ -140,7 +163,8 @@ fn write_file(path: &Path, size: u64, random: &mut Random) -> Done {
     let file = fs::File::create(path).map_err(TaskError::file("creating", path))?;
     let mut out = BufWriter::new(file);
     for _ in 0..size / 8 {
-        out.write_all(&random.next().to_le_bytes()).map_err(TaskError::file("writing", path))?;
+        out.write_all(&random.next().to_le_bytes())
+            .map_err(TaskError::file("writing", path))?;
     }
     for _ in 0..size % 8 {
         out.write_all(b"x").map_err(TaskError::file("writing", path))?;

@@ -48,14 +48,22 @@ fn once(command: &mut Command) -> Done<Cost> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|source| TaskError::Start { command: sh::shown(command), source })?;
+        .map_err(|source| TaskError::Start {
+            command: sh::shown(command),
+            source,
+        })?;
     let status_file = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0;
     let status = loop {
-        peak_kib = fs::read_to_string(&status_file).ok().and_then(|text| high_water(&text)).unwrap_or(0).max(peak_kib);
-        let waited = child
-            .try_wait()
-            .map_err(|source| TaskError::Start { command: sh::shown(command), source })?;
+        peak_kib = fs::read_to_string(&status_file)
+            .ok()
+            .and_then(|text| high_water(&text))
+            .unwrap_or(0)
+            .max(peak_kib);
+        let waited = child.try_wait().map_err(|source| TaskError::Start {
+            command: sh::shown(command),
+            source,
+        })?;
         match waited {
             Some(status) => break status,
             None => thread::sleep(LOOK),
@@ -69,11 +77,21 @@ fn once(command: &mut Command) -> Done<Cost> {
             said: String::new(),
         });
     }
-    Ok(Cost { wall_s: wall.as_secs_f64(), cpu_s: children_cpu() - before, peak_mib: f64::from(peak_kib) / 1024.0 })
+    Ok(Cost {
+        wall_s: wall.as_secs_f64(),
+        cpu_s: children_cpu() - before,
+        peak_mib: f64::from(peak_kib) / 1024.0,
+    })
 }
 
 fn high_water(status: &str) -> Option<u32> {
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB").parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .ok()
 }
 
 /// CPU seconds of all children that were waited for, from /proc/self/stat (clock ticks of 10 ms).
@@ -81,8 +99,12 @@ fn children_cpu() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The command name is in parentheses and may hold anything; fields 16 and 17 are cutime and cstime.
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u32 =
-        rest.split_ascii_whitespace().skip(13).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
+    let ticks: u32 = rest
+        .split_ascii_whitespace()
+        .skip(13)
+        .take(2)
+        .filter_map(|field| field.parse::<u32>().ok())
+        .sum();
     f64::from(ticks) / 100.0
 }
 
@@ -98,13 +120,19 @@ mod tests {
             command
         })
         .unwrap();
-        assert!(cost.wall_s > 0.0 && cost.cpu_s >= 0.01 && cost.peak_mib > 0.1, "{cost:?}");
+        assert!(
+            cost.wall_s > 0.0 && cost.cpu_s >= 0.01 && cost.peak_mib > 0.1,
+            "{cost:?}"
+        );
         assert!(best(1, || Command::new("/nonexistent/program")).is_err());
     }
 
     #[test]
     fn high_water_mark() {
-        assert_eq!(high_water("Name:\tx\nVmHWM:\t    4096 kB\nVmRSS:\t 1 kB\n"), Some(4096));
+        assert_eq!(
+            high_water("Name:\tx\nVmHWM:\t    4096 kB\nVmRSS:\t 1 kB\n"),
+            Some(4096)
+        );
         assert_eq!(high_water("VmHWM: many kB"), None);
     }
 }

@@ -12,6 +12,8 @@ mod root;
 pub(crate) use boot::Boot;
 pub(crate) use kernels::{Kernel, select};
 
+pub(crate) use packages::Signer;
+
 use crate::check::Tally;
 use crate::cli::VmArgs;
 use crate::error::{Done, TaskError};

@@ -180,7 +180,7 @@ fn rpm(name: &str, root: &Path) -> Done<Command> {
 
 /// A key pair that lives as long as this value.
 #[derive(Debug)]
-pub(super) struct Signer {
+pub(crate) struct Signer {
     home: TempDir,
     fingerprint: String,
     public: String,
@@ -188,7 +188,7 @@ pub(super) struct Signer {
 
 impl Signer {
     /// Makes a key without a passphrase. The folder's path is short: gpg's agent has a socket in it.
-    pub(super) fn generate(name: &str) -> Done<Self> {
+    pub(crate) fn generate(name: &str) -> Done<Self> {
         let home = tempfile::Builder::new()
             .prefix("hpk")
             .tempdir()
@@ -228,12 +228,12 @@ impl Signer {
     }
 
     /// In hexadecimal digits.
-    pub(super) fn fingerprint(&self) -> &str {
+    pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
     /// The public key, armored.
-    pub(super) fn public(&self) -> &str {
+    pub(crate) fn public(&self) -> &str {
         &self.public
     }
 
@@ -242,6 +242,11 @@ impl Signer {
     }
 
     fn sign(&self, package: &Path) -> Done {
+        self.sign_all(&[package.to_owned()])
+    }
+
+    /// Signs packages in place.
+    pub(crate) fn sign_all(&self, packages: &[PathBuf]) -> Done {
         let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
         let gpg = program("gpg").unwrap_or_else(|| "gpg".into());
         sh::quiet(
@@ -250,7 +255,7 @@ impl Signer {
                 .args(define("_gpg_name", &self.fingerprint))
                 .args(define("_gpg_path", &self.home.path().display().to_string()))
                 .args(define("__gpg", &gpg.display().to_string()))
-                .arg(package)
+                .args(packages)
                 .env("GNUPGHOME", self.home.path()),
         )
     }

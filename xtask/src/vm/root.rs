@@ -21,7 +21,7 @@ const STUFF: &str = "hardpan-vm";
 const SIGNED_TEXT: &str = "hello from a signed package";
 /// busybox applets that become commands of the guest.
 const APPLETS: &str = "[ ash awk basename cat chmod chown cp cut date dd dirname dmesg echo env expr false find grep \
-    gzip head hostname id insmod kill killall ln ls lsmod mkdir mktemp mount mv nohup od printf ps pwd readlink rm rmdir \
+    gzip head hostname id insmod kill killall ln ls lsmod mkdir mktemp mount mv nohup od pidof printf ps pwd readlink rm rmdir \
     sed seq setsid sh sha256sum sleep sort stat su sync tail tar tee test touch tr true umount uname unshare wc which xargs";
 
 /// Programs built from this work tree.

@@ -1,0 +1,197 @@
+//! From an event to an action, and the way to it.
+
+use super::facts::Facts;
+use super::kind::{Action, Kind};
+use super::model::Rule;
+use super::test::{Outcome, Test};
+use crate::platform::Tier;
+use crate::policy::origin::Origin;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What happens to events that no rule names: action and origin by kind and class.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Defaults {
+    table: BTreeMap<(Kind, String), (Action, Origin)>,
+}
+
+impl Defaults {
+    /// Sets the action for a class.
+    pub fn set(&mut self, kind: Kind, class: &str, action: Action, origin: Origin) {
+        self.table.insert((kind, class.to_owned()), (action, origin));
+    }
+
+    /// The action for a class.
+    pub fn action(&self, kind: Kind, class: &str) -> Option<(Action, &Origin)> {
+        self.table
+            .get(&(kind, class.to_owned()))
+            .map(|(action, origin)| (*action, origin))
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Kind, &str, Action, &Origin)> {
+        self.table
+            .iter()
+            .map(|((kind, class), (action, origin))| (*kind, class.as_str(), *action, origin))
+    }
+}
+
+/// What decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why<'p> {
+    /// The rule at this place in the list.
+    Rule(usize, &'p Rule),
+    /// The default for the object's class.
+    Default(&'p Origin),
+    /// Neither a rule nor a default fits: the class is not known. `alert` is the answer.
+    Nothing,
+}
+
+/// The answer to an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision<'p> {
+    /// What to do at this tier.
+    pub action: Action,
+    /// What decided.
+    pub why: Why<'p>,
+    /// True if the policy says `deny` or `kill` but this tier cannot, or the rule says otherwise below its tier.
+    pub weakened: bool,
+    /// Whether a record is wanted.
+    pub record: bool,
+}
+
+/// Decides an event at a tier.
+pub fn decide<'p>(rules: &'p [Rule], defaults: &'p Defaults, facts: &Facts, tier: Tier) -> Decision<'p> {
+    for (n, rule) in rules.iter().enumerate() {
+        let fits = rule.on.contains(&facts.kind)
+            && rule
+                .tests
+                .iter()
+                .all(|test| outcome(test, facts) == Outcome::Holds);
+        if fits {
+            let action = possible(rule.action_at(tier), facts.kind, tier);
+            return Decision {
+                action,
+                why: Why::Rule(n, rule),
+                weakened: action < rule.action,
+                record: rule.record || action >= Action::Alert,
+            };
+        }
+    }
+    let default = facts.class().and_then(|class| defaults.action(facts.kind, class));
+    match default {
+        Some((wanted, origin)) => {
+            let action = possible(wanted, facts.kind, tier);
+            Decision {
+                action,
+                why: Why::Default(origin),
+                weakened: action < wanted,
+                record: action >= Action::Alert,
+            }
+        }
+        None => Decision {
+            action: Action::Alert,
+            why: Why::Nothing,
+            weakened: false,
+            record: true,
+        },
+    }
+}
+
+/// `deny` needs a kernel that can refuse; `kill` works everywhere.
+fn possible(action: Action, kind: Kind, tier: Tier) -> Action {
+    if action == Action::Deny && !kind.deniable(tier) {
+        Action::Alert
+    } else {
+        action
+    }
+}
+
+fn outcome(test: &Test, facts: &Facts) -> Outcome {
+    test.outcome(facts.fact(test.attribute.side, test.attribute.name))
+}
+
+/// How one rule fared with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step<'p> {
+    /// The rule.
+    pub rule: &'p Rule,
+    /// How it fared.
+    pub outcome: StepOutcome<'p>,
+}
+
+/// How a rule fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepOutcome<'p> {
+    /// It decided.
+    Decided,
+    /// It is about other kinds of events.
+    OtherKind,
+    /// This condition failed.
+    Failed(&'p Test),
+    /// The event does not tell whether this condition holds.
+    Unknown(&'p Test),
+}
+
+/// The way to the decision: every rule up to the one that decided.
+pub fn explain<'p>(rules: &'p [Rule], facts: &Facts) -> Vec<Step<'p>> {
+    let mut steps = Vec::new();
+    for rule in rules {
+        let outcome = if rule.on.contains(&facts.kind) {
+            let hindrance = rule.tests.iter().find_map(|test| match outcome(test, facts) {
+                Outcome::Holds => None,
+                Outcome::Fails => Some(StepOutcome::Failed(test)),
+                Outcome::Unknown => Some(StepOutcome::Unknown(test)),
+            });
+            hindrance.unwrap_or(StepOutcome::Decided)
+        } else {
+            StepOutcome::OtherKind
+        };
+        steps.push(Step { rule, outcome });
+        if outcome == StepOutcome::Decided {
+            break;
+        }
+    }
+    steps
+}
+
+/// How often each rule decided. Shared by the daemon's threads.
+#[derive(Debug)]
+pub struct HitCounters {
+    rules: Vec<AtomicU64>,
+    defaults: AtomicU64,
+}
+
+impl HitCounters {
+    /// Counters for this many rules, at zero.
+    pub fn new(rules: usize) -> Self {
+        Self {
+            rules: (0..rules).map(|_| AtomicU64::new(0)).collect(),
+            defaults: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a decision.
+    pub fn count(&self, decision: &Decision<'_>) {
+        let counter = match decision.why {
+            Why::Rule(n, _) => self.rules.get(n),
+            Why::Default(_) | Why::Nothing => Some(&self.defaults),
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hits per rule, in the rules' order.
+    pub fn rules(&self) -> Vec<u64> {
+        self.rules
+            .iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .collect()
+    }
+
+    /// Events that no rule decided.
+    pub fn defaults(&self) -> u64 {
+        self.defaults.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,134 @@
+//! What is wrong with a list of rules: deny rules nobody can decide in time, rules that can never decide, conflicts.
+
+use super::kind::{Action, Decider, Kind};
+use super::model::Rule;
+use crate::platform::Tier;
+use crate::policy::origin::Problem;
+
+/// Checks the rules for these tiers. Findings come in the rules' order.
+pub fn lint(rules: &[Rule], tiers: &[Tier]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (n, rule) in rules.iter().enumerate() {
+        let earlier = rules.get(..n).unwrap_or_default();
+        if let Some(twin) = earlier.iter().find(|other| other.name == rule.name) {
+            let message = format!("the rule's name {:?} is taken by {}", rule.name, twin.origin);
+            problems.push(Problem::error(rule.origin.clone(), message));
+        }
+        problems.extend(unreachable(earlier, rule));
+        for tier in tiers {
+            if let Some(problem) = undecidable(earlier, rule, *tier) {
+                problems.push(problem);
+                // The same sentence for the next tier helps nobody.
+                break;
+            }
+        }
+    }
+    problems
+}
+
+/// A rule that earlier ones leave nothing to.
+fn unreachable(earlier: &[Rule], rule: &Rule) -> Option<Problem> {
+    let covers = |other: &Rule, kind: Kind| other.on.contains(&kind) && covers(other, rule);
+    let by: Vec<&Rule> = rule
+        .on
+        .iter()
+        .filter_map(|kind| earlier.iter().find(|other| covers(other, *kind)))
+        .collect();
+    if by.len() < rule.on.len() {
+        return None;
+    }
+    let other = by.first()?;
+    let same = other.tests.len() == rule.tests.len() && self::covers(rule, other);
+    let message = if same && other.action != rule.action {
+        format!(
+            "rule {:?} ({}) contradicts {:?} ({}) of {} on the same conditions; the first one decides",
+            rule.name,
+            rule.action.name(),
+            other.name,
+            other.action.name(),
+            other.origin
+        )
+    } else {
+        format!(
+            "rule {:?} can never decide: {:?} of {} comes first and covers it",
+            rule.name, other.name, other.origin
+        )
+    };
+    Some(Problem::error(rule.origin.clone(), message).with_hint("remove it, or move it in front"))
+}
+
+/// Whether every event that fits `inner` fits `outer` too (kinds aside).
+fn covers(outer: &Rule, inner: &Rule) -> bool {
+    outer.tests.iter().all(|wide| {
+        inner
+            .test_of(wide.attribute)
+            .is_some_and(|narrow| narrow.is_within(wide))
+    })
+}
+
+/// A deny that the kernel cannot decide at this tier, or not in time.
+fn undecidable(earlier: &[Rule], rule: &Rule, tier: Tier) -> Option<Problem> {
+    if rule.action_at(tier) != Action::Deny {
+        return None;
+    }
+    let fail =
+        |message: String, hint: &str| Some(Problem::error(rule.origin.clone(), message).with_hint(hint));
+    if let Some(kind) = rule.on.iter().find(|kind| !kind.deniable(tier)) {
+        let hint = match kind {
+            Kind::Kernel => "kernel findings are noticed after the fact: use alert or kill",
+            _ => "say what holds there: needs_tier = \"B\" and below = \"alert\"",
+        };
+        return fail(
+            format!(
+                "rule {:?} denies {}, which tier {tier} cannot refuse",
+                rule.name,
+                kind.name()
+            ),
+            hint,
+        );
+    }
+    if let Some(test) = rule
+        .tests
+        .iter()
+        .find(|test| test.attribute.decider(tier) == Decider::UserSpace)
+    {
+        let message = format!(
+            "rule {:?} denies by {}.{}, which the kernel cannot decide at tier {tier}",
+            rule.name,
+            test.attribute.side.name(),
+            test.attribute.name
+        );
+        return fail(
+            message,
+            "deny by class, digest, inode, device, uid, cgroup or capabilities, or use alert or kill",
+        );
+    }
+    let in_front = earlier.iter().find(|other| {
+        other.on.iter().any(|kind| rule.on.contains(kind))
+            && other
+                .tests
+                .iter()
+                .any(|test| test.attribute.decider(tier) == Decider::UserSpace)
+            && !are_disjoint(other, rule, tier)
+    })?;
+    let message = format!(
+        "rule {:?} denies, but {:?} of {} comes first and needs user space at tier {tier}: the kernel could not wait for it",
+        rule.name, in_front.name, in_front.origin
+    );
+    fail(
+        message,
+        "move the deny in front, or make both exclude each other by class, uid, cgroup or capabilities",
+    )
+}
+
+/// Whether conditions the kernel can decide keep two rules apart.
+fn are_disjoint(left: &Rule, right: &Rule, tier: Tier) -> bool {
+    left.tests
+        .iter()
+        .filter(|test| test.attribute.decider(tier) == Decider::Kernel)
+        .any(|test| {
+            right
+                .test_of(test.attribute)
+                .is_some_and(|other| test.is_disjoint(other))
+        })
+}

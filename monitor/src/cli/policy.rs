@@ -1,0 +1,886 @@
+//! `hardpan policy`: looking at policies, checking, comparing, trying them out on what was recorded, signing.
+
+use super::{complain, print};
+use crate::crypto::{Draft, HostCrypto, LedgerFile, load_signing_key, public_keys, sign, this_host};
+use crate::enrich::clock::unix_us;
+use crate::harden::Root;
+use crate::policy::{DetectError, Folders, Loaded, Overrides, detect, known, load, load_with};
+use clap::{Args, Subcommand};
+use hardpan_core::envelope::{Envelope, Kind, Known, MAX_ENVELOPE_BYTES, open, parse_time, time_text};
+use hardpan_core::platform::Tier;
+use hardpan_core::policy::harden::{Host as _, Want, item};
+use hardpan_core::policy::replay::{Learner, Simulator, events_of};
+use hardpan_core::policy::rule::{self, StepOutcome, Why};
+use hardpan_core::policy::{Problem, Resolved, Selector, Severity, Source, fapolicyd, quote, show};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Exit codes, as everywhere.
+const FINE: u8 = 0;
+const FINDINGS: u8 = 1;
+const USAGE: u8 = 2;
+const FAILED: u8 = 3;
+
+/// Shows, checks, compares, tries out, learns and signs policies.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hardpan policy show --resolved\n  hardpan policy check 20-site.toml\n  \
+    hardpan policy diff --to-level strict\n  hardpan policy simulate --to-level strict /var/log/hardpan/events.json\n  \
+    hardpan policy import fapolicyd /etc/fapolicyd/rules.d"
+)]
+pub struct PolicyArgs {
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+/// Which host the policy is for. What is not given is found out.
+#[derive(Debug, Clone, Args)]
+pub struct HostArgs {
+    /// Treat this directory as the host's root (an image, a mounted disk).
+    #[arg(long, value_name = "DIR", default_value = "/", global = true)]
+    root: PathBuf,
+    /// EL release [8, 9, 10].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(8..=10), global = true)]
+    el: Option<u32>,
+    /// Vendor: rhel, rocky, rocky-ciq, almalinux, centos-stream, oracle.
+    #[arg(long, value_name = "NAME", global = true)]
+    vendor: Option<String>,
+    /// Hardware level: x86-64-v1 to x86-64-v4, aarch64.
+    #[arg(long, value_name = "NAME", global = true)]
+    hardware: Option<String>,
+    /// Role: server, webhost, hpc, container-host, build-host, kiosk, workstation.
+    #[arg(long, value_name = "NAME", global = true)]
+    role: Option<String>,
+    /// Level: baseline, balanced, strict, locked.
+    #[arg(long, value_name = "NAME", global = true)]
+    level: Option<String>,
+    /// Shipped sets instead of /usr/share/hardpan/policies (within the root).
+    #[arg(long, value_name = "DIR", global = true)]
+    policies: Option<String>,
+}
+
+/// A policy to compare with the host's.
+#[derive(Debug, Clone, Args)]
+struct CandidateArgs {
+    /// A policy file, taken as one more local file.
+    #[arg(long, value_name = "FILE")]
+    candidate: Option<PathBuf>,
+    /// The same host with another role.
+    #[arg(long, value_name = "NAME")]
+    to_role: Option<String>,
+    /// The same host with another level.
+    #[arg(long, value_name = "NAME")]
+    to_level: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// The host's policy: its files, or every value with the file and line it came from.
+    Show {
+        #[command(flatten)]
+        host: HostArgs,
+        /// Every value, requirement and rule with its origin.
+        #[arg(long)]
+        resolved: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Every key a policy may hold.
+        #[arg(long, conflicts_with_all = ["resolved", "json"])]
+        schema: bool,
+    },
+    /// Checks the host's policy, or a file as if it were installed (fits Ansible's `validate: hardpan policy check %s`).
+    Check {
+        #[command(flatten)]
+        host: HostArgs,
+        /// The file.
+        file: Option<PathBuf>,
+        /// The name it will have below /etc/hardpan/policies, if it replaces one.
+        #[arg(long = "as", value_name = "NAME", requires = "file")]
+        name: Option<String>,
+        /// Check the rules for this tier only [A, B, C].
+        #[arg(long, value_parser = parse_tier)]
+        tier: Option<Tier>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What another file, role or level would change.
+    Diff {
+        #[command(flatten)]
+        host: HostArgs,
+        #[command(flatten)]
+        candidate: CandidateArgs,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replays recorded events against another file, role or level and tells which decisions would change.
+    Simulate {
+        #[command(flatten)]
+        host: HostArgs,
+        #[command(flatten)]
+        candidate: CandidateArgs,
+        /// Records (events.json); `-` is standard input.
+        #[arg(required = true, value_name = "EVENTS")]
+        events: Vec<PathBuf>,
+        /// Decide as at this tier.
+        #[arg(long, value_parser = parse_tier, default_value = "A")]
+        tier: Tier,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Proposes a manifest of digests and a policy for what ran and nobody vouched for.
+    Learn {
+        /// Records (events.json); `-` is standard input.
+        #[arg(required = true, value_name = "EVENTS")]
+        events: Vec<PathBuf>,
+        /// Print the policy instead of the manifest.
+        #[arg(long)]
+        policy: bool,
+    },
+    /// Tells which rule decides a recorded event, and why the ones before it do not.
+    Explain {
+        #[command(flatten)]
+        host: HostArgs,
+        /// `event.id` of the record.
+        id: String,
+        /// Records to look in; `-` is standard input.
+        #[arg(long, value_name = "FILE", default_value = "/var/log/hardpan/events.json")]
+        events: PathBuf,
+        /// Decide as at this tier.
+        #[arg(long, value_parser = parse_tier, default_value = "A")]
+        tier: Tier,
+    },
+    /// Signs a policy file. Keep the private key away from the hosts.
+    Sign {
+        /// The policy.
+        file: PathBuf,
+        /// Private key: unencrypted PKCS#8 of Ed25519, P-256 or P-384 (openssl genpkey).
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Counts up with each issue; hosts refuse a lower one.
+        #[arg(long)]
+        serial: u64,
+        /// When it becomes void: 2027-01-31T00:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        expires: String,
+        /// Host names or machine-ids it is for, with `*`; may be given several times.
+        #[arg(long, value_name = "GLOB", default_value = "*")]
+        target: Vec<String>,
+        /// Its name; else the file's, without `.toml`.
+        #[arg(long)]
+        name: Option<String>,
+        /// Where to write the envelope.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Checks a signed policy against this host's keys, name, clock and serials.
+    Verify {
+        /// The envelope (`*.hpm`).
+        file: PathBuf,
+        /// Treat this directory as the host's root.
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        /// Print the policy in it.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Translates another program's rules.
+    Import {
+        /// Which program's.
+        #[arg(value_parser = ["fapolicyd"])]
+        from: String,
+        /// Its rules: a file, or rules.d.
+        path: PathBuf,
+    },
+}
+
+fn parse_tier(name: &str) -> Result<Tier, String> {
+    Tier::from_name(name)
+        .filter(|tier| *tier != Tier::None)
+        .ok_or_else(|| "must be A, B or C".to_owned())
+}
+
+/// Runs the command; returns its exit code.
+pub fn run(args: &PolicyArgs) -> u8 {
+    let outcome = match &args.command {
+        PolicyCommand::Show {
+            host,
+            resolved,
+            json,
+            schema,
+        } => show_policy(host, *resolved, *json, *schema),
+        PolicyCommand::Check {
+            host,
+            file,
+            name,
+            tier,
+            json,
+        } => check(host, file.as_deref(), name.as_deref(), *tier, *json),
+        PolicyCommand::Diff {
+            host,
+            candidate,
+            json,
+        } => diff(host, candidate, *json),
+        PolicyCommand::Simulate {
+            host,
+            candidate,
+            events,
+            tier,
+            json,
+        } => simulate(host, candidate, events, *tier, *json),
+        PolicyCommand::Learn { events, policy } => learn(events, *policy),
+        PolicyCommand::Explain {
+            host,
+            id,
+            events,
+            tier,
+        } => explain(host, id, events, *tier),
+        PolicyCommand::Sign {
+            file,
+            key,
+            serial,
+            expires,
+            target,
+            name,
+            output,
+        } => sign_file(file, key, *serial, expires, target, name.as_deref(), output),
+        PolicyCommand::Verify { file, root, print } => verify(file, root, *print),
+        PolicyCommand::Import { from: _, path } => import(path),
+    };
+    outcome.unwrap_or_else(|failure| {
+        complain("hardpan", failure.error.as_ref(), failure.hint.as_deref());
+        failure.code
+    })
+}
+
+/// Why a command could not be done.
+pub(super) struct Failure {
+    error: Box<dyn Error>,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    pub(super) fn new(error: impl Into<Box<dyn Error>>, hint: Option<&str>) -> Self {
+        Self {
+            error: error.into(),
+            hint: hint.map(str::to_owned),
+            code: FAILED,
+        }
+    }
+
+    fn usage(message: impl Into<String>) -> Self {
+        Self {
+            error: message.into().into(),
+            hint: None,
+            code: USAGE,
+        }
+    }
+
+    /// Tells it and gives the exit code.
+    pub(super) fn tell(&self) -> u8 {
+        complain("hardpan", self.error.as_ref(), self.hint.as_deref());
+        self.code
+    }
+}
+
+impl<E: Error + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(error, None)
+    }
+}
+
+/// A host whose layers are known.
+pub(super) struct Subject {
+    pub(super) root: Root,
+    pub(super) folders: Folders,
+    pub(super) selector: Selector,
+    now_s: i64,
+}
+
+impl HostArgs {
+    pub(super) fn subject(&self) -> Result<Subject, Failure> {
+        let root = Root::new(&self.root)?;
+        let overrides = Overrides {
+            el: self.el,
+            vendor: self.vendor.clone(),
+            hardware: self.hardware.clone(),
+            role: self.role.clone(),
+            level: self.level.clone(),
+        };
+        let selector = detect(&root, &overrides).map_err(|error: DetectError| {
+            let hint = format!(
+                "{}; vendors: {}; hardware: {}",
+                error.hint(),
+                known("vendor"),
+                known("hardware")
+            );
+            Failure::new(error, Some(&hint))
+        })?;
+        let mut folders = Folders::default();
+        if let Some(policies) = &self.policies {
+            folders.vendor.clone_from(policies);
+        }
+        let now_s = unix_us()?.div_euclid(1_000_000);
+        Ok(Subject {
+            root,
+            folders,
+            selector,
+            now_s,
+        })
+    }
+}
+
+impl Subject {
+    pub(super) fn load(&self) -> Result<Loaded, Failure> {
+        Ok(load(&self.root, &self.folders, &self.selector, self.now_s)?)
+    }
+
+    /// The host's policy, or the reason why it cannot be used.
+    pub(super) fn usable(&self) -> Result<Loaded, Failure> {
+        let loaded = self.load()?;
+        if loaded.is_usable() {
+            return Ok(loaded);
+        }
+        tell(&loaded.problems);
+        Err(Failure::new(
+            "the host's policy has errors",
+            Some("hardpan policy check"),
+        ))
+    }
+
+    fn with(&self, candidate: &CandidateArgs) -> Result<Loaded, Failure> {
+        let mut selector = self.selector.clone();
+        if let Some(role) = &candidate.to_role {
+            selector.role.clone_from(role);
+        }
+        if let Some(level) = &candidate.to_level {
+            selector.level.clone_from(level);
+        }
+        let loaded = match &candidate.candidate {
+            Some(file) => load_with(
+                &self.root,
+                &self.folders,
+                &selector,
+                self.now_s,
+                candidate_source(file, None)?,
+            )?,
+            None if candidate.to_role.is_none() && candidate.to_level.is_none() => {
+                return Err(Failure::usage(
+                    "nothing to compare with: give --candidate, --to-role or --to-level",
+                ));
+            }
+            None => load(&self.root, &self.folders, &selector, self.now_s)?,
+        };
+        if loaded.is_usable() {
+            return Ok(loaded);
+        }
+        tell(&loaded.problems);
+        Err(Failure::new(
+            "the candidate has errors",
+            Some("hardpan policy check FILE"),
+        ))
+    }
+}
+
+/// A file that is not installed, as a local source. Its name decides what it replaces and where it sorts.
+fn candidate_source(file: &Path, name: Option<&str>) -> Result<Source, Failure> {
+    let text = String::from_utf8(read_bytes(file)?)
+        .map_err(|_| Failure::new(format!("{} is not UTF-8 text", file.display()), None))?;
+    let installed = file
+        .strip_prefix("/etc/hardpan/policies")
+        .ok()
+        .and_then(Path::to_str);
+    let base = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("candidate");
+    let name = name.or(installed).map_or_else(
+        // Ansible's temporary names say nothing: such a file sorts last.
+        || {
+            if has_toml_extension(base) {
+                base.to_owned()
+            } else {
+                "zz-candidate.toml".to_owned()
+            }
+        },
+        str::to_owned,
+    );
+    Ok(Source {
+        file: file.display().to_string(),
+        name,
+        text: Some(text),
+    })
+}
+
+fn has_toml_extension(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+}
+
+/// At most an envelope's size, and one byte that shows there is more.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_ENVELOPE_BYTES as u64 + 1).read_to_end(&mut bytes));
+    read.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display()), None))?;
+    Ok(bytes)
+}
+
+/// Writes to standard error: standard output is data.
+fn mention(text: &str) {
+    use std::io::Write as _;
+    // There is nobody left to tell when standard error is gone.
+    let _closed = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Tells problems, one after the other.
+fn tell(problems: &[Problem]) {
+    let text: String = problems.iter().fold(String::new(), |mut text, problem| {
+        let _infallible = writeln!(text, "{problem}");
+        text
+    });
+    mention(&text);
+}
+
+fn out(text: &str) -> u8 {
+    print(text).code()
+}
+
+/// Prints, then ends with `code` unless printing failed.
+fn out_then(text: &str, code: u8) -> u8 {
+    match out(text) {
+        FINE => code,
+        failed => failed,
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, Failure> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+fn show_policy(host: &HostArgs, resolved: bool, as_json: bool, schema: bool) -> Result<u8, Failure> {
+    if schema {
+        return Ok(out(&show::reference()));
+    }
+    let subject = host.subject()?;
+    let loaded = subject.load()?;
+    tell(&loaded.problems);
+    let code = if loaded.is_usable() { FINE } else { FINDINGS };
+    let text = if as_json {
+        json(&show::document(&loaded.resolved))?
+    } else if resolved {
+        show::heading(&subject.selector) + &show::text(&loaded.resolved)
+    } else {
+        let mut text = format!("{}\n", show::title(&subject.selector));
+        for part in &loaded.resolved.parts {
+            let about = part.description.as_deref().unwrap_or_default();
+            let _infallible = writeln!(text, "  {:<9}{}  {about}", part.layer.name(), part.file);
+        }
+        for file in &loaded.signed {
+            let claims = file.opened.claims();
+            let until = time_text(claims.expires);
+            let key = file.opened.key_name();
+            let _infallible = writeln!(
+                text,
+                "  {} signed by {key}, serial {}, until {until}",
+                file.name, claims.serial
+            );
+        }
+        text
+    };
+    Ok(out_then(&text, code))
+}
+
+fn check(
+    host: &HostArgs,
+    file: Option<&Path>,
+    name: Option<&str>,
+    tier: Option<Tier>,
+    as_json: bool,
+) -> Result<u8, Failure> {
+    let subject = match host.subject() {
+        Ok(subject) => subject,
+        // A policy is also written on machines that are no EL: it is checked for a common kind then.
+        Err(_) if file.is_some() && host.el.is_none() && host.vendor.is_none() => {
+            let stand_in = HostArgs {
+                el: Some(9),
+                vendor: Some("rhel".to_owned()),
+                ..host.clone()
+            };
+            let subject = stand_in.subject()?;
+            let note = format!(
+                "note: this is no Enterprise Linux; checked for {}\n",
+                show::title(&subject.selector)
+            );
+            mention(&note);
+            subject
+        }
+        Err(failure) => return Err(failure),
+    };
+    let loaded = match file {
+        Some(file) => {
+            let source = candidate_source(file, name)?;
+            load_with(
+                &subject.root,
+                &subject.folders,
+                &subject.selector,
+                subject.now_s,
+                source,
+            )?
+        }
+        None => subject.load()?,
+    };
+    let mut problems = loaded.problems;
+    let tiers = tier.map_or_else(|| vec![Tier::A, Tier::B, Tier::C], |tier| vec![tier]);
+    problems.extend(rule::lint(&loaded.resolved.rules, &tiers));
+    if subject.root.is_live() {
+        problems.extend(effects(&subject.root, &loaded.resolved));
+    }
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
+    let code = if errors == 0 { FINE } else { FINDINGS };
+    if as_json {
+        return Ok(out_then(&json(&problems)?, code));
+    }
+    tell(&problems);
+    let warnings = problems.len() - errors;
+    let settings = loaded.resolved.settings.len();
+    let rules = loaded.resolved.rules.len();
+    let summary = if errors == 0 {
+        format!(
+            "{}: {settings} settings, {rules} rules, {warnings} warnings\n",
+            show::title(&subject.selector)
+        )
+    } else {
+        format!("{errors} errors, {warnings} warnings\n")
+    };
+    Ok(out_then(&summary, code))
+}
+
+/// What hardening would do to what runs now.
+fn effects(root: &Root, resolved: &Resolved) -> Vec<Problem> {
+    let modules = root.read("/proc/modules").unwrap_or_default();
+    let mut problems = Vec::new();
+    for item in item::items(resolved) {
+        let effect = match &item.want {
+            Want::ServiceMasked { unit } => (root
+                .stat(&format!("/sys/fs/cgroup/system.slice/{unit}"))
+                .is_some()
+                || root
+                    .stat(&format!("/sys/fs/cgroup/systemd/system.slice/{unit}"))
+                    .is_some())
+            .then(|| format!("{unit} runs now and would be masked")),
+            Want::ModuleDenied { name } => {
+                let name = name.replace('-', "_");
+                let users = modules.lines().find(|line| line.split(' ').next() == Some(&name));
+                users.map(|line| {
+                    let count = line.split(' ').nth(2).unwrap_or("0");
+                    format!("the module {name} is loaded ({count} users) and would be denied")
+                })
+            }
+            Want::Sysctl { name, value } if name == "user.max_user_namespaces" && value == "0" => {
+                let running = root
+                    .list("/sys/fs/cgroup/user.slice")
+                    .iter()
+                    .any(|slice| slice.starts_with("user-"));
+                let containers = root.stat("/usr/bin/podman").is_some();
+                (running && containers)
+                    .then(|| "rootless podman of logged-in users would stop working".to_owned())
+            }
+            _ => None,
+        };
+        if let Some(message) = effect {
+            problems.push(Problem::warning(item.origin.clone(), message));
+        }
+    }
+    problems
+}
+
+fn diff(host: &HostArgs, candidate: &CandidateArgs, as_json: bool) -> Result<u8, Failure> {
+    let subject = host.subject()?;
+    let (before, after) = (subject.usable()?, subject.with(candidate)?);
+    let differences = show::diff(&before.resolved, &after.resolved);
+    let code = if differences.is_empty() { FINE } else { FINDINGS };
+    let text = if as_json {
+        json(&differences)?
+    } else {
+        show::diff_text(&differences)
+    };
+    Ok(out_then(&text, code))
+}
+
+/// Feeds the lines of files to `take`.
+fn lines(paths: &[PathBuf], take: &mut dyn FnMut(&str)) -> Result<(), Failure> {
+    for path in paths {
+        let failed =
+            |error: io::Error| Failure::new(format!("cannot read {}: {error}", path.display()), None);
+        let reader: Box<dyn io::BufRead> = if path == Path::new("-") {
+            Box::new(BufReader::new(io::stdin()))
+        } else {
+            Box::new(BufReader::new(File::open(path).map_err(failed)?))
+        };
+        let mut reader = reader;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            // A line of any length must not fill the memory.
+            let read = reader
+                .by_ref()
+                .take(2 << 20)
+                .read_until(b'\n', &mut line)
+                .map_err(failed)?;
+            if read == 0 {
+                break;
+            }
+            take(&String::from_utf8_lossy(&line));
+        }
+    }
+    Ok(())
+}
+
+fn simulate(
+    host: &HostArgs,
+    candidate: &CandidateArgs,
+    events: &[PathBuf],
+    tier: Tier,
+    as_json: bool,
+) -> Result<u8, Failure> {
+    let subject = host.subject()?;
+    let (before, after) = (subject.usable()?, subject.with(candidate)?);
+    let mut simulator = Simulator::new(&before.resolved, &after.resolved, tier);
+    lines(events, &mut |line| simulator.line(line))?;
+    let simulation = simulator.finish();
+    let code = if simulation.changes.is_empty() {
+        FINE
+    } else {
+        FINDINGS
+    };
+    let text = if as_json {
+        json(&simulation)?
+    } else {
+        simulation.text()
+    };
+    Ok(out_then(&text, code))
+}
+
+fn learn(events: &[PathBuf], policy: bool) -> Result<u8, Failure> {
+    let mut learner = Learner::default();
+    lines(events, &mut |line| learner.line(line))?;
+    Ok(out(&if policy {
+        learner.policy()
+    } else {
+        learner.manifest()
+    }))
+}
+
+fn explain(host: &HostArgs, id: &str, events: &Path, tier: Tier) -> Result<u8, Failure> {
+    let subject = host.subject()?;
+    let loaded = subject.usable()?;
+    let mut found = Vec::new();
+    lines(&[events.to_owned()], &mut |line| {
+        if line.contains(id) {
+            found.extend(
+                events_of(line)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|event| event.id == id),
+            );
+        }
+    })?;
+    if found.is_empty() {
+        let message = format!("{} has no event {id:?} that rules decide", events.display());
+        return Err(Failure::new(message, Some("event.id stands in every record")));
+    }
+    let defaults = loaded.resolved.defaults();
+    let mut text = String::new();
+    for event in found {
+        let class = event.facts.class().unwrap_or("unknown").to_owned();
+        let _infallible = writeln!(
+            text,
+            "{} of {}, class {class}",
+            event.facts.kind.name(),
+            quote(&event.path)
+        );
+        for step in rule::explain(&loaded.resolved.rules, &event.facts) {
+            let how = match step.outcome {
+                StepOutcome::OtherKind => continue,
+                StepOutcome::Decided => format!("fits: {}", step.rule.action_at(tier).name()),
+                StepOutcome::Failed(test) => format!("does not fit: {test} fails"),
+                StepOutcome::Unknown(test) => {
+                    format!("does not fit: the record does not tell whether {test}")
+                }
+            };
+            let _infallible = writeln!(text, "  rule {} ({}) {how}", step.rule.name, step.rule.origin);
+        }
+        let decision = rule::decide(&loaded.resolved.rules, &defaults, &event.facts, tier);
+        let why = match decision.why {
+            Why::Rule(_, rule) => rule
+                .reason
+                .clone()
+                .unwrap_or_else(|| format!("rule {}", rule.name)),
+            Why::Default(origin) => format!("the default for class {class} ({origin})"),
+            Why::Nothing => "neither a rule nor a default names it".to_owned(),
+        };
+        let weaker = if decision.weakened {
+            ", weaker than wanted at this tier"
+        } else {
+            ""
+        };
+        let _infallible = writeln!(text, "  => {}{weaker}: {why}", decision.action.name());
+    }
+    Ok(out(&text))
+}
+
+fn sign_file(
+    file: &Path,
+    key: &Path,
+    serial: u64,
+    expires: &str,
+    targets: &[String],
+    name: Option<&str>,
+    output: &Path,
+) -> Result<u8, Failure> {
+    let payload = read_bytes(file)?;
+    let text = String::from_utf8_lossy(&payload).into_owned();
+    // What cannot be read is not worth a signature.
+    let (_, problems) = hardpan_core::policy::document::parse(
+        hardpan_core::policy::Layer::Local,
+        &file.display().to_string(),
+        &text,
+    );
+    if problems.iter().any(Problem::is_error) {
+        tell(&problems);
+        return Err(Failure::new("the policy has errors and was not signed", None));
+    }
+    let key = load_signing_key(key).map_err(|error| {
+        let hint = error.hint();
+        Failure::new(error, hint)
+    })?;
+    let stem = file
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or("policy");
+    let draft = Draft {
+        kind: Kind::Policy,
+        serial,
+        issued: unix_us()?.div_euclid(1_000_000),
+        expires: parse_time(expires).map_err(Failure::usage)?,
+        targets: targets.to_vec(),
+        name: name.unwrap_or(stem).to_owned(),
+        payload,
+    };
+    let envelope = sign(&key, draft).map_err(|error| {
+        let hint = error.hint();
+        Failure::new(error, hint)
+    })?;
+    crate::trust::atomic::write(output, envelope.to_json().as_bytes(), 0o644)
+        .map_err(|error| Failure::new(format!("cannot write {}: {error}", output.display()), None))?;
+    Ok(FINE)
+}
+
+fn verify(file: &Path, root: &Path, print_it: bool) -> Result<u8, Failure> {
+    let root = Root::new(root)?;
+    let folders = Folders::default();
+    let bytes = read_bytes(file)?;
+    let (keys, findings) = public_keys(&[root.resolve(&folders.keys)?]);
+    let host = this_host(root.directory());
+    let ledger = LedgerFile::load(&root.resolve(&folders.state)?)?;
+    for finding in findings {
+        complain(
+            "hardpan",
+            &*Box::<dyn Error>::from(finding.message),
+            finding.hint.as_deref(),
+        );
+    }
+    let now = unix_us()?.div_euclid(1_000_000);
+    let known = Known {
+        kind: Kind::Policy,
+        keys: &keys,
+        host: &host,
+        now,
+        ledger: ledger.ledger(),
+    };
+    let opened = match Envelope::parse(&bytes)
+        .map_err(Failure::from)
+        .and_then(|envelope| {
+            open(envelope, &known, &HostCrypto).map_err(|refusal| {
+                let hint = refusal.hint();
+                Failure::new(refusal, Some(hint))
+            })
+        }) {
+        Ok(opened) => opened,
+        Err(failure) => {
+            failure.tell();
+            return Ok(FINDINGS);
+        }
+    };
+    let text = String::from_utf8_lossy(opened.payload()).into_owned();
+    let (_, problems) = hardpan_core::policy::document::parse(
+        hardpan_core::policy::Layer::Local,
+        &file.display().to_string(),
+        &text,
+    );
+    tell(&problems);
+    let code = if problems.iter().any(Problem::is_error) {
+        FINDINGS
+    } else {
+        FINE
+    };
+    if print_it {
+        return Ok(out_then(&text, code));
+    }
+    let claims = opened.claims();
+    let summary = format!(
+        "{}: signed by {}, serial {}, for {}, until {}\n",
+        claims.name,
+        opened.key_name(),
+        claims.serial,
+        claims.targets.join(" "),
+        time_text(claims.expires)
+    );
+    Ok(out_then(&summary, code))
+}
+
+fn import(path: &Path) -> Result<u8, Failure> {
+    let mut text = String::new();
+    if path.is_dir() {
+        let mut names: Vec<PathBuf> = std::fs::read_dir(path)
+            .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display()), None))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "rules"))
+            .collect();
+        // fagenrules joins them in this order.
+        names.sort();
+        for name in names {
+            text.push_str(&String::from_utf8_lossy(&read_bytes(&name)?));
+            text.push('\n');
+        }
+    } else {
+        text = String::from_utf8_lossy(&read_bytes(path)?).into_owned();
+    }
+    let import = fapolicyd::import(&text);
+    let mut notes = format!(
+        "{} rules taken over, {} in part, {} left out\n",
+        import.whole, import.partial, import.left_out
+    );
+    for note in &import.notes {
+        let _infallible = writeln!(notes, "line {}: {}", note.line, note.text);
+    }
+    mention(&notes);
+    let code = if import.partial + import.left_out == 0 {
+        FINE
+    } else {
+        FINDINGS
+    };
+    Ok(out_then(&import.policy, code))
+}

@@ -1,0 +1,250 @@
+//! Replaces files as a whole: mode, owner, SELinux label and other attributes stay, a crash leaves old or new.
+
+use rustix::fs::XattrFlags;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// A file operation that failed.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// Writing the new content beside the file.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Carrying over mode, owner or extended attributes.
+    #[error("cannot carry over the attributes of {path}")]
+    Attributes {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Making directories.
+    #[error("cannot make the directory {path}")]
+    MakeDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Removing a file.
+    #[error("cannot remove {path}")]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Making a symbolic link.
+    #[error("cannot link {path}")]
+    Link {
+        /// The link.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Changing mode or owner.
+    #[error("cannot change mode or owner of {path}")]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Largest set of extended attributes carried over; the kernel allows 64 KiB per value and per list.
+const MAX_XATTR_BYTES: usize = 65_536;
+
+/// Puts `content` in the place of `path` (already resolved), keeping its attributes; a new file gets mode 0644.
+pub(super) fn replace(path: &Path, content: &str) -> Result<(), FileError> {
+    let temporary = beside(path);
+    let write = |source| FileError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let outcome = write_new(&temporary, content)
+        .map_err(write)
+        .and_then(|file| carry_over(path, &temporary, &file))
+        .and_then(|()| fs::rename(&temporary, path).map_err(write))
+        .and_then(|()| sync_directory(path).map_err(write));
+    if outcome.is_err() {
+        // The temporary file is ours; that it cannot be removed changes nothing about the error to report.
+        drop(fs::remove_file(&temporary));
+    }
+    outcome
+}
+
+fn write_new(path: &Path, content: &str) -> io::Result<File> {
+    let mut file = File::options().write(true).create_new(true).open(path)?;
+    file.write_all(content.as_bytes())?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    Ok(file)
+}
+
+/// Mode, owner and extended attributes of `from`, if it exists, onto the file `to`.
+fn carry_over(from: &Path, to: &Path, file: &File) -> Result<(), FileError> {
+    let failed = |source: io::Error| FileError::Attributes {
+        path: from.to_owned(),
+        source,
+    };
+    let metadata = match fs::metadata(from) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return file.sync_all().map_err(failed),
+        Err(error) => return Err(failed(error)),
+    };
+    let new = file.metadata().map_err(failed)?;
+    if (metadata.uid(), metadata.gid()) != (new.uid(), new.gid()) {
+        chown(to, Some(metadata.uid()), Some(metadata.gid())).map_err(failed)?;
+    }
+    file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))
+        .map_err(failed)?;
+    for (name, value) in attributes(from).map_err(failed)? {
+        rustix::fs::fsetxattr(file, name.as_str(), &value, XattrFlags::empty())
+            .map_err(|error| failed(error.into()))?;
+    }
+    file.sync_all().map_err(failed)
+}
+
+/// The extended attributes of a file. None where the file system has no such thing.
+fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut names = vec![0_u8; MAX_XATTR_BYTES];
+    let length = match rustix::fs::llistxattr(path, &mut names) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::NOTSUP) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut found = Vec::new();
+    for name in names
+        .get(..length)
+        .unwrap_or_default()
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let Ok(name) = std::str::from_utf8(name) else {
+            continue;
+        };
+        let mut value = vec![0_u8; MAX_XATTR_BYTES];
+        let length = rustix::fs::lgetxattr(path, name, &mut value)?;
+        value.truncate(length);
+        found.push((name.to_owned(), value));
+    }
+    Ok(found)
+}
+
+/// Makes the missing directories above `path`; answers which, outermost first.
+pub(super) fn make_parents(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut missing: Vec<PathBuf> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|above| !above.exists())
+        .map(Path::to_owned)
+        .collect();
+    missing.reverse();
+    for directory in &missing {
+        fs::create_dir(directory)
+            .and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o755)))
+            .map_err(|source| FileError::MakeDirectory {
+                path: directory.clone(),
+                source,
+            })?;
+    }
+    Ok(missing)
+}
+
+/// Removes a file or link.
+pub(super) fn remove(path: &Path) -> Result<(), FileError> {
+    fs::remove_file(path)
+        .and_then(|()| sync_directory(path))
+        .map_err(|source| FileError::Remove {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Points a link at `target`, in the place of a link that was there.
+pub(super) fn relink(path: &Path, target: &str) -> Result<(), FileError> {
+    let temporary = beside(path);
+    symlink(target, &temporary)
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| sync_directory(path))
+        .map_err(|source| FileError::Link {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Sets mode and owner. A change of owner clears file capabilities: they are put back.
+pub(super) fn set_mode(path: &Path, (mode, uid, gid): (u32, u32, u32)) -> Result<(), FileError> {
+    let failed = |source| FileError::Mode {
+        path: path.to_owned(),
+        source,
+    };
+    let metadata = fs::metadata(path).map_err(failed)?;
+    let kept = attributes(path).map_err(failed)?;
+    if (metadata.uid(), metadata.gid()) != (uid, gid) {
+        chown(path, Some(uid), Some(gid)).map_err(failed)?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
+    for (name, value) in kept.iter().filter(|(name, _)| name == "security.capability") {
+        let set = rustix::fs::lsetxattr(path, name.as_str(), value, XattrFlags::empty());
+        set.map_err(|error| failed(error.into()))?;
+    }
+    Ok(())
+}
+
+/// A name in the same directory that nobody else uses and that no `*.conf` pattern fits.
+fn beside(path: &Path) -> PathBuf {
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    path.with_file_name(format!(".{name}.hardpan-{}~", std::process::id()))
+}
+
+/// Makes a rename or removal last.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_keeps_mode_and_attributes() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("x.conf");
+        fs::write(&path, "old\n").expect("file");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("mode");
+        let labelled = rustix::fs::lsetxattr(&path, "user.label", b"kept", XattrFlags::empty()).is_ok();
+        replace(&path, "new\n").expect("replaced");
+        assert_eq!(fs::read_to_string(&path).expect("file"), "new\n");
+        assert_eq!(fs::metadata(&path).expect("metadata").mode() & 0o7777, 0o600);
+        if labelled {
+            let found = attributes(&path).expect("attributes");
+            assert!(
+                found.contains(&("user.label".to_owned(), b"kept".to_vec())),
+                "{found:?}"
+            );
+        }
+        let names: Vec<_> = fs::read_dir(directory.path()).expect("directory").collect();
+        assert_eq!(names.len(), 1, "no temporary file stays");
+    }
+}

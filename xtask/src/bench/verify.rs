@@ -1,0 +1,99 @@
+//! Verifying the files of 1 500 signed packages, beside rpm and AIDE, and beside the bare limit.
+
+use super::bulk::{self, bulk};
+use super::measure::best;
+use super::{Bench, Outcome, hardpan};
+use crate::error::Done;
+use crate::place::{self, Places, program};
+use std::process::Command;
+
+const RUNS: u32 = 3;
+
+pub(super) fn run(places: &Places) -> Done<Outcome> {
+    let hardpan = hardpan(places)?;
+    let bulk = bulk(places)?;
+    let data = format!(
+        "{} signed packages, {} files, {} MB, warm cache",
+        bulk::PACKAGES,
+        bulk::PACKAGES * bulk::FILES,
+        bulk.bytes / 1_000_000
+    );
+    let mut outcome = Outcome::new(Bench::Verify, data, RUNS);
+    let verify = || {
+        let mut command = Command::new(&hardpan);
+        command
+            .args(["verify", "--root"])
+            .arg(&bulk.root)
+            .arg("--keyring")
+            .arg(&bulk.keyring);
+        command.arg("--keys-dir").arg(&bulk.pins);
+        command
+    };
+    // The first look warms the cache for everybody.
+    best(1, verify)?;
+    outcome.add("hardpan verify", best(RUNS, verify)?);
+    outcome.add(
+        "bare limit: the same bytes hashed (openssl, 2 jobs)",
+        best(RUNS, || {
+            let mut command = Command::new("sh");
+            command.args([
+                "-c",
+                "find \"$1\" -type f -print0 | xargs -0 -n 2000 -P \"$(nproc)\" openssl dgst -sha256 -r",
+                "sh",
+            ]);
+            command.arg(bulk.root.join("usr"));
+            command
+        })?,
+    );
+    if program("rpm").is_some() {
+        outcome.add(
+            "rpm -Va --nodeps",
+            best(RUNS, || {
+                let mut command = Command::new("rpm");
+                command.arg("--root").arg(&bulk.root).args([
+                    "--dbpath",
+                    "/var/lib/rpm",
+                    "--define",
+                    "_db_backend sqlite",
+                ]);
+                command.args(["-Va", "--nodeps"]);
+                command
+            })?,
+        );
+    } else {
+        outcome.left_out.push("rpm -Va: rpm is not installed".to_owned());
+    }
+    aide(places, &bulk, &mut outcome)?;
+    Ok(outcome)
+}
+
+fn aide(places: &Places, bulk: &bulk::Bulk, outcome: &mut Outcome) -> Done {
+    if program("aide").is_none() {
+        outcome
+            .left_out
+            .push("aide --check: not installed (apt-get install aide)".to_owned());
+        return Ok(());
+    }
+    let dir = places.cache.join("bench-aide");
+    place::make_dir(&dir)?;
+    let config = dir.join("aide.conf");
+    let root = bulk.root.display();
+    place::write(
+        &config,
+        format!(
+            "database_in=file:{0}/aide.db\ndatabase_out=file:{0}/aide.db\ngzip_dbout=no\n\
+             {root}/usr p+u+g+s+ftype+sha256\n!{root}/var\n",
+            dir.display()
+        ),
+    )?;
+    let aide = |what: &str| {
+        let mut command = Command::new("aide");
+        command.arg("--config").arg(&config).arg(what);
+        command
+    };
+    if !dir.join("aide.db").exists() {
+        best(1, || aide("--init"))?;
+    }
+    outcome.add("aide --check (sha256)", best(RUNS, || aide("--check"))?);
+    Ok(())
+}

@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod build_system;
 mod crypto;
 pub mod db;
 pub mod digest;
@@ -42,6 +43,7 @@ pub mod signature;
 mod testing;
 pub mod verify;
 
+pub use build_system::build_system;
 pub use db::{DbError, RpmDb};
 pub use finding::Finding;
 pub use index::{DigestIndex, IndexBuilder, Owner, Provenance};

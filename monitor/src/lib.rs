@@ -1,5 +1,6 @@
 //! Hardpan user space: everything that touches the running system.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod crypto;

@@ -5,14 +5,13 @@ use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent};
 use crate::vm::qemu::{Ending, Machine};
-use crate::vm::{Guest, select};
-use crate::{ebpf, sh, ui};
+use crate::vm::{Guest, Programs, select};
+use crate::{sh, ui};
 use hardpan_tests::frame::{DaemonState, Head, SayKind};
 use hardpan_tests::plan::{Group, Part, Plan, Role};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,8 +28,9 @@ pub(crate) fn run(args: &RunArgs) -> Done {
     if args.vm {
         return in_vm(&places, args.yes);
     }
-    setup::ensure(&places, Extent::Bpf, args.yes)?;
-    let programs = build(&places)?;
+    setup::ensure(&places, Extent::Programs, args.yes)?;
+    // The very programs that the machine would get: static, so they run here as well, and are built once.
+    let programs = Programs::build(&places)?;
     let tier = tier(&programs)?;
     ui::say(&format!("this host's kernel allows tier {tier}"));
     if args.native || matches!(tier.as_str(), "A" | "B") {
@@ -42,21 +42,9 @@ pub(crate) fn run(args: &RunArgs) -> Done {
     in_vm(&places, args.yes)
 }
 
-/// The host's own programs.
-fn build(places: &Places) -> Done<PathBuf> {
-    let object = ebpf::build(places, true)?;
-    ui::step("hardpand and hardpan");
-    sh::run(
-        Command::new("cargo")
-            .args(["build", "--release", "--package", "hardpan", "--bins"])
-            .env("HARDPAN_BPF_OBJECT", &object)
-            .current_dir(&places.root),
-    )?;
-    Ok(places.target().join("release"))
-}
-
-fn tier(programs: &Path) -> Done<String> {
-    let mut doctor = as_root(&programs.join("hardpan"));
+/// The tier that doctor names for this host.
+fn tier(programs: &Programs) -> Done<String> {
+    let mut doctor = as_root(programs, "hardpan");
     let out = doctor
         .args(["doctor", "--json"])
         .stdin(Stdio::null())
@@ -67,24 +55,27 @@ fn tier(programs: &Path) -> Done<String> {
         source,
     })?;
     let said: Value = serde_json::from_slice(&out.stdout).unwrap_or(Value::Null);
-    let tier = said
+    Ok(said
         .pointer("/tier/tier")
         .and_then(Value::as_str)
-        .unwrap_or("none");
-    Ok(tier.to_owned())
+        .unwrap_or("none")
+        .to_owned())
 }
 
-/// A program as root: loading eBPF programs needs it.
-fn as_root(program: &Path) -> Command {
-    if fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0) {
-        return Command::new(program);
+/// A program as root, which loading eBPF programs needs; it gets the object by name.
+fn as_root(programs: &Programs, name: &str) -> Command {
+    let mut command = Command::new("env");
+    if !fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0) {
+        command = Command::new("sudo");
+        command.arg("env");
     }
-    let mut command = Command::new("sudo");
-    command.arg(program);
+    command
+        .arg(format!("HARDPAN_BPF_OBJECT={}", programs.object().display()))
+        .arg(programs.path(name));
     command
 }
 
-fn natively(places: &Places, programs: &Path) -> Done {
+fn natively(places: &Places, programs: &Programs) -> Done {
     let dir = places.target().join("run");
     let config = dir.join("hardpan.toml");
     let state = dir.join("state");
@@ -98,7 +89,7 @@ fn natively(places: &Places, programs: &Path) -> Done {
     let ignored = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, ignored)
         .map_err(TaskError::file("watching for a signal in", "this process"))?;
-    let mut daemon = as_root(&programs.join("hardpand"));
+    let mut daemon = as_root(programs, "hardpand");
     daemon
         .args(["--foreground", "--mode", "observe", "--config"])
         .arg(&config);
@@ -122,7 +113,7 @@ fn in_vm(places: &Places, yes: bool) -> Done {
         });
     };
     let guest = Guest::prepare(places, &kernels)?;
-    let initramfs = guest.archive(&tour(places)?)?;
+    let initramfs = guest.archive("run", &tour(places)?)?;
     let results = places.target().join("vm/results/run");
     ui::step(&format!(
         "a virtual machine with {} (Ctrl-C ends it)",

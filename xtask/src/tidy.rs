@@ -76,10 +76,7 @@ fn examine(path: &str, text: &str) -> Vec<Finding> {
             is_warning,
         });
     };
-    // Spelled in pieces, or this file would find itself.
-    let key = concat!("BEGIN ", "PGP PRIVATE KEY");
-    let pem = concat!("PRIVATE", " KEY-----");
-    if text.contains(key) || text.contains(pem) {
+    if holds_private_key(text) {
         add(path.into(), "contains a private key".into(), false);
     }
     if PURE.contains(&path) {
@@ -178,6 +175,26 @@ fn impure_dependencies(manifest: &str) -> Vec<String> {
         .collect()
 }
 
+/// A key, not the mention of one: a head line with a line of base64 below it (armour has a blank or header line between).
+fn holds_private_key(text: &str) -> bool {
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        // Spelled in pieces, or this file would find itself.
+        if line.contains(concat!("PRIVATE", " KEY"))
+            && lines.clone().take(4).any(|below| {
+                let below = below.trim();
+                below.len() >= 40
+                    && below
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
+            })
+        {
+            return true;
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,8 +258,17 @@ mod tests {
         );
         check(
             "a.asc",
-            concat!("-----BEGIN ", "PGP PRIVATE KEY BLOCK-----"),
+            &format!(
+                "-----BEGIN {} KEY BLOCK-----\n\n{}\n",
+                "PGP PRIVATE",
+                "lQVY".repeat(16)
+            ),
             &expect!["a.asc: contains a private key"],
+        );
+        check(
+            "a.rs",
+            "(\"-----BEGIN PRIVATE KEY-----\\nAAAA\\n\", \"cut short\")",
+            &expect![""],
         );
         check(
             "monitor-core/Cargo.toml",

@@ -596,7 +596,7 @@ mod tests {
         };
         check(
             &traces,
-            &expect![[r#"
+            &expect![[r"
             Migrated: the host was moved with leapp (ELevate) (/etc/migration-results, /var/log/leapp)
             SelinuxNotEnforcing: SELINUX=permissive in /etc/selinux/config, as migration tools leave it
             OldPackages: 2 packages of an older release: leapp-upgrade-el8toel9, python36
@@ -606,7 +606,7 @@ mod tests {
             UncheckedRepository: repository docker-ce (/etc/yum.repos.d/x.repo) has gpgcheck=0
             NetworkScripts: network scripts: ifcfg-eth0
             OldKernels: boot entries of another release: 4c9a-4.18.0-553.el8_10.x86_64.conf
-        "#]],
+        "]],
         );
     }
 
@@ -619,9 +619,9 @@ mod tests {
         };
         check(
             &waiting,
-            &expect![[r#"
+            &expect![[r"
             Unfinished: the boot entry 4c9a-upgrade.x86_64-Leapp.conf of an upgrade is still there
-        "#]],
+        "]],
         );
         let failed = Traces {
             os_release: "ID=rhel\nVERSION_ID=8.10\n".to_owned(),
@@ -631,10 +631,10 @@ mod tests {
         };
         check(
             &failed,
-            &expect![[r#"
+            &expect![[r"
             Migrated: the host was moved with leapp (ELevate) (/etc/migration-results)
             Unfinished: the last activity in /etc/migration-results did not succeed
-        "#]],
+        "]],
         );
     }
 

@@ -255,7 +255,7 @@ fn subject(draft: &mut Draft, name: &str, value: &str, sets: &BTreeMap<&str, &st
                 None => {
                     draft.drop = Some(format!(
                         "{name}={value} names a user or group; Hardpan takes numbers"
-                    ))
+                    ));
                 }
             }
         }

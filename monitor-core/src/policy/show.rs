@@ -158,7 +158,7 @@ pub fn document(resolved: &Resolved) -> Document<'_> {
                     subject,
                     object,
                     action: entry.action.name(),
-                    needs_tier: entry.needs_tier.map(|tier| tier.name()),
+                    needs_tier: entry.needs_tier.map(crate::platform::Tier::name),
                     below: entry.needs_tier.map(|_| entry.below.name()),
                     reason: entry.reason.as_deref(),
                     origin: &entry.origin,

@@ -9,6 +9,7 @@
 mod caps;
 mod compare;
 mod engine;
+mod inventory;
 mod job;
 mod look;
 mod users;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 pub use caps::FileCaps;
 pub use compare::{Difference, Properties};
 pub use engine::verify;
+pub use inventory::{Inventory, InventoryItem, MAX_ITEMS, SYSTEM_DIRECTORIES, inventory};
 pub use look::Progress;
 use serde::{Serialize, Serializer};
 

@@ -1,10 +1,12 @@
 //! `hardpan`.
 
+use super::audit::{self, AuditArgs};
 use super::doctor::{self, DoctorArgs};
 use super::exit::Exit;
 use super::harden::{self, HardenArgs};
 use super::policy::{self, PolicyArgs};
 use super::trust::{self, TrustArgs};
+use super::verify::{self, VerifyArgs};
 use clap::{Parser, Subcommand};
 
 /// Hardening and RPM integrity for Enterprise Linux.
@@ -22,10 +24,12 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(Box<AuditArgs>),
     Doctor(DoctorArgs),
     Harden(Box<HardenArgs>),
     Policy(Box<PolicyArgs>),
     Trust(Box<TrustArgs>),
+    Verify(Box<VerifyArgs>),
 }
 
 /// Parses the command line and runs the command.
@@ -35,10 +39,12 @@ pub fn main() -> Exit {
         Err(error) => return super::usage(&error),
     };
     match args.command {
+        Command::Audit(args) => audit::run(&args),
         Command::Doctor(args) => exit(doctor::run(&args)),
         Command::Harden(args) => exit(harden::run(&args)),
         Command::Policy(args) => exit(policy::run(&args)),
         Command::Trust(args) => trust::run(&args),
+        Command::Verify(args) => verify::run(&args),
     }
 }
 

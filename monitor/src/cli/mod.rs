@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod audit;
 pub mod doctor;
 mod exit;
 pub mod harden;
@@ -7,6 +8,7 @@ pub mod hardpan;
 pub mod hardpand;
 pub mod policy;
 pub mod trust;
+pub mod verify;
 
 pub use exit::{Exit, complain};
 

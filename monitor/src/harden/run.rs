@@ -5,22 +5,19 @@
 
 use super::files::{self, FileError};
 use super::root::{Root, RootError};
+use super::store::{Confirmation, Store, seconds};
 use hardpan_core::policy::Resolved;
 use hardpan_core::policy::harden::edit::{self, Edit, Reverted};
-use hardpan_core::policy::harden::journal::{self, JOURNAL_VERSION, Journal, Line, MAX_JOURNAL_BYTES, Stage};
+use hardpan_core::policy::harden::journal::{JOURNAL_VERSION, Line, Stage};
 use hardpan_core::policy::harden::plan::{self, Entry, State};
 use hardpan_core::policy::harden::{Host as _, Item};
-use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use serde::Serialize;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
-
-/// Where the journal lies, within the root.
-const STATE: &str = "/var/lib/hardpan/harden";
 
 /// Something that kept hardening from being applied or taken back.
 #[derive(Debug, Error)]
@@ -579,15 +576,6 @@ fn undo_one(
     Ok(result)
 }
 
-/// A transaction that waits for confirmation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Confirmation {
-    /// The transaction.
-    pub transaction: u64,
-    /// When it is rolled back, seconds since 1970.
-    pub deadline_s: u64,
-}
-
 /// The transaction that waits for confirmation, if there is one.
 pub fn pending(root: &Root) -> Result<Option<Confirmation>, HardenError> {
     Ok(Store::open(root)?.pending())
@@ -613,193 +601,6 @@ pub fn expire_unconfirmed(root: &Root, now: SystemTime) -> Result<Option<Rollbac
     let report = rollback_in(&mut store, root, Some(waiting.transaction));
     store.clear_pending()?;
     Ok(Some(report))
-}
-
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Something that is no longer as `apply` left it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Drift {
-    /// The item.
-    pub item: String,
-    /// File or setting.
-    pub subject: String,
-    /// What `apply` wrote.
-    pub wanted: String,
-    /// What is there.
-    pub found: String,
-}
-
-/// What changed since `apply`, by whomever.
-pub fn drift(root: &Root) -> Result<Vec<Drift>, HardenError> {
-    let store = Store::open(root)?;
-    // Two items may have edited one line: the later edit's text holds both.
-    let mut found = Vec::new();
-    for line in store.journal.in_place.values() {
-        let (wanted, present) = match &line.change {
-            Edit::Line { path, line: change } => {
-                let text = root.read(path).unwrap_or_default();
-                let wanted = change.after.clone().unwrap_or_default();
-                let holds = if change.added.is_empty() && change.removed.is_empty() {
-                    text.lines().any(|line| line == wanted)
-                } else {
-                    text.lines()
-                        .filter(|line| edit::matches(&change.locator, line))
-                        .any(|line| {
-                            change.added.iter().all(|word| {
-                                edit::words(line, change.separator, &change.locator)
-                                    .any(|other| other == word)
-                            })
-                        })
-                };
-                (
-                    wanted.clone(),
-                    if holds { wanted } else { "not there".to_owned() },
-                )
-            }
-            Edit::Link { path, after, .. } => (
-                after.clone(),
-                root.link(path).unwrap_or_else(|| "no link".to_owned()),
-            ),
-            Edit::Mode {
-                path,
-                after: (mode, uid, gid),
-                ..
-            } => {
-                let show = |mode: u32, uid: u32, gid: u32| format!("mode {mode:04o}, {uid}:{gid}");
-                let present = root
-                    .stat(path)
-                    .map_or_else(|| "gone".to_owned(), |stat| show(stat.mode, stat.uid, stat.gid));
-                (show(*mode, *uid, *gid), present)
-            }
-            Edit::Runtime { name, after, .. } => {
-                let path = format!("/proc/sys/{}", name.replace('.', "/"));
-                (
-                    after.clone(),
-                    root.read(&path)
-                        .map_or_else(|| "gone".to_owned(), |text| text.trim().to_owned()),
-                )
-            }
-            Edit::CryptoTool { after, .. } => {
-                let text = root.read("/etc/crypto-policies/config").unwrap_or_default();
-                let present = text
-                    .lines()
-                    .map(str::trim)
-                    .find(|line| !line.is_empty() && !line.starts_with('#'));
-                (after.clone(), present.unwrap_or_default().to_owned())
-            }
-        };
-        if wanted != present {
-            let subject = line.change.subject().to_owned();
-            found.push(Drift {
-                item: line.item.clone(),
-                subject,
-                wanted,
-                found: present,
-            });
-        }
-    }
-    Ok(found)
-}
-
-/// The journal on disk, locked.
-struct Store {
-    journal: Journal,
-    file: Flock<File>,
-    path: PathBuf,
-    pending_path: PathBuf,
-}
-
-impl Store {
-    fn open(root: &Root) -> Result<Self, HardenError> {
-        let path = root.resolve(&format!("{STATE}/journal.jsonl"))?;
-        let failed = |action: &'static str| {
-            let path = path.clone();
-            move |source: io::Error| HardenError::Journal { action, path, source }
-        };
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(failed("open"))?;
-        }
-        let file = File::options()
-            .create(true)
-            .read(true)
-            .append(true)
-            .open(&path)
-            .map_err(failed("open"))?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, errno)| failed("lock")(io::Error::from(errno)))?;
-        let mut text = String::new();
-        (&*file)
-            .take(MAX_JOURNAL_BYTES)
-            .read_to_string(&mut text)
-            .map_err(failed("read"))?;
-        let journal = journal::read(&text);
-        // A torn last line must not swallow the next one.
-        if !text.is_empty() && !text.ends_with('\n') {
-            (&*file).write_all(b"\n").map_err(failed("append to"))?;
-        }
-        let pending_path = root.resolve(&format!("{STATE}/pending.json"))?;
-        Ok(Self {
-            journal,
-            file,
-            path,
-            pending_path,
-        })
-    }
-
-    fn append(&mut self, line: &Line) -> Result<(), HardenError> {
-        let text = journal::write(line).map_err(HardenError::Encode)?;
-        (&*self.file)
-            .write_all(text.as_bytes())
-            .and_then(|()| self.file.sync_data())
-            .map_err(|source| HardenError::Journal {
-                action: "append to",
-                path: self.path.clone(),
-                source,
-            })?;
-        let key = (line.transaction, line.number);
-        match line.stage {
-            Stage::Intended | Stage::Done => {
-                self.journal.in_place.insert(key, line.clone());
-            }
-            Stage::Undone => {
-                self.journal.in_place.remove(&key);
-            }
-        }
-        self.journal.last_transaction = self.journal.last_transaction.max(line.transaction);
-        Ok(())
-    }
-
-    fn pending(&self) -> Option<Confirmation> {
-        let text = fs::read_to_string(&self.pending_path).ok()?;
-        serde_json::from_str(&text).ok()
-    }
-
-    fn set_pending(&self, transaction: u64, within: Duration) -> Result<(), HardenError> {
-        let deadline_s = seconds(SystemTime::now()).saturating_add(within.as_secs());
-        let text = serde_json::to_string(&Confirmation {
-            transaction,
-            deadline_s,
-        })
-        .map_err(HardenError::Encode)?;
-        files::replace(&self.pending_path, &text).map_err(|source| HardenError::File {
-            item: "the pending confirmation".to_owned(),
-            source,
-        })
-    }
-
-    fn clear_pending(&self) -> Result<(), HardenError> {
-        match fs::remove_file(&self.pending_path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(HardenError::Journal {
-                action: "clear",
-                path: self.pending_path.clone(),
-                source,
-            }),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// An error with its causes in one line.

@@ -103,10 +103,10 @@ fn load_with(
     options: &SensorOptions,
     switches: Switches,
 ) -> Result<Loaded, SensorError> {
-    let what = if plan.typed {
-        "typed programs"
+    let what = if plan.full {
+        "with LSM programs"
     } else {
-        "raw tracepoint programs"
+        "without LSM programs"
     };
     let fail = |source| SensorError::Load {
         what,
@@ -129,7 +129,7 @@ fn load_with(
     }
     loader.override_global(GLOBAL_HASH_MAX_BYTES, &options.hash_max_bytes, false);
     let mut ebpf = loader
-        .load(if plan.typed {
+        .load(if plan.full {
             &objects.typed
         } else {
             &objects.tracepoints

@@ -36,7 +36,7 @@ pub enum ObjectError {
 pub struct Objects {
     /// LSM, fentry and BTF tracepoint programs.
     pub typed: Vec<u8>,
-    /// Raw tracepoint programs only.
+    /// Tracing and raw tracepoint programs, for kernels where LSM programs do not run.
     pub tracepoints: Vec<u8>,
     /// Where they came from, for `doctor`.
     pub origin: String,

@@ -176,7 +176,9 @@ const RAW: &[Spec] = &[
 /// What to load, and what is left out with the reason.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The typed object, or the one with raw tracepoints only.
+    /// The object with the LSM programs and their inode storage; otherwise the one without.
+    pub(super) full: bool,
+    /// BTF tracepoints, or raw ones.
     pub(super) typed: bool,
     /// To be loaded, in this order.
     pub(super) load: Vec<Spec>,
@@ -187,9 +189,12 @@ pub(super) struct Plan {
 /// Chooses programs by what the kernel answered.
 pub(super) fn plan(probes: &Probes, watch_tasks: bool) -> Plan {
     let typed = probes.tp_btf.works();
-    let lsm_runs = probes.lsm.works() && !probes.lsm_fires.failed();
+    // The object with the LSM programs holds an inode storage map, which the kernel refuses where `bpf` is not active.
+    let lsm_runs = probes.lsm.works() && !probes.lsm_fires.failed() && probes.inode_storage.works();
     let why_not_lsm = || {
-        if probes.lsm.works() {
+        if probes.lsm.works() && !probes.lsm_fires.failed() {
+            format!("inode storage: {}", probes.inode_storage)
+        } else if probes.lsm.works() {
             format!("LSM programs: {}", probes.lsm_fires)
         } else {
             format!("LSM programs: {}", probes.lsm)
@@ -214,6 +219,7 @@ pub(super) fn plan(probes: &Probes, watch_tasks: bool) -> Plan {
             })
             .collect();
         return Plan {
+            full: false,
             typed,
             load: RAW.to_vec(),
             skipped,
@@ -239,6 +245,8 @@ pub(super) fn plan(probes: &Probes, watch_tasks: bool) -> Plan {
             continue;
         }
         match spec.kind {
+            // It clears up behind the LSM program.
+            _ if !lsm_runs && spec.program == "exec_exit" => {}
             Kind::Lsm | Kind::LsmSleepable if !lsm_runs => skipped.push((spec, why_not_lsm())),
             Kind::Fentry | Kind::Fexit if !probes.fentry.works() => {
                 skipped.push((spec, format!("fentry programs: {}", probes.fentry)));
@@ -246,7 +254,12 @@ pub(super) fn plan(probes: &Probes, watch_tasks: bool) -> Plan {
             _ => load.push(spec),
         }
     }
-    Plan { typed, load, skipped }
+    Plan {
+        full: lsm_runs,
+        typed,
+        load,
+        skipped,
+    }
 }
 
 #[cfg(test)]
@@ -279,6 +292,7 @@ mod tests {
             &mut probes.lsm_fires,
             &mut probes.lsm_sleepable,
             &mut probes.ima_file_hash,
+            &mut probes.inode_storage,
         ] {
             *outcome = Outcome::Works;
         }
@@ -315,6 +329,10 @@ mod tests {
                 why: "did not run".into(),
             }
         }));
+        assert!(
+            plan.typed && !plan.full,
+            "the object with inode storage does not load there"
+        );
         assert!(programs(&plan).contains(&"exec_done") && programs(&plan).contains(&"cred_commit"));
         assert!(
             plan.load

@@ -16,10 +16,12 @@ use std::io::{self, BufRead, IsTerminal};
 use std::process::Command;
 
 /// What a task needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Extent {
     /// The compiler for eBPF programs.
     Bpf,
+    /// Also what static programs are linked with.
+    Programs,
     /// Also what virtual machines need.
     Vm,
     /// Also rustfmt and clippy.
@@ -110,8 +112,9 @@ fn missing(places: &Places, extent: Extent) -> Done<Vec<Step>> {
     }
     for need in needs::NEEDS {
         let wanted = match need.purpose {
-            Purpose::Vm => extent != Extent::Bpf,
-            Purpose::Lint => extent == Extent::All,
+            Purpose::Programs => extent >= Extent::Programs,
+            Purpose::Vm => extent >= Extent::Vm,
+            Purpose::Lint => extent >= Extent::All,
         };
         if !wanted || need.is_met() {
             continue;

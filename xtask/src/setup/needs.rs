@@ -9,6 +9,8 @@ use std::process::Command;
 /// What it is needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
+    /// Building static programs.
+    Programs,
     /// Building and running virtual machines.
     Vm,
     /// Checking the source.
@@ -62,7 +64,10 @@ pub(super) const NEEDS: &[Need] = &[
     vm(Probe::Program(&["kmod"]), &["kmod"], &["kmod"]),
     vm(Probe::Program(&["xz"]), &["xz-utils"], &["xz"]),
     vm(Probe::Program(&["gzip"]), &["gzip"], &["gzip"]),
-    vm(Probe::StaticLibc, &["libc6-dev"], &["glibc-static"]),
+    Need {
+        purpose: Purpose::Programs,
+        ..vm(Probe::StaticLibc, &["libc6-dev"], &["glibc-static"])
+    },
     Need {
         purpose: Purpose::Lint,
         probe: Probe::Runs(&["cargo", "fmt", "--version"]),

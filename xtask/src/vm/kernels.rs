@@ -20,6 +20,8 @@ pub(crate) struct Kernel {
     pub(crate) modules: Option<PathBuf>,
     /// The tier that it is known to allow.
     pub(crate) tier: Option<&'static str>,
+    /// More kernel command line.
+    pub(crate) append: &'static str,
 }
 
 impl Kernel {
@@ -85,6 +87,24 @@ pub(crate) const MATRIX: [Debian; 4] = [
     },
 ];
 
+/// A kernel of the matrix with another command line. Run only when asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Variant {
+    pub(crate) name: &'static str,
+    /// Name in the matrix.
+    base: &'static str,
+    append: &'static str,
+    tier: &'static str,
+}
+
+/// Kernels whose administrators switched something off.
+pub(crate) const VARIANTS: [Variant; 1] = [Variant {
+    name: "6.12-nolsm",
+    base: "6.12",
+    append: "lsm=lockdown,yama",
+    tier: "B",
+}];
+
 /// What the cache remembers of a downloaded kernel.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
@@ -98,8 +118,8 @@ pub(crate) fn select(places: &Places, names: &[String]) -> Done<Vec<Kernel>> {
         return Ok(vec![host()?]);
     }
     for name in names {
-        if name != "host" && !MATRIX.iter().any(|kernel| kernel.name == name) {
-            let known: Vec<_> = MATRIX.iter().map(|kernel| kernel.name).collect();
+        if name != "host" && !names_known().any(|known| known == name) {
+            let known: Vec<_> = names_known().collect();
             return Err(TaskError::cannot(
                 format!("no kernel is named {name}"),
                 format!(
@@ -117,10 +137,32 @@ pub(crate) fn select(places: &Places, names: &[String]) -> Done<Vec<Kernel>> {
     {
         kernels.push(debian.fetch(places, &mut session)?);
     }
+    for variant in VARIANTS
+        .iter()
+        .filter(|variant| names.iter().any(|name| name == variant.name))
+    {
+        for base in MATRIX.iter().filter(|kernel| kernel.name == variant.base) {
+            let kernel = base.fetch(places, &mut session)?;
+            let (name, append, tier) = (variant.name.into(), variant.append, Some(variant.tier));
+            kernels.push(Kernel {
+                name,
+                tier,
+                append,
+                ..kernel
+            });
+        }
+    }
     if names.iter().any(|name| name == "host") {
         kernels.push(host()?);
     }
     Ok(kernels)
+}
+
+fn names_known() -> impl Iterator<Item = &'static str> {
+    MATRIX
+        .iter()
+        .map(|kernel| kernel.name)
+        .chain(VARIANTS.iter().map(|variant| variant.name))
 }
 
 /// A kernel brought from outside. It brings no modules.
@@ -135,6 +177,7 @@ pub(crate) fn outside(image: &Path) -> Done<Kernel> {
         image,
         modules: None,
         tier: None,
+        append: "",
     })
 }
 
@@ -160,6 +203,7 @@ fn host() -> Done<Kernel> {
         image,
         modules: modules.is_dir().then_some(modules),
         tier: None,
+        append: "",
     })
 }
 
@@ -236,6 +280,7 @@ impl Debian {
             image: dir.join("vmlinuz"),
             modules: Some(dir.join("modules").join(&record.release)),
             tier: Some(self.tier),
+            append: "",
         };
         kernel.image.is_file().then_some(kernel)
     }

@@ -9,8 +9,8 @@ pub(crate) mod qemu;
 mod report;
 mod root;
 
-pub(crate) use boot::Boot;
 pub(crate) use kernels::{Kernel, select};
+pub(crate) use root::Programs;
 
 pub(crate) use packages::Signer;
 
@@ -19,14 +19,18 @@ use crate::cli::VmArgs;
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent};
-use crate::{ebpf, ui};
+use crate::ui;
+use boot::Boot;
 use hardpan_tests::plan::Plan;
 use hardpan_tests::scenario::{self, Requirement, Scenario};
 use initramfs::Archive;
 use report::Report;
 use std::fs::File;
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 use tempfile::TempDir;
 
 /// `cargo xtask test vm`.
@@ -47,7 +51,7 @@ pub(crate) fn test(places: &Places, args: &VmArgs) -> Done<Tally> {
         None => select(places, &args.kernel)?,
     };
     let guest = Guest::prepare(places, &kernels)?;
-    let mut report = Report::new(&scenarios);
+    let mut jobs = Vec::new();
     for kernel in &kernels {
         let here: Vec<_> = scenarios
             .iter()
@@ -57,16 +61,73 @@ pub(crate) fn test(places: &Places, args: &VmArgs) -> Done<Tally> {
             groups: scenario::groups(&here),
             live: false,
         };
-        let results = results_dir(places, &kernel.name);
-        let boot = guest.boot(kernel, &plan, &args.append, &results)?;
-        report.add(kernel, &scenarios, &here, &boot);
+        let initramfs = guest.archive(&kernel.name, &plan)?;
+        jobs.push(Job {
+            kernel,
+            here,
+            plan,
+            initramfs,
+            results: results_dir(places, &kernel.name),
+        });
     }
+    let mut report = Report::new(&scenarios);
+    boot_all(&jobs, &args.append, |job, boot| {
+        report.add(job.kernel, &scenarios, &job.here, &boot);
+    })?;
+    report.sort(&kernels);
     report.table();
     ui::say(&format!(
         "records, consoles and logs are in {}",
         results_dir(places, "").display()
     ));
     Ok(report.tally())
+}
+
+/// One kernel's part of the work.
+#[derive(Debug)]
+struct Job<'a> {
+    kernel: &'a Kernel,
+    here: Vec<&'a Scenario>,
+    plan: Plan,
+    initramfs: PathBuf,
+    results: PathBuf,
+}
+
+/// Boots every job's machine, as many at a time as there are processors: an emulated machine mostly keeps one busy.
+fn boot_all(jobs: &[Job<'_>], append: &str, mut take: impl FnMut(&Job<'_>, Boot)) -> Done {
+    let workers = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(jobs.len());
+    let next = AtomicUsize::new(0);
+    let (sender, results) = channel();
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let parts: usize = job.plan.groups.iter().map(|group| group.parts.len()).sum();
+                    ui::step(&format!("booting {} ({parts} parts)", job.kernel.name));
+                    let boot = Boot::run(job.kernel, &job.plan, &job.initramfs, append, &job.results);
+                    if sender.send((job, boot)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut interrupted = Ok(());
+        for (job, boot) in results {
+            match boot {
+                Ok(boot) => take(job, boot),
+                // The other machines end by themselves after Ctrl-C; after another error they finish their work.
+                Err(error) => {
+                    next.store(jobs.len(), Ordering::Relaxed);
+                    interrupted = Err(error);
+                }
+            }
+        }
+        interrupted
+    })
 }
 
 fn chosen(places: &Places, names: &[String]) -> Done<Vec<Scenario>> {
@@ -94,7 +155,13 @@ fn list(places: &Places) -> Done {
     for kernel in kernels::MATRIX {
         ui::data(&format!("  {}", kernel.name));
     }
-    ui::data("  host (only when asked for)");
+    for name in kernels::VARIANTS
+        .iter()
+        .map(|variant| variant.name)
+        .chain(["host"])
+    {
+        ui::data(&format!("  {name} (only when asked for)"));
+    }
     ui::data("scenarios:");
     for scenario in scenario::load_all(&scenarios_dir(places))? {
         ui::data(&format!("  {:24} {}", scenario.name, scenario.summary));
@@ -122,8 +189,7 @@ pub(crate) struct Guest {
 impl Guest {
     /// Builds programs and packages.
     pub(crate) fn prepare(places: &Places, kernels: &[Kernel]) -> Done<Self> {
-        let object = ebpf::build(places, true)?;
-        let built = root::build(places, &object)?;
+        let built = Programs::build(places)?;
         let base = places.target().join("vm");
         place::make_dir(&base)?;
         let work = tempfile::Builder::new()
@@ -138,21 +204,10 @@ impl Guest {
         })
     }
 
-    /// One boot that carries out a plan.
-    pub(crate) fn boot(&self, kernel: &Kernel, plan: &Plan, append: &str, results: &Path) -> Done<Boot> {
-        let initramfs = self.archive(plan)?;
-        ui::step(&format!(
-            "booting {} ({} parts)",
-            kernel.name,
-            plan.groups.iter().map(|group| group.parts.len()).sum::<usize>()
-        ));
-        Boot::run(kernel, plan, &initramfs, append, results)
-    }
-
-    /// The initramfs for a plan.
-    pub(crate) fn archive(&self, plan: &Plan) -> Done<PathBuf> {
+    /// An initramfs for a plan.
+    pub(crate) fn archive(&self, name: &str, plan: &Plan) -> Done<PathBuf> {
         root::add_plan(&self.root, plan, &self.scenarios)?;
-        let path = self.work.path().join("initramfs");
+        let path = self.work.path().join(format!("initramfs-{name}"));
         let file = File::create(&path).map_err(TaskError::file("creating", &path))?;
         let mut archive = Archive::new(BufWriter::new(file));
         archive.tree(&self.root)?;

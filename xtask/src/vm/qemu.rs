@@ -76,7 +76,10 @@ impl Machine {
             .arg(&kernel.image)
             .arg("-initrd")
             .arg(initramfs)
-            .args(["-append", format!("{APPEND} {append}").trim_end()])
+            .args([
+                "-append",
+                format!("{APPEND} {} {append}", kernel.append).trim_end(),
+            ])
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
             .args(["-serial", "stdio"]);

@@ -80,6 +80,12 @@ impl Report {
         self.kernels.push(column);
     }
 
+    /// Puts the columns into the kernels' order.
+    pub(super) fn sort(&mut self, kernels: &[Kernel]) {
+        self.kernels
+            .sort_by_key(|column| kernels.iter().position(|kernel| kernel.name == column.name));
+    }
+
     /// The table at the end.
     pub(super) fn table(&self) {
         let width = self.rows.iter().map(String::len).max().unwrap_or(0).max(8);

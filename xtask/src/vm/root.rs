@@ -4,8 +4,9 @@ use super::kernels::Kernel;
 use super::packages::{Builder, Content, Package, Signer};
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places, program};
-use crate::{sh, ui};
+use crate::{ebpf, sh, ui};
 use hardpan_tests::plan::{MARKER_PATH, PLAN_PATH, Plan, SCENARIOS_DIR};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -26,44 +27,56 @@ const APPLETS: &str = "[ ash awk basename cat chmod chown cp cut date dd dirname
 
 /// Programs built from this work tree.
 #[derive(Debug, Clone)]
-pub(super) struct Built {
-    programs: PathBuf,
-    objects: PathBuf,
+pub(crate) struct Programs {
+    dir: PathBuf,
+    object: PathBuf,
 }
 
-/// Builds the static programs of the guest. `object`: the main eBPF object.
-pub(super) fn build(places: &Places, object: &Path) -> Done<Built> {
-    ui::step("static programs for the guest");
-    let target = places.target().join("vm");
-    sh::run(
-        Command::new("cargo")
-            .args([
-                "build",
-                "--profile",
-                "guest",
-                "--package",
-                "hardpan",
-                "--package",
-                "hardpan-tests",
-                "--bins",
-            ])
-            .args(["--target", TRIPLE, "--target-dir"])
-            .arg(&target)
-            .env(
-                "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
-                "-C target-feature=+crt-static",
-            )
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            // The guest's objects are installed as the packages would: no new link for each change in them.
-            .env_remove("HARDPAN_BPF_OBJECT")
-            .current_dir(&places.root),
-    )?;
-    let objects = object.parent().unwrap_or(object).to_owned();
-    Ok(Built {
-        programs: target.join(TRIPLE).join("guest"),
-        objects,
-    })
+impl Programs {
+    /// Builds the eBPF objects and the static programs.
+    pub(crate) fn build(places: &Places) -> Done<Self> {
+        let object = ebpf::build(places, true)?;
+        ui::step("static programs");
+        let target = places.target().join("vm");
+        sh::run(
+            Command::new("cargo")
+                .args([
+                    "build",
+                    "--profile",
+                    "guest",
+                    "--package",
+                    "hardpan",
+                    "--package",
+                    "hardpan-tests",
+                    "--bins",
+                ])
+                .args(["--target", TRIPLE, "--target-dir"])
+                .arg(&target)
+                .env(
+                    "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+                    "-C target-feature=+crt-static",
+                )
+                .env_remove("RUSTFLAGS")
+                .env_remove("CARGO_ENCODED_RUSTFLAGS")
+                // The objects are installed as the packages would: no new link for each change in them.
+                .env_remove("HARDPAN_BPF_OBJECT")
+                .current_dir(&places.root),
+        )?;
+        Ok(Self {
+            dir: target.join(TRIPLE).join("guest"),
+            object,
+        })
+    }
+
+    /// One of the programs.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The main eBPF object; the others lie beside it.
+    pub(crate) fn object(&self) -> &Path {
+        &self.object
+    }
 }
 
 /// Where the package database has the digest of a packaged file, for the scenario that forges it.
@@ -85,7 +98,7 @@ fn digest_offset(root: &Path, file: &Path) -> Done<usize> {
 }
 
 /// Assembles the root file system in `dir` and returns its folder.
-pub(super) fn assemble(places: &Places, built: &Built, kernels: &[Kernel], dir: &Path) -> Done<PathBuf> {
+pub(super) fn assemble(places: &Places, built: &Programs, kernels: &[Kernel], dir: &Path) -> Done<PathBuf> {
     ui::step("packages: built, signed and installed with rpm");
     let root = dir.join("root");
     let mut builder = Builder::new(&dir.join("rpm"))?;
@@ -100,7 +113,7 @@ pub(super) fn assemble(places: &Places, built: &Built, kernels: &[Kernel], dir: 
     builder.add(&hardpan(built)?, Some(&vendor))?;
     let mut tools = Package::new("hp-tools", "Programs that scenarios use");
     for (name, mode) in [("hp-flood", 0o755), ("hp-memfd", 0o755), ("hp-setuid", 0o4755)] {
-        tools.program(&format!("/usr/bin/{name}"), built.programs.join(name), mode);
+        tools.program(&format!("/usr/bin/{name}"), built.path(name), mode);
     }
     tools.text(
         "/usr/bin/hp-script",
@@ -126,16 +139,21 @@ pub(super) fn assemble(places: &Places, built: &Built, kernels: &[Kernel], dir: 
         0o755,
     );
     builder.add(&unpinned, Some(&stranger))?;
-    for kernel in kernels.iter().filter(|kernel| kernel.modules.is_some()) {
+    // Variants share their kernel's modules.
+    let by_release: BTreeMap<_, _> = kernels
+        .iter()
+        .filter_map(|kernel| Some((kernel.release()?, kernel)))
+        .collect();
+    for kernel in by_release.values() {
         modules(kernel, &root, &mut builder, &vendor)?;
     }
     builder.install(&root, &[&vendor, &stranger])?;
-    for release in kernels.iter().filter_map(Kernel::release) {
+    for release in by_release.keys() {
         sh::quiet(
             Command::new(program("depmod").unwrap_or_else(|| "depmod".into()))
                 .arg("-b")
                 .arg(&root)
-                .arg(&release),
+                .arg(release),
         )?;
     }
 
@@ -152,7 +170,7 @@ pub(super) fn assemble(places: &Places, built: &Built, kernels: &[Kernel], dir: 
     let digest_at = digest_offset(&root, &signed)?;
     let env = format!("HP_STUFF=/{STUFF}\nHP_HELLO_OFFSET={at}\nHP_DIGEST_OFFSET={digest_at}\n");
     place::write(&stuff.join("env"), env)?;
-    install(&built.programs.join("vm-init"), &root.join("init"), 0o755)?;
+    install(&built.path("vm-init"), &root.join("init"), 0o755)?;
     Ok(root)
 }
 
@@ -218,14 +236,13 @@ fn kmod() -> Done<Package> {
     Ok(package)
 }
 
-fn hardpan(built: &Built) -> Done<Package> {
+fn hardpan(built: &Programs) -> Done<Package> {
     let mut package = Package::new("hardpan", "Hardpan itself");
-    package.program("/usr/sbin/hardpand", built.programs.join("hardpand"), 0o755);
-    package.program("/usr/bin/hardpan", built.programs.join("hardpan"), 0o755);
-    for entry in fs::read_dir(&built.objects)
-        .map_err(TaskError::file("reading", &built.objects))?
-        .filter_map(Result::ok)
-    {
+    package.program("/usr/sbin/hardpand", built.path("hardpand"), 0o755);
+    package.program("/usr/bin/hardpan", built.path("hardpan"), 0o755);
+    let objects = built.object().parent().unwrap_or_else(|| built.object());
+    let entries = fs::read_dir(objects).map_err(TaskError::file("reading", objects))?;
+    for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name().to_string_lossy().into_owned();
         package.program(&format!("/usr/lib/hardpan/{name}"), entry.path(), 0o644);
     }

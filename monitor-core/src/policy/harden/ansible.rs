@@ -25,14 +25,15 @@ pub fn playbook(plan: &Plan, title: &str) -> String {
     out
 }
 
+#[expect(clippy::too_many_lines, reason = "one short arm for each kind of item")]
 fn tasks(out: &mut String, entry: &Entry) {
     let item = &entry.item;
     let mut comment = String::new();
     if let Some(breaks) = &item.breaks {
-        let _infallible = write!(comment, "    # may break: {}\n", plain(breaks));
+        let _infallible = writeln!(comment, "    # may break: {}", plain(breaks));
     }
     if !item.controls.is_empty() {
-        let _infallible = write!(comment, "    # satisfies: {}\n", plain(&item.controls.join(", ")));
+        let _infallible = writeln!(comment, "    # satisfies: {}", plain(&item.controls.join(", ")));
     }
     let name = |more: &str| scalar(&format!("{}{more}: {}", item.id, item.reason));
     match &item.want {

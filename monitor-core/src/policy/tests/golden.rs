@@ -53,22 +53,22 @@ fn each_layer_differs_as_reviewed() {
     }
     for vendor in shipped::names("vendor") {
         check_difference(&format!("vendor-{vendor}"), |selector| {
-            selector.vendor = vendor.to_owned()
+            selector.vendor = vendor.to_owned();
         });
     }
     for hardware in shipped::names("hardware") {
         check_difference(&format!("hardware-{hardware}"), |selector| {
-            selector.hardware = hardware.to_owned()
+            selector.hardware = hardware.to_owned();
         });
     }
     for role in shipped::names("role") {
         check_difference(&format!("role-{role}"), |selector| {
-            selector.role = role.to_owned()
+            selector.role = role.to_owned();
         });
     }
     for level in shipped::names("level") {
         check_difference(&format!("level-{level}"), |selector| {
-            selector.level = level.to_owned()
+            selector.level = level.to_owned();
         });
     }
     check_difference("aarch64-el8", |selector| {

@@ -57,7 +57,7 @@ fn fapolicyd_rules_carry_over_or_are_named() {
         .iter()
         .map(|rule| show::rule_line(rule) + "\n")
         .collect();
-    expect![[r#"
+    expect![[r"
         fapolicyd-6: allow exec,library,script subject.class in [trusted, local, provisional, retired] subject.uid in [0]
         fapolicyd-9: allow library object.class in [trusted, local, provisional, retired]
         fapolicyd-10: deny library (below tier B: alert)
@@ -66,7 +66,7 @@ fn fapolicyd_rules_carry_over_or_are_named() {
         fapolicyd-13: deny script subject.loginuid in [1000, 1001] (below tier B: alert)
         fapolicyd-16: deny exec object.digest in [9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08] (below tier B: alert)
         fapolicyd-20: deny exec (below tier B: alert)
-    "#]].assert_eq(&rules);
+    "]].assert_eq(&rules);
     // What comes out passes `policy check`.
     let problems = rule::lint(&resolved.rules, &[Tier::A, Tier::B, Tier::C]);
     expect![""].assert_eq(&lines(&problems));
@@ -171,7 +171,7 @@ fn learning_proposes_digests_not_paths() {
     ] {
         learner.line(&line);
     }
-    expect![[r##"
+    expect![[r#"
         # Proposed by `hardpan policy learn`: what ran on this host and no package vouches for.
         # Read it, take out what should not run, then sign it: hardpan trust add.
         schema = 1
@@ -181,7 +181,7 @@ fn learning_proposes_digests_not_paths() {
         path = "/opt/t\u001Bool"
         kind = "exec"
         seen = 2
-    "##]]
+    "#]]
     .assert_eq(&learner.manifest());
     let (_, problems) = merge(&[(Layer::Local, "learned.toml", &learner.policy())]);
     assert_eq!(lines(&problems), "");

@@ -129,13 +129,13 @@ fn the_language_must_be_named() {
             (Layer::Local, "b.toml", "schema = 2\n"),
             (Layer::Local, "c.toml", "schema = 1\n[gate\n"),
         ],
-        &expect![[r#"
+        &expect![[r"
             a.toml:1:1: error: the file does not say which policy language it is written in
               hint: put `schema = 1` into its first line
             b.toml:1:10: error: schema 2 is not known
               hint: this program understands schema 1
             c.toml:2:6: error: not TOML: unclosed table, expected `]`
-        "#]],
+        "]],
     );
 }
 

@@ -3,9 +3,9 @@
 mod keys;
 mod list;
 mod manifests;
-mod sight;
+pub(in crate::cli) mod sight;
 mod sign;
-mod table;
+pub(in crate::cli) mod table;
 mod whence;
 
 use super::exit::{Exit, complain};
@@ -41,7 +41,12 @@ enum TrustCommand {
 
 /// Runs the command.
 pub fn run(args: &TrustArgs) -> Exit {
-    match answer(args) {
+    finish(answer(args))
+}
+
+/// Prints what a command has to say, or tells why it ended early.
+pub(in crate::cli) fn finish(outcome: Result<Answer, Failure>) -> Exit {
+    match outcome {
         Ok(answer) => match super::print(&answer.text) {
             Exit::Fine => answer.exit,
             failed => failed,
@@ -68,9 +73,9 @@ fn answer(args: &TrustArgs) -> Result<Answer, Failure> {
 
 /// What a command has to say on standard output, and its exit code.
 #[derive(Debug)]
-struct Answer {
-    text: String,
-    exit: Exit,
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) text: String,
+    pub(in crate::cli) exit: Exit,
 }
 
 impl Answer {
@@ -85,15 +90,15 @@ impl Answer {
 
 /// Why a command ended early.
 #[derive(Debug)]
-struct Failure {
-    error: Box<dyn Error>,
-    hint: Option<String>,
-    exit: Exit,
+pub(in crate::cli) struct Failure {
+    pub(in crate::cli) error: Box<dyn Error>,
+    pub(in crate::cli) hint: Option<String>,
+    pub(in crate::cli) exit: Exit,
 }
 
 impl Failure {
     /// It could not do it, or could not look.
-    fn failed(error: impl Error + 'static, hint: Option<String>) -> Self {
+    pub(in crate::cli) fn failed(error: impl Error + 'static, hint: Option<String>) -> Self {
         Self {
             error: Box::new(error),
             hint,
@@ -125,7 +130,7 @@ impl Failure {
 struct Message(String);
 
 /// Says something on standard error.
-fn say(text: &str) {
+pub(in crate::cli) fn say(text: &str) {
     use std::io::Write as _;
     let text = hardpan_core::event::escape(text.as_bytes());
     // There is nobody left to tell when standard error is gone.

@@ -18,7 +18,7 @@ pub(super) const STATE_DIR: &str = "/var/lib/hardpan";
 
 /// Which system to look at, and with which keys.
 #[derive(Debug, Clone, Args)]
-pub(super) struct SightArgs {
+pub(in crate::cli) struct SightArgs {
     /// Look at the system below this directory (a mounted image, a container's files).
     #[arg(long, value_name = "DIR")]
     pub(super) root: Option<PathBuf>,
@@ -34,7 +34,7 @@ pub(super) struct SightArgs {
 
 /// Where the operator's keys and Hardpan's state are.
 #[derive(Debug, Clone, Args)]
-pub(super) struct StateArgs {
+pub(in crate::cli) struct StateArgs {
     /// Directory of pinned keys (*.toml) and of public keys for manifests (*.hpkey) [default: /etc/hardpan/keys.d].
     #[arg(long, value_name = "DIR")]
     pub(super) keys_dir: Option<PathBuf>,
@@ -73,13 +73,13 @@ impl StateArgs {
 
 /// What was seen.
 #[derive(Debug)]
-pub(super) struct Sight {
+pub(in crate::cli) struct Sight {
     /// The packages.
-    pub(super) current: Current,
+    pub(in crate::cli) current: Current,
     /// Manifests in effect.
-    pub(super) local: LocalTrust,
+    pub(in crate::cli) local: LocalTrust,
     /// What is wrong with keys, pins and manifests.
-    pub(super) findings: Vec<Finding>,
+    pub(in crate::cli) findings: Vec<Finding>,
     /// The options of the reading.
     pub(super) options: ScanOptions,
     /// The file that keeps the reading.
@@ -88,12 +88,12 @@ pub(super) struct Sight {
 
 impl SightArgs {
     /// The root that is meant.
-    pub(super) fn root(&self, config: &Trust) -> PathBuf {
+    pub(in crate::cli) fn root(&self, config: &Trust) -> PathBuf {
         self.root.clone().unwrap_or_else(|| config.root.clone())
     }
 
     /// The configuration with these options in effect.
-    pub(super) fn config(&self) -> Result<Trust, Failure> {
+    pub(in crate::cli) fn config(&self) -> Result<Trust, Failure> {
         let mut config = self.state.trust_config()?;
         if let Some(root) = &self.root {
             config.root.clone_from(root);
@@ -124,14 +124,23 @@ impl SightArgs {
             .or_else(|| usual.then(|| STATE_DIR.into()))
     }
 
-    /// Looks: takes the stored reading if it is current, else reads the database. `force` reads in any case.
-    pub(super) fn look(&self, force: bool) -> Result<Sight, Failure> {
-        let config = self.config()?;
-        let (mut options, mut findings) = store::scan_options(&config);
+    /// What to scan and whom to believe; the findings are about pins and keys.
+    pub(in crate::cli) fn scan_options(
+        &self,
+        config: &Trust,
+    ) -> Result<(ScanOptions, Vec<Finding>), Failure> {
+        let (mut options, findings) = store::scan_options(config);
         if self.keyring.is_empty() && self.root.is_some() && config.root != Path::new("/") {
             // Inside a root that is not ours no link may lead out of it.
             options.keys = scan::key_files(&config.root).map_err(could_not_look)?;
         }
+        Ok((options, findings))
+    }
+
+    /// Looks: takes the stored reading if it is current, else reads the database. `force` reads in any case.
+    pub(in crate::cli) fn look(&self, force: bool) -> Result<Sight, Failure> {
+        let config = self.config()?;
+        let (options, mut findings) = self.scan_options(&config)?;
         let state = self.kept_in();
         let store = state.as_ref().map(|dir| dir.join(STORE_NAME));
         let boot_id = enrich::host(Path::new("/")).boot_id;
@@ -210,7 +219,7 @@ fn tell_about_store(current: &Current) {
 }
 
 /// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(in crate::cli) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -49,12 +49,12 @@ pub(super) fn facts(title: &str, facts: &[(&str, String)]) -> String {
 }
 
 /// Appends a text; writing to a String cannot fail.
-pub(super) fn push(out: &mut String, text: Arguments<'_>) {
+pub(in crate::cli) fn push(out: &mut String, text: Arguments<'_>) {
     let _never = out.write_fmt(text);
 }
 
 /// `1 package`, `2 packages`.
-pub(super) fn count(n: u64, what: &str) -> String {
+pub(in crate::cli) fn count(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 

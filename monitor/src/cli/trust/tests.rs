@@ -174,7 +174,7 @@ fn states_of_files() {
         .trust
         .command
         else {
-            unreachable!()
+            panic!("`trust list` parses as something else")
         };
         args.sight().look(false).unwrap().current.outcome.index
     };

@@ -1,0 +1,315 @@
+//! Checks as data, and the pure function that answers them.
+
+use super::facts::{Ctx, Facts, Stop, Want};
+use super::kind::{self, Kind};
+use super::outcome::{Outcome, Verdict};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Stable id of our own, `hp-…`.
+    pub id: String,
+    /// What it asks, in our words.
+    pub title: String,
+    /// Rules of SCAP Security Guide that ask the same (short names), for tailoring files and comparisons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssg: Vec<String>,
+    /// Conditions that must all hold for the check to concern the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<String>,
+    /// How to put it right, as a shell hint.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fix: String,
+    /// What the change may break.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub side_effect: String,
+    /// Where the parameters come from.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub provenance: String,
+    /// What is looked at.
+    #[serde(flatten)]
+    pub kind: Kind,
+}
+
+/// Why check or benchmark data cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// A file is not the TOML it should be.
+    #[error("{file}: {why}")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// Line and reason.
+        why: String,
+    },
+    /// A check's parameters make no sense.
+    #[error("check {id}: {why}")]
+    Check {
+        /// Its id.
+        id: String,
+        /// The reason.
+        why: String,
+    },
+    /// Two checks have one id.
+    #[error("check {0} is there twice")]
+    Twice(String),
+    /// A benchmark names a check that does not exist.
+    #[error("benchmark {benchmark}, control {control}: no check {check}")]
+    NoCheck {
+        /// Benchmark id.
+        benchmark: String,
+        /// Control id.
+        control: String,
+        /// The missing check.
+        check: String,
+    },
+}
+
+impl Check {
+    /// Whether id, conditions and parameters make sense.
+    pub fn validate(&self) -> Result<(), ContentError> {
+        let error = |why: String| ContentError::Check {
+            id: self.id.clone(),
+            why,
+        };
+        let id_ok = self.id.strip_prefix("hp-").is_some_and(|rest| {
+            !rest.is_empty()
+                && rest
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        });
+        if !id_ok {
+            return Err(error(
+                "ids are hp- and lower-case letters, digits and dashes".into(),
+            ));
+        }
+        for condition in &self.when {
+            Condition::parse(condition).map_err(error)?;
+        }
+        self.kind.validate().map_err(error)
+    }
+
+    /// The remedy: the item of `hardpan harden` that does it, or a shell hint.
+    pub fn remedy(&self) -> String {
+        let item = match &self.kind {
+            Kind::Sysctl(sysctl) => Some(format!("sysctl {}", sysctl.key)),
+            Kind::Kmod(kmod) => Some(format!("modprobe {}", kmod.module)),
+            Kind::BootArg(arg) => Some(format!("kernel command line {}", arg.arg)),
+            Kind::CryptoPolicy(_) => Some("crypto policy".to_owned()),
+            _ => None,
+        };
+        match (item, self.fix.is_empty()) {
+            (Some(item), _) => format!("hardpan harden plan ({item})"),
+            (None, false) => self.fix.clone(),
+            (None, true) => super::hint::hint(&self.kind),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct CheckFile {
+    #[serde(default)]
+    check: Vec<Check>,
+}
+
+/// All checks, by id.
+#[derive(Clone, Debug, Default)]
+pub struct Checks {
+    by_id: BTreeMap<String, Check>,
+}
+
+impl Checks {
+    /// Reads check files, each given as name and text.
+    pub fn parse<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ContentError> {
+        let mut checks = Self::default();
+        for (file, text) in files {
+            let parsed: CheckFile = toml::from_str(text).map_err(|error| ContentError::Syntax {
+                file: file.to_owned(),
+                why: error.to_string(),
+            })?;
+            for check in parsed.check {
+                check.validate()?;
+                if checks.by_id.contains_key(&check.id) {
+                    return Err(ContentError::Twice(check.id));
+                }
+                checks.by_id.insert(check.id.clone(), check);
+            }
+        }
+        Ok(checks)
+    }
+
+    /// The check of that id.
+    pub fn get(&self, id: &str) -> Option<&Check> {
+        self.by_id.get(id)
+    }
+
+    /// All of them, by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Check> {
+        self.by_id.values()
+    }
+}
+
+/// A condition for a check to concern the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Condition {
+    Package(String, bool),
+    Path(String, bool),
+    Arch(String),
+    Uefi(bool),
+    Logger(String),
+    FirewallIs(String),
+    El(u32),
+}
+
+impl Condition {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (negated, text) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
+        let (name, value) = text.split_once(':').unwrap_or((text, ""));
+        Ok(match name {
+            "package" => Self::Package(value.to_owned(), !negated),
+            "path" => Self::Path(value.to_owned(), !negated),
+            "arch" => Self::Arch(value.to_owned()),
+            "uefi" => Self::Uefi(!negated),
+            "logger" => Self::Logger(value.to_owned()),
+            "firewall" => Self::FirewallIs(value.to_owned()),
+            "el" => Self::El(value.parse().map_err(|_| format!("no release number: {text}"))?),
+            _ => return Err(format!("unknown condition {text:?}")),
+        })
+    }
+
+    /// `None` if it holds, otherwise why not.
+    fn unmet(&self, ctx: &Ctx<'_>) -> Result<Option<String>, Stop> {
+        let reason = |holds: bool, why: String| (!holds).then_some(why);
+        Ok(match self {
+            Self::Package(name, wanted) => {
+                let there = ctx.package(name)?.is_some();
+                reason(
+                    there == *wanted,
+                    format!("package {name} is {}installed", if there { "" } else { "not " }),
+                )
+            }
+            Self::Path(path, wanted) => {
+                let there = ctx.stat(path)?.is_some();
+                reason(
+                    there == *wanted,
+                    format!("{path} {}", if there { "exists" } else { "does not exist" }),
+                )
+            }
+            Self::Arch(arch) => {
+                let host = &ctx.facts.host.arch;
+                reason(
+                    host.is_empty() || host == arch,
+                    format!("the machine is {host}, not {arch}"),
+                )
+            }
+            Self::Uefi(wanted) => {
+                let path = if ctx.facts.live {
+                    "/sys/firmware/efi"
+                } else {
+                    "/boot/efi/EFI"
+                };
+                let uefi = ctx.stat(path)?.is_some();
+                reason(
+                    uefi == *wanted,
+                    format!("the machine boots by {}", if uefi { "UEFI" } else { "BIOS" }),
+                )
+            }
+            Self::Logger(wanted) => {
+                let rsyslog = ctx.unit("rsyslog.service")?;
+                let uses_rsyslog =
+                    rsyslog.file.is_some() && !rsyslog.masked && !rsyslog.enabled_by.is_empty();
+                let logger = if uses_rsyslog { "rsyslog" } else { "journald" };
+                reason(logger == wanted, format!("the logger in use is {logger}"))
+            }
+            Self::FirewallIs(wanted) => {
+                let firewalld = ctx.unit("firewalld.service")?;
+                let uses_firewalld =
+                    firewalld.file.is_some() && !firewalld.masked && !firewalld.enabled_by.is_empty();
+                let firewall = if uses_firewalld { "firewalld" } else { "nftables" };
+                reason(firewall == wanted, format!("the firewall in use is {firewall}"))
+            }
+            Self::El(major) => {
+                let host = ctx.facts.host.el_major();
+                reason(host == Some(*major), format!("the release is not EL {major}"))
+            }
+        })
+    }
+}
+
+/// Answers a check, or says what has to be read first.
+pub fn evaluate(check: &Check, facts: &Facts) -> Result<Outcome, BTreeSet<Want>> {
+    let ctx = Ctx::new(facts);
+    match attempt(check, &ctx) {
+        Ok(outcome) => Ok(outcome),
+        Err(Stop::Missing) => Err(ctx.into_wants()),
+        Err(Stop::Offline) => Ok(Outcome::of(
+            Verdict::NotChecked,
+            "needs the running system; this is an image",
+        )),
+        Err(Stop::Unreadable { what, why }) => Ok(Outcome::of(Verdict::Error, format!("{what}: {why}"))),
+    }
+}
+
+fn attempt(check: &Check, ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
+    for text in &check.when {
+        let condition = Condition::parse(text).map_err(|why| Stop::unreadable("condition", why))?;
+        if let Some(why) = condition.unmet(ctx)? {
+            return Ok(Outcome::not_applicable(why));
+        }
+    }
+    kind::answer(&check.kind, ctx)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testkit::{outcome_of, tree};
+    use super::*;
+
+    #[test]
+    fn data_errors_name_the_check() {
+        let parse = |text: &str| Checks::parse([("f.toml", text)]).unwrap_err().to_string();
+        assert!(
+            parse("[[check]]\nid = \"x\"\ntitle = \"t\"\nkind = \"kmod\"\nmodule = \"m\"")
+                .starts_with("check x:")
+        );
+        assert!(
+            parse("[[check]]\nid = \"hp-a\"\ntitle = \"t\"\nkind = \"kmod\"\nmodul = \"m\"")
+                .contains("f.toml")
+        );
+        let twice = "[[check]]\nid = \"hp-a\"\ntitle = \"t\"\nkind = \"kmod\"\nmodule = \"m\"\n".repeat(2);
+        assert_eq!(parse(&twice), "check hp-a is there twice");
+        assert!(
+            parse(
+                "[[check]]\nid = \"hp-a\"\ntitle = \"t\"\nwhen = [\"moon\"]\nkind = \"kmod\"\nmodule = \"m\""
+            )
+            .contains("moon")
+        );
+    }
+
+    #[test]
+    fn conditions_decide_whether_a_check_concerns_the_host() {
+        let check = |when: &str, expected: Verdict| {
+            let facts = tree(&[("/etc/x", "a\n")]);
+            let toml = format!("when = [\"{when}\"]\nkind = \"lines\"\nfiles = [\"/etc/x\"]\nmust = [\"a\"]");
+            assert_eq!(outcome_of(&toml, &facts).result, expected, "{when}");
+        };
+        check("path:/etc/x", Verdict::Pass);
+        check("path:/etc/y", Verdict::NotApplicable);
+        check("!path:/etc/y", Verdict::Pass);
+        check("package:gdm", Verdict::NotApplicable);
+        check("logger:journald", Verdict::Pass);
+        check("el:9", Verdict::NotApplicable);
+    }
+
+    #[test]
+    fn several_parts() {
+        let part = |word: &str| format!("{{ kind = \"lines\", files = [\"/etc/x\"], must = [\"{word}\"] }}");
+        let facts = tree(&[("/etc/x", "a\n")]);
+        let any = format!("kind = \"any\"\nof = [{}, {}]", part("zzz"), part("a"));
+        assert_eq!(outcome_of(&any, &facts).result, Verdict::Pass);
+        let all = format!("kind = \"all\"\nof = [{}, {}]", part("zzz"), part("a"));
+        assert_eq!(outcome_of(&all, &facts).result, Verdict::Fail);
+    }
+}

@@ -1,0 +1,128 @@
+//! The journal on disk, and the mark of a transaction that waits for confirmation.
+
+use super::files;
+use super::root::Root;
+use super::run::HardenError;
+use hardpan_core::policy::harden::journal::{self, Journal, Line, MAX_JOURNAL_BYTES, Stage};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Where the journal lies, within the root.
+const STATE: &str = "/var/lib/hardpan/harden";
+
+/// A transaction that waits for confirmation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// The transaction.
+    pub transaction: u64,
+    /// When it is rolled back, seconds since 1970.
+    pub deadline_s: u64,
+}
+
+/// The journal on disk, locked.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub(super) journal: Journal,
+    file: Flock<File>,
+    path: PathBuf,
+    pending_path: PathBuf,
+}
+
+impl Store {
+    pub(super) fn open(root: &Root) -> Result<Self, HardenError> {
+        let path = root.resolve(&format!("{STATE}/journal.jsonl"))?;
+        let failed = |action: &'static str| {
+            let path = path.clone();
+            move |source: io::Error| HardenError::Journal { action, path, source }
+        };
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(failed("open"))?;
+        }
+        let file = File::options()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(&path)
+            .map_err(failed("open"))?;
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| failed("lock")(io::Error::from(errno)))?;
+        let mut text = String::new();
+        (&*file)
+            .take(MAX_JOURNAL_BYTES)
+            .read_to_string(&mut text)
+            .map_err(failed("read"))?;
+        let journal = journal::read(&text);
+        // A torn last line must not swallow the next one.
+        if !text.is_empty() && !text.ends_with('\n') {
+            (&*file).write_all(b"\n").map_err(failed("append to"))?;
+        }
+        let pending_path = root.resolve(&format!("{STATE}/pending.json"))?;
+        Ok(Self {
+            journal,
+            file,
+            path,
+            pending_path,
+        })
+    }
+
+    pub(super) fn append(&mut self, line: &Line) -> Result<(), HardenError> {
+        let text = journal::write(line).map_err(HardenError::Encode)?;
+        (&*self.file)
+            .write_all(text.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .map_err(|source| HardenError::Journal {
+                action: "append to",
+                path: self.path.clone(),
+                source,
+            })?;
+        let key = (line.transaction, line.number);
+        match line.stage {
+            Stage::Intended | Stage::Done => {
+                self.journal.in_place.insert(key, line.clone());
+            }
+            Stage::Undone => {
+                self.journal.in_place.remove(&key);
+            }
+        }
+        self.journal.last_transaction = self.journal.last_transaction.max(line.transaction);
+        Ok(())
+    }
+
+    pub(super) fn pending(&self) -> Option<Confirmation> {
+        let text = fs::read_to_string(&self.pending_path).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    pub(super) fn set_pending(&self, transaction: u64, within: Duration) -> Result<(), HardenError> {
+        let deadline_s = seconds(SystemTime::now()).saturating_add(within.as_secs());
+        let text = serde_json::to_string(&Confirmation {
+            transaction,
+            deadline_s,
+        })
+        .map_err(HardenError::Encode)?;
+        files::replace(&self.pending_path, &text).map_err(|source| HardenError::File {
+            item: "the pending confirmation".to_owned(),
+            source,
+        })
+    }
+
+    pub(super) fn clear_pending(&self) -> Result<(), HardenError> {
+        match fs::remove_file(&self.pending_path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(HardenError::Journal {
+                action: "clear",
+                path: self.pending_path.clone(),
+                source,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

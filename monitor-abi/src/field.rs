@@ -87,6 +87,11 @@ macro_rules! kernel_fields {
             OFF_NSPROXY_CGROUP_NS, "nsproxy", ["cgroup_ns"], Optional("integrity of cgroup namespaces");
             OFF_NSPROXY_TIME_NS, "nsproxy", ["time_ns"], Optional("integrity of time namespaces");
             OFF_NSPROXY_TIME_NS_CHILDREN, "nsproxy", ["time_ns_for_children"], Optional("integrity of time namespaces");
+            OFF_FILE_PRIVATE, "file", ["private_data"], Optional("writes to the memory of other processes");
+            OFF_MM_OWNER, "mm_struct", ["owner"], Optional("writes to the memory of other processes");
+            OFF_TASK_FS, "task_struct", ["fs"], Optional("integrity of root directories");
+            OFF_FS_ROOT_MNT, "fs_struct", ["root.mnt"], Optional("integrity of root directories");
+            OFF_FS_ROOT_DENTRY, "fs_struct", ["root.dentry"], Optional("integrity of root directories");
             OFF_UTS_NS_INUM, "uts_namespace", ["ns.inum"], Optional("number of UTS namespaces in findings");
             OFF_IPC_NS_INUM, "ipc_namespace", ["ns.inum"], Optional("number of IPC namespaces in findings");
             OFF_NET_NS_INUM, "net", ["ns.inum"], Optional("number of network namespaces in findings");
@@ -194,6 +199,11 @@ pub mod switch {
     pub const SETGID_HOOK: &str = "HAS_SETGID_HOOK";
     /// The function `security_task_prctl` is watched: a change of securebits needs its witness.
     pub const PRCTL_HOOK: &str = "HAS_PRCTL_HOOK";
+    /// The functions `override_creds` and `revert_creds` exist and are watched: `cred` unlike `real_cred` outside them is
+    /// a finding. (From 6.13 on they are inlined.)
+    pub const OVERRIDE_HOOKS: &str = "HAS_OVERRIDE_HOOKS";
+    /// The functions that move root directories are watched.
+    pub const ROOT_HOOKS: &str = "HAS_ROOT_HOOKS";
 }
 
 /// Global that holds the generation written into each record's head.

@@ -34,5 +34,5 @@ pub use field::{
 pub use module::{MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin};
 pub use task::{
     NS_COUNT, NS_NAMES, TASKS_MAX, TaskFindingEvent, TaskFindingKind, TaskHook, TaskResponse, TaskRest,
-    TaskShadow, TaskWitness, task_state,
+    TaskShadow, TaskView, TaskWitness, task_state,
 };

@@ -38,17 +38,23 @@ pub enum TaskFindingKind {
     NsRepointed = 5,
     /// A seccomp filter or `no_new_privs`, once set, is gone.
     SeccompWeakened = 6,
+    /// The task's root directory was exchanged outside `chroot`, `pivot_root` and `setns`.
+    RootMoved = 7,
+    /// Another process, not one of its ancestors, got hold of its memory.
+    Accessed = 8,
 }
 
 impl TaskFindingKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::CredNoWitness,
         Self::CredRule,
         Self::CredEdited,
         Self::CredSwapped,
         Self::NsRepointed,
         Self::SeccompWeakened,
+        Self::RootMoved,
+        Self::Accessed,
     ];
 
     /// The kind with this number, if there is one.
@@ -60,6 +66,8 @@ impl TaskFindingKind {
             4 => Some(Self::CredSwapped),
             5 => Some(Self::NsRepointed),
             6 => Some(Self::SeccompWeakened),
+            7 => Some(Self::RootMoved),
+            8 => Some(Self::Accessed),
             _ => None,
         }
     }
@@ -166,6 +174,16 @@ pub enum TaskHook {
     CompatNsEnter = 25,
     /// Return of a 32-bit `setns` or `unshare`.
     CompatNsLeave = 26,
+    /// Entry of `override_creds`.
+    Override = 27,
+    /// Entry of `revert_creds`.
+    Revert = 28,
+    /// Entry of `set_fs_root` or `chroot_fs_refs`.
+    RootEnter = 29,
+    /// Return of one of them.
+    RootLeave = 30,
+    /// Entry of `mem_write`: a write to `/proc/PID/mem`.
+    MemWrite = 31,
 }
 
 impl TaskHook {
@@ -199,6 +217,10 @@ impl TaskHook {
             22 | 23 => "unshare",
             24 => "prctl",
             25 | 26 => "namespace-call-32",
+            27 => "override_creds",
+            28 => "revert_creds",
+            29 | 30 => "set_fs_root",
+            31 => "mem_write",
             _ => return None,
         })
     }
@@ -210,7 +232,7 @@ impl TaskHook {
 pub enum TaskResponse {
     /// Record it.
     Record = 0,
-    /// And deny the operation that noticed it, where the hook can.
+    /// And deny the operation that noticed it and every later one that a hook is asked about.
     Deny = 1,
     /// And send SIGKILL to the task's thread group (never to process 1).
     Kill = 2,
@@ -244,8 +266,8 @@ pub struct TaskRest {
     pub seccomp_filter: u32,
     /// 1 if the supplementary groups differ from those of the other side of the record.
     pub groups_differ: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 1 if the root directory differs from that of the other side of the record.
+    pub root_differs: u32,
 }
 
 /// A finding about a task.
@@ -280,55 +302,114 @@ pub mod task_state {
     pub const FILLED: u32 = 1 << 0;
     /// The task is inside `setns` or `unshare`.
     pub const NS_CALL: u32 = 1 << 1;
-    /// The seccomp thread flag has been seen set.
-    pub const SECCOMP_FLAG: u32 = 1 << 2;
+    /// A sweep recorded the present difference; the task's own hooks need not again.
+    pub const RECORDED: u32 = 1 << 2;
+    /// The present override without a lawful reason was recorded.
+    pub const OVERRIDE_RECORDED: u32 = 1 << 3;
 }
 
-/// What the kernel side remembers of a task, by the address of its `task_struct` (which an exec by a thread does not
-/// change). Kernel side only: addresses never leave it.
+/// A task's state, as far as it is watched. Kernel side only: addresses never leave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct TaskShadow {
-    /// Content of the credentials in force.
+pub struct TaskView {
+    /// Content of the credentials in force (`real_cred`).
     pub ids: CredIds,
-    /// Address of the `struct cred` in force (`real_cred`).
-    pub cred: u64,
-    /// Address of its user namespace.
+    /// Address of their user namespace.
     pub user_ns: u64,
-    /// Address of its group list.
+    /// Address of their group list.
     pub groups: u64,
-    /// Addresses of the namespaces.
+    /// Address of the `struct cred`.
+    pub cred: u64,
+    /// Addresses of the namespaces, in the order of [`NS_NAMES`].
     pub ns: [u64; NS_COUNT],
-    /// Inode numbers of the namespaces.
-    pub ns_inum: [u32; NS_COUNT],
+    /// Addresses of the root directory's mount and entry.
+    pub root: [u64; 2],
     /// Address of the newest seccomp filter.
     pub seccomp_filter: u64,
     /// `SECCOMP_MODE_*`.
     pub seccomp_mode: u32,
-    /// 1 if `no_new_privs` was seen.
+    /// 1 if the thread flag says that seccomp looks at system calls; 0 also where that is unknown.
+    pub seccomp_flag: u32,
+    /// 1 if `no_new_privs` is set.
     pub no_new_privs: u32,
+    /// Thread id, to notice an address that was used again.
+    pub pid: u32,
+}
+
+impl TaskView {
+    /// Its size in words of eight bytes.
+    pub const WORDS: usize = size_of::<Self>() / 8;
+    /// How many words at its beginning are the content of the credentials.
+    pub const CRED_WORDS: usize = 12;
+
+    /// All zero: a place to read into.
+    pub const EMPTY: Self = Self {
+        ids: CredIds::EMPTY,
+        user_ns: 0,
+        groups: 0,
+        cred: 0,
+        ns: [0; NS_COUNT],
+        root: [0; 2],
+        seccomp_filter: 0,
+        seccomp_mode: 0,
+        seccomp_flag: 0,
+        no_new_privs: 0,
+        pid: 0,
+    };
+}
+
+/// What the kernel side remembers of a task, by the address of its `task_struct` (which an exec by a thread does not
+/// change).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TaskShadow {
+    /// The state that is lawful.
+    pub known: TaskView,
+    /// The state found by the task's own hooks when something differs: the verifier computes with what comes out of a
+    /// map, not with pointers.
+    pub now: TaskView,
+    /// Inode numbers of the namespaces.
+    pub ns_inum: [u32; NS_COUNT],
     /// The one-shot note: address of the announced `struct cred`, 0 if the hook does not know it.
     pub note_cred: u64,
     /// The note's [`TaskWitness`] number.
     pub note_witness: u32,
-    /// Thread id, to notice an address that was used again.
-    pub pid: u32,
     /// [`task_state`] bits.
     pub state: u32,
-    /// Kinds of findings already recorded by a sweep for the present difference (bit = kind).
-    pub recorded: u32,
+    /// How many `override_creds` are in force.
+    pub overrides: u32,
+    /// A [`TaskResponse`] number: what every hook answers from now on.
+    pub condemned: u32,
     /// Mark of the difference the last sweep saw; 0 if none. Two equal marks in a row make a finding.
     pub sweep_mark: u64,
     /// When a sweep made this shadow of a task that may have been running (`bpf_ktime_get_ns`); 0 if the task or its
     /// parent did. For a moment after that a difference is the sweep's own race.
     pub seeded_ns: u64,
-    /// Where addresses become numbers: the verifier computes with a loaded number, not with a pointer. The first for
-    /// the task's own hooks, the second for sweeps.
-    pub scratch: [u64; 2],
+    /// Count of root changes (of any task) when `known.root` was last looked at.
+    pub root_epoch: u64,
+}
+
+impl TaskShadow {
+    /// All zero: what a new entry begins as.
+    pub const EMPTY: Self = Self {
+        known: TaskView::EMPTY,
+        now: TaskView::EMPTY,
+        ns_inum: [0; NS_COUNT],
+        note_cred: 0,
+        note_witness: 0,
+        state: 0,
+        overrides: 0,
+        condemned: 0,
+        sweep_mark: 0,
+        seeded_ns: 0,
+        root_epoch: 0,
+    };
 }
 
 const _: () = {
     assert!(size_of::<TaskRest>() == 56);
     assert!(size_of::<TaskFindingEvent>() == 112 + 88 + 160 + 112 + 16);
-    assert!(size_of::<TaskShadow>() == 80 + 24 + 64 + 32 + 16 + 8 + 16 + 16 + 16);
+    assert!(size_of::<TaskView>() == 80 + 24 + 64 + 16 + 8 + 16);
+    assert!(core::mem::offset_of!(TaskView, cred) == 8 * TaskView::CRED_WORDS);
+    assert!(size_of::<TaskShadow>() == 2 * 208 + 32 + 8 + 16 + 24);
 };

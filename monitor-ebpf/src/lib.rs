@@ -9,10 +9,12 @@
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+pub mod access;
 pub mod cred;
 pub mod exec;
 pub mod file;
 pub mod maps;
+pub mod judge;
 pub mod mem;
 pub mod module;
 pub mod off;

@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use hardpan_abi::{CredWitness, EventKind, InodeDigest, TaskHook, TaskWitness};
 use hardpan_ebpf::{
-    cred,
+    access, cred,
     exec::{self, DigestCache},
     mem::{Mem, Typed},
     module, off, shadow,
@@ -269,6 +269,51 @@ around!(
     namespace_call_unchecked
 );
 
+// match-proto: const struct cred *override_creds(const struct cred *new)
+#[fentry(function = "override_creds")]
+fn shadow_override(_ctx: FEntryContext) -> i32 {
+    shadow::overriding(TaskHook::Override, 1);
+    0
+}
+
+// match-proto: void revert_creds(const struct cred *old)
+// At its return: while it runs, the override may still be in force.
+#[fexit(function = "revert_creds")]
+fn shadow_revert(_ctx: FExitContext) -> i32 {
+    shadow::overriding(TaskHook::Revert, u32::MAX);
+    0
+}
+
+/// Entry and return of a function that moves root directories.
+macro_rules! root_moves {
+    ($enter:ident, $leave:ident, $function:literal, $done:expr) => {
+        #[fentry(function = $function)]
+        fn $enter(_ctx: FEntryContext) -> i32 {
+            shadow::root_move(TaskHook::RootEnter, 0);
+            0
+        }
+
+        #[fexit(function = $function)]
+        fn $leave(_ctx: FExitContext) -> i32 {
+            $done;
+            0
+        }
+    };
+}
+
+root_moves!(
+    shadow_chroot,
+    shadow_chroot_done,
+    "set_fs_root",
+    shadow::root_moved(TaskHook::RootLeave)
+);
+root_moves!(
+    shadow_pivot,
+    shadow_pivot_done,
+    "chroot_fs_refs",
+    shadow::root_move(TaskHook::RootLeave, 1)
+);
+
 #[fexit]
 fn shadow_seccomp_done(_ctx: FExitContext) -> i32 {
     shadow::seccomp_return(TaskHook::SeccompLeave);
@@ -300,10 +345,25 @@ guard! {
     guard_capable, "capable", Capable;
     guard_exec, "bprm_check_security", ExecCheck;
     guard_kill, "task_kill", Kill;
-    guard_ptrace, "ptrace_access_check", Ptrace;
     guard_read_file, "kernel_read_file", ReadFile;
     guard_bpf, "bpf", Bpf;
     guard_socket, "socket_create", SocketCreate;
+}
+
+// match-proto: int ptrace_access_check(struct task_struct *child, unsigned int mode)
+// Default on doubt: open, as the other guards.
+#[lsm(hook = "ptrace_access_check")]
+fn guard_ptrace(ctx: LsmContext) -> i32 {
+    let own = shadow::check(TaskHook::Ptrace);
+    let other = access::attach(ctx.arg(0), ctx.arg(1));
+    shadow::answer(own | other)
+}
+
+// match-proto: ssize_t mem_write(struct file *file, const char __user *buf, size_t count, loff_t *ppos)
+#[fentry(function = "mem_write")]
+fn guard_mem_write(ctx: FEntryContext) -> i32 {
+    access::mem_write(ctx.arg(0));
+    0
 }
 
 // struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }

@@ -46,6 +46,12 @@ pub static HAS_SETGID_HOOK: Global<u32> = Global::new(0);
 /// See [`hardpan_abi::switch::PRCTL_HOOK`].
 #[unsafe(no_mangle)]
 pub static HAS_PRCTL_HOOK: Global<u32> = Global::new(0);
+/// See [`hardpan_abi::switch::OVERRIDE_HOOKS`].
+#[unsafe(no_mangle)]
+pub static HAS_OVERRIDE_HOOKS: Global<u32> = Global::new(0);
+/// See [`hardpan_abi::switch::ROOT_HOOKS`].
+#[unsafe(no_mangle)]
+pub static HAS_ROOT_HOOKS: Global<u32> = Global::new(0);
 
 /// Generation of this load, written into every record.
 #[unsafe(no_mangle)]

@@ -85,7 +85,7 @@ const fn gained(old: &CredIds, new: &CredIds) -> u64 {
 
 /// User ids move within real, effective and saved, unless the task has `CAP_SETUID`; capabilities only shrink.
 /// (`cap_task_fix_setuid` may raise the effective set up to the permitted one.)
-#[inline(always)]
+#[inline(never)]
 pub fn setuid(old: &CredIds, new: &CredIds, groups: u64) -> u64 {
     let from = [old.uid, old.euid, old.suid];
     let moved = outside(new.uid, from)
@@ -96,25 +96,30 @@ pub fn setuid(old: &CredIds, new: &CredIds, groups: u64) -> u64 {
 }
 
 /// The same for group ids; nothing else moves.
-#[inline(always)]
+#[inline(never)]
 pub fn setgid(old: &CredIds, new: &CredIds, groups: u64) -> u64 {
+    (gids_moved(old, new) & lacks(old, CAP_SETGID)) | uids(old, new) | all_caps(old, new) | groups
+}
+
+/// 1 if group ids moved to one that was neither real, effective nor saved.
+#[inline(always)]
+fn gids_moved(old: &CredIds, new: &CredIds) -> u64 {
     let from = [old.gid, old.egid, old.sgid];
-    let moved = outside(new.gid, from)
+    outside(new.gid, from)
         | outside(new.egid, from)
         | outside(new.sgid, from)
-        | (outside(new.fsgid, from) & nonzero(differ(new.fsgid, old.fsgid)));
-    (moved & lacks(old, CAP_SETGID)) | uids(old, new) | all_caps(old, new) | groups
+        | (outside(new.fsgid, from) & nonzero(differ(new.fsgid, old.fsgid)))
 }
 
 /// Supplementary groups: only with `CAP_SETGID`, and nothing else moves.
-#[inline(always)]
+#[inline(never)]
 pub fn setgroups(old: &CredIds, new: &CredIds, groups: u64) -> u64 {
     (nonzero(groups) & lacks(old, CAP_SETGID)) | uids(old, new) | gids(old, new) | all_caps(old, new)
 }
 
 /// `cap_capset`: permitted only shrinks, effective stays within it, inheritable within what was inheritable, permitted
 /// or bounding, ambient only shrinks.
-#[inline(always)]
+#[inline(never)]
 pub fn capset(old: &CredIds, new: &CredIds, groups: u64) -> u64 {
     uids(old, new)
         | gids(old, new)
@@ -129,7 +134,7 @@ pub fn capset(old: &CredIds, new: &CredIds, groups: u64) -> u64 {
 
 /// `cap_task_prctl`: the bounding set only shrinks, ambient stays within permitted and inheritable, securebits change,
 /// nothing else does.
-#[inline(always)]
+#[inline(never)]
 pub fn prctl(old: &CredIds, new: &CredIds, groups: u64) -> u64 {
     uids(old, new)
         | gids(old, new)
@@ -143,7 +148,7 @@ pub fn prctl(old: &CredIds, new: &CredIds, groups: u64) -> u64 {
 
 /// Exec: real ids, inheritable and bounding set stay; saved and file-system ids become the effective ones; permitted
 /// comes from the bounding, inheritable and ambient sets. With `no_new_privs` the effective ids come from the old ones.
-#[inline(always)]
+#[inline(never)]
 pub fn exec(old: &CredIds, new: &CredIds, groups: u64, no_new_privs: u64) -> u64 {
     let new_ids = (nonzero(differ(new.euid, old.euid)) & nonzero(differ(new.euid, old.uid)))
         | (nonzero(differ(new.egid, old.egid)) & nonzero(differ(new.egid, old.gid)));
@@ -164,25 +169,19 @@ pub fn exec(old: &CredIds, new: &CredIds, groups: u64, no_new_privs: u64) -> u64
 }
 
 /// A user namespace below the old one: ids stay, capabilities start anew and count only below it.
-#[inline(always)]
+#[inline(never)]
 pub fn user_ns(old: &CredIds, new: &CredIds, groups: u64, below: u64) -> u64 {
     (1 ^ below) | uids(old, new) | gids(old, new) | groups
 }
 
 /// No witness: only a loss of capabilities, which nobody gains by. Where the kernel lacks a witness's hook its rule
 /// stands alone.
-#[inline(always)]
+#[inline(never)]
 pub fn none(old: &CredIds, new: &CredIds, groups: u64) -> u64 {
     let group_ids = if on(&off::HAS_SETGID_HOOK) {
         gids(old, new)
     } else {
-        // The masks of `setgid` without its demand that capabilities stay.
-        let mut same_caps = *old;
-        same_caps.gid = new.gid;
-        same_caps.egid = new.egid;
-        same_caps.sgid = new.sgid;
-        same_caps.fsgid = new.fsgid;
-        setgid(old, &same_caps, 0)
+        gids_moved(old, new) & lacks(old, CAP_SETGID)
     };
     let securebits = if on(&off::HAS_PRCTL_HOOK) {
         differ(old.securebits, new.securebits)

@@ -3,69 +3,54 @@
 //! Each task's shadow is written by the task itself (its parent at fork), so hooks need no lock. A sweep only compares,
 //! fills what is missing, and reports what it saw twice in a row.
 //!
-//! `commit_creds` is lawful only with a witness: an LSM hook or call that ran just before left a one-shot note, bound to
-//! the new `struct cred` where the hook passes it, and its rule (see [`crate::rule`]) holds. The same judgement is made
-//! wherever credentials turn up that the shadow does not know, so a commit that a program was not run for does no harm.
+//! Every hook takes the short way: all that is watched is compared, without branches. Only where something differs the
+//! task's state is read as a whole and judged (see [`crate::judge`]).
 
 use crate::{
-    maps::{FINDINGS, count},
+    judge::{self, carry_out},
+    maps::count,
     mem::{Mem, Probed, Typed},
     off::{self, on},
-    rule,
     shadow_read::{self as read, Slot},
-    task::{self, read_creds},
 };
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_NOEXIST},
     helpers::{
-        bpf_get_current_pid_tgid, bpf_get_current_task,
-        generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_send_signal},
+        bpf_get_current_task,
+        generated::{bpf_get_current_task_btf, bpf_ktime_get_ns},
     },
     macros::map,
     maps::{Array, HashMap},
 };
-use hardpan_abi::{
-    Counter, CredIds, EventKind, NS_COUNT, TASKS_MAX, TaskFindingEvent, TaskFindingKind, TaskHook,
-    TaskResponse, TaskShadow, TaskWitness, task_state,
-};
+use hardpan_abi::{Counter, TASKS_MAX, TaskHook, TaskShadow, TaskView, TaskWitness, task_state};
 
 /// Shadows by address of the `task_struct`.
 #[map]
 pub static TASKS: HashMap<u64, TaskShadow> = HashMap::with_max_entries(TASKS_MAX, 0);
 
-/// How often each program ran, by [`TaskHook`]; for self-tests.
+/// How often each program ran, by [`TaskHook`], up to [`RUNS_COUNTED`]; for self-tests.
 #[map]
 pub static TASK_RUNS: Array<u64> = Array::with_max_entries(TaskHook::SLOTS, 0);
 
-/// A [`TaskResponse`] number by [`TaskFindingKind`] number. User space writes it; zero, its content at start, records.
+/// A [`TaskResponse`](hardpan_abi::TaskResponse) number by [`TaskFindingKind`](hardpan_abi::TaskFindingKind) number.
+/// User space writes it; zero, its content at start, records.
 #[map]
 pub static TASK_POLICY: Array<u32> = Array::with_max_entries(16, 0);
 
+/// Moves of root directories, of any task: begun and ended.
+#[map]
+pub static ROOT_MOVES: Array<u64> = Array::with_max_entries(2, 0);
+
+/// What the present sweep reads. There is one sweep at a time.
+#[map]
+pub static SWEEP_VIEW: Array<TaskView> = Array::with_max_entries(1, 0);
+
 /// `PF_EXITING`, `PF_KTHREAD` (include/linux/sched.h; the same since 4.18).
 const NOT_WATCHED: u32 = 0x4 | 0x0020_0000;
-const SIGKILL: u32 = 9;
 /// How long a shadow that a sweep made of a running task may be wrong by the sweep's own race.
 const SEED_NS: u64 = 2_000_000_000;
 
-static EMPTY: TaskShadow = TaskShadow {
-    ids: CredIds::EMPTY,
-    cred: 0,
-    user_ns: 0,
-    groups: 0,
-    ns: [0; NS_COUNT],
-    ns_inum: [0; NS_COUNT],
-    seccomp_filter: 0,
-    seccomp_mode: 0,
-    no_new_privs: 0,
-    note_cred: 0,
-    note_witness: 0,
-    pid: 0,
-    state: 0,
-    recorded: 0,
-    sweep_mark: 0,
-    seeded_ns: 0,
-    scratch: [0; 2],
-};
+static EMPTY: TaskShadow = TaskShadow::EMPTY;
 
 #[inline(always)]
 fn ran(hook: TaskHook) {
@@ -82,52 +67,15 @@ fn find(task: *const u8) -> Option<&'static mut TaskShadow> {
     Some(unsafe { &mut *shadow })
 }
 
-/// Makes the shadow of a task as it is now.
 #[inline(always)]
-unsafe fn create<M: Mem>(task: *const u8, flags: u32, seeded_ns: u64) {
-    let key = task as u64;
-    match TASKS.insert(&key, &EMPTY, u64::from(flags)) {
-        Ok(()) => {}
-        // Somebody else was quicker (EEXIST).
-        Err(error) if error == -17 => return,
-        Err(_) => {
-            count(Counter::TaskUntracked);
-            return;
-        }
-    }
-    if let Some(shadow) = find(task) {
-        // SAFETY: the caller's promise is handed on.
-        unsafe { fill::<M>(shadow, task) };
-        shadow.seeded_ns = seeded_ns;
-        shadow.state |= task_state::FILLED;
-    }
-}
-
-#[inline(always)]
-unsafe fn fill<M: Mem>(shadow: &mut TaskShadow, task: *const u8) {
-    let slot = own_slot(shadow);
-    // SAFETY: `task` is a task_struct; a task always has credentials.
-    unsafe {
-        read::take_cred::<M>(shadow, M::pointer(task, &off::OFF_TASK_REAL_CRED));
-        read::take_ns::<M>(shadow, task);
-        let now = read::read_seccomp::<M>(slot, task);
-        read::take_seccomp(shadow, &now);
-        shadow.pid = M::read(task, &off::OFF_TASK_PID);
-    }
-    shadow.note_witness = 0;
-    shadow.recorded = 0;
-    shadow.sweep_mark = 0;
-}
-
-#[inline(always)]
-fn sweep_slot(shadow: &mut TaskShadow) -> Slot {
-    // SAFETY: the second of two.
-    Slot(unsafe { (&raw mut shadow.scratch).cast::<u64>().add(1) })
+fn current() -> *const u8 {
+    // SAFETY: helper without arguments; only the address is used.
+    unsafe { bpf_get_current_task() as *const u8 }
 }
 
 #[inline(always)]
 fn own_slot(shadow: &mut TaskShadow) -> Slot {
-    Slot((&raw mut shadow.scratch).cast())
+    Slot(&raw mut shadow.now.cred)
 }
 
 /// Calls `$body` with the current task and the way to read it.
@@ -165,6 +113,59 @@ unsafe fn watched<M: Mem>(task: *const u8) -> bool {
     flags & NOT_WATCHED == 0 && mm as u64 != 0
 }
 
+/// Moves of root directories that have ended, and whether one is going on.
+#[inline(always)]
+fn root_moves() -> (u64, bool) {
+    // In this order: a move that ends in between then counts as going on.
+    let ended = ROOT_MOVES.get(1).copied().unwrap_or(0);
+    let begun = ROOT_MOVES.get(0).copied().unwrap_or(0);
+    (ended, begun != ended)
+}
+
+/// Makes the shadow of a task as it is now.
+// A function of its own: inlined, it would be in every hook.
+#[inline(never)]
+unsafe fn create<M: Mem>(task: *const u8, flags: u32, seeded_ns: u64, condemned: u32) {
+    let key = task as u64;
+    match TASKS.insert(&key, &EMPTY, u64::from(flags)) {
+        Ok(()) => {}
+        // Somebody else was quicker (EEXIST).
+        Err(error) if error == -17 => return,
+        Err(_) => {
+            count(Counter::TaskUntracked);
+            return;
+        }
+    }
+    if let Some(shadow) = find(task) {
+        shadow.root_epoch = root_moves().0;
+        // SAFETY: the caller's promise is handed on.
+        unsafe { fill::<M>(shadow, task) };
+        shadow.seeded_ns = seeded_ns;
+        shadow.condemned = condemned;
+        // An override in force was not seen to begin.
+        // SAFETY: as above.
+        let subjective = unsafe { M::pointer(task, &off::OFF_TASK_CRED) };
+        if own_slot(shadow).number(subjective) != shadow.known.cred {
+            shadow.overrides = 1;
+        }
+        shadow.state |= task_state::FILLED;
+    }
+}
+
+#[inline(never)]
+unsafe fn fill<M: Mem>(shadow: &mut TaskShadow, task: *const u8) {
+    // SAFETY: `task` is a task_struct; a task always has credentials.
+    unsafe {
+        read::view_cred::<M>(&mut shadow.known, M::pointer(task, &off::OFF_TASK_REAL_CRED));
+        let or = &raw const shadow.known;
+        read::view_rest::<M>(&mut shadow.known, &*or, task);
+        read::read_inums::<M>(&mut shadow.ns_inum, task);
+    }
+    shadow.note_witness = 0;
+    shadow.state &= !task_state::RECORDED;
+    shadow.sweep_mark = 0;
+}
+
 /// `-EPERM` to deny, else 0, as one of two constants: kernels from 6.12 on must see the range of what an LSM program
 /// returns, and LLVM would compute it.
 #[inline(always)]
@@ -186,48 +187,113 @@ pub fn answer(deny: i32) -> i32 {
 #[inline(always)]
 pub fn check(hook: TaskHook) -> i32 {
     ran(hook);
-    with_current!(|task, M| check_task::<M>(task, hook as u32))
+    if on(&off::HAS_TASK_BTF) {
+        // SAFETY: the helper returns the current task as a typed pointer, never null.
+        unsafe { check_task::<Typed>(bpf_get_current_task_btf().cast(), hook) }
+    } else {
+        check_probed(hook as u32, is_top(hook) as u32)
+    }
 }
 
-// One function of its own in each program: inlined it would be there twice, four times with its callers.
+/// The same with probed reads, which need stack: all is read into the shadow's own place, then compared there.
 #[inline(never)]
-unsafe fn check_task<M: Mem>(task: *const u8, hook: u32) -> i32 {
+fn check_probed(hook: u32, top: u32) -> i32 {
+    let task = current();
+    // SAFETY (all): probed reads check every address.
+    unsafe {
+        if !watched::<Probed>(task) {
+            return 0;
+        }
+        let Some(shadow) = find(task) else {
+            create::<Probed>(task, BPF_NOEXIST, 0, 0);
+            return 0;
+        };
+        if shadow.state & task_state::FILLED == 0 {
+            return 0;
+        }
+        let real = Probed::pointer(task, &off::OFF_TASK_REAL_CRED);
+        let overridden = Probed::pointer(task, &off::OFF_TASK_CRED) as u64 ^ real as u64;
+        let known = &raw const shadow.known;
+        read::view_cred::<Probed>(&mut shadow.now, real);
+        read::view_rest::<Probed>(&mut shadow.now, &*known, task);
+        let differs = overridden
+            | u64::from(shadow.condemned | shadow.overrides)
+            | read::words_differ(&shadow.known, &shadow.now, 0, TaskView::WORDS);
+        if differs == 0 {
+            return 0;
+        }
+        differs_at::<Probed>(task, shadow, hook | top << 8)
+    }
+}
+
+/// No override of credentials can be in force there: what runs was called for by the task itself.
+#[inline(always)]
+const fn is_top(hook: TaskHook) -> bool {
+    matches!(
+        hook,
+        TaskHook::ExecCheck
+            | TaskHook::Fork
+            | TaskHook::Bpf
+            | TaskHook::Kill
+            | TaskHook::SetNsEnter
+            | TaskHook::UnshareEnter
+    )
+}
+
+#[inline(always)]
+unsafe fn check_task<M: Mem>(task: *const u8, hook: TaskHook) -> i32 {
     // SAFETY (all): `task` is the current task.
     unsafe {
         if !watched::<M>(task) {
             return 0;
         }
         let Some(shadow) = find(task) else {
-            create::<M>(task, BPF_NOEXIST, 0);
+            create::<M>(task, BPF_NOEXIST, 0, 0);
             return 0;
         };
         if shadow.state & task_state::FILLED == 0 {
             return 0;
         }
         let slot = own_slot(shadow);
-        let cred = M::pointer(task, &off::OFF_TASK_REAL_CRED);
+        let real = M::pointer(task, &off::OFF_TASK_REAL_CRED);
+        let address = slot.number(real);
+        let overridden = slot.number(M::pointer(task, &off::OFF_TASK_CRED)) ^ address;
+        let known = &shadow.known;
         let pid: u32 = M::read(task, &off::OFF_TASK_PID);
-        let changed = read::cred_diff::<M>(slot, shadow, cred) | (slot.number(cred) ^ shadow.cred);
-        let mut names = 0;
+        let mut differs = read::cred_diff::<M>(slot, known, real)
+            | (address ^ known.cred)
+            | overridden
+            | u64::from((pid ^ known.pid) | shadow.condemned | shadow.overrides)
+            | read::seccomp_diff::<M>(slot, known, task);
         if shadow.state & task_state::NS_CALL == 0 {
-            names = read::ns_diff::<M>(slot, shadow, task);
+            differs |= read::ns_diff::<M>(slot, known, task);
         }
-        let now = read::read_seccomp::<M>(slot, task);
-        let seccomp = read::seccomp_changed(shadow, &now);
-        // The kernel overrides `cred` for a while in many places (overlayfs, nfsd, io_uring, coredump, faccessat), but
-        // no override is in force when a program is checked, a process made by a call, or `bpf` called.
-        let mut overridden = 0;
-        if hook == TaskHook::ExecCheck as u32 || hook == TaskHook::Fork as u32 || hook == TaskHook::Bpf as u32
-        {
-            let subjective = M::pointer(task, &off::OFF_TASK_CRED);
-            if slot.number(subjective) != slot.number(cred) {
-                overridden = read::cred_diff::<M>(slot, shadow, subjective);
-            }
+        // Opens are too many to look at the root each time; the sweep does.
+        if !matches!(hook, TaskHook::FileOpen) {
+            differs |= read::root_diff::<M>(slot, known, task);
         }
-        if changed | names | seccomp | overridden | u64::from(pid ^ shadow.pid) == 0 {
+        if differs == 0 {
             return 0;
         }
-        if pid != shadow.pid {
+        differs_at::<M>(task, shadow, hook as u32 | (is_top(hook) as u32) << 8)
+    }
+}
+
+/// The long way. `at`: the hook, and from bit 8 whether no override can be in force.
+#[inline(never)]
+unsafe fn differs_at<M: Mem>(task: *const u8, shadow: &mut TaskShadow, at: u32) -> i32 {
+    let hook = at & 0xff;
+    // SAFETY (all): `task` is the current task, `shadow` its own.
+    unsafe {
+        if shadow.condemned != 0 {
+            return carry_out(shadow.condemned);
+        }
+        let (epoch, moving) = root_moves();
+        let real = M::pointer(task, &off::OFF_TASK_REAL_CRED);
+        read::view_cred::<M>(&mut shadow.now, real);
+        let known = &raw const shadow.known;
+        read::view_rest::<M>(&mut shadow.now, &*known, task);
+        if shadow.now.pid != shadow.known.pid {
             // Another task's shadow, or a thread that is taking its leader's place in an exec.
             count(Counter::TaskReused);
             fill::<M>(shadow, task);
@@ -241,166 +307,63 @@ unsafe fn check_task<M: Mem>(task: *const u8, hook: u32) -> i32 {
                 return 0;
             }
         }
-        // One report tells all that differs; its kind is the gravest.
-        let mut what = 0;
-        let mut shown = cred;
-        if changed != 0 {
-            what = classify::<M>(shadow, cred, false);
-        } else if overridden != 0 {
-            what = TaskFindingKind::CredSwapped as u32;
-            shown = M::pointer(task, &off::OFF_TASK_CRED);
-        }
-        if what == 0 && names != 0 {
-            what = TaskFindingKind::NsRepointed as u32;
-        }
-        if what == 0 && seccomp != 0 && read::seccomp_weaker::<M>(shadow, &now, task) != 0 {
-            what = TaskFindingKind::SeccompWeakened as u32;
-        }
+        let excuse = root_excuse(shadow, epoch, moving);
+        let what = judge::judge(shadow, &shadow.now, excuse);
         let mut answer = 0;
         if what != 0 {
-            answer = report::<M>(shadow, task, shown, what | hook << 8);
+            answer = judge::respond::<M>(shadow, task, what | hook << 8);
         }
-        if changed != 0 {
-            shadow.note_witness = 0;
-            read::take_cred::<M>(shadow, cred);
+        shadow.note_witness = 0;
+        shadow.root_epoch = epoch;
+        if shadow.state & task_state::NS_CALL == 0 {
+            read::read_inums::<M>(&mut shadow.ns_inum, task);
+        } else {
+            let (known, now) = (&raw const shadow.known.ns, &raw mut shadow.now.ns);
+            read::copy_words(known.cast(), now.cast(), hardpan_abi::NS_COUNT);
         }
-        if names != 0 {
-            read::take_ns::<M>(shadow, task);
-        }
-        if seccomp != 0 {
-            read::take_seccomp(shadow, &now);
-        }
-        shadow.recorded = 0;
-        answer
+        let adopted = shadow.now.cred;
+        read::adopt(shadow);
+        shadow.state &= !task_state::RECORDED;
+        answer | overrides::<M>(task, shadow, adopted, at)
     }
 }
 
-/// What is wrong with credentials that are not as the shadow has them: kind and (from bit 16) witness, or 0.
+/// `cred` unlike `real_cred`: lawful between `override_creds` and `revert_creds`, which overlayfs, nfsd, io_uring, core
+/// dumps and faccessat call. Where those functions can't be watched, only hooks that no override reaches tell.
 #[inline(always)]
-unsafe fn classify<M: Mem>(shadow: &mut TaskShadow, cred: *const u8, commits: bool) -> u32 {
-    // SAFETY (all): `cred` are the current task's credentials in force, or those it commits.
+unsafe fn overrides<M: Mem>(task: *const u8, shadow: &mut TaskShadow, real: u64, at: u32) -> i32 {
+    // SAFETY (all): `task` is the current task.
     unsafe {
-        let slot = own_slot(shadow);
-        let address = slot.number(cred);
-        if read::cred_diff::<M>(slot, shadow, cred) == 0 {
-            // The same content elsewhere: keyrings and LSMs do that.
-            if !commits {
-                count(Counter::TaskAdopted);
-            }
+        let cred = M::pointer(task, &off::OFF_TASK_CRED);
+        read::view_cred::<M>(&mut shadow.now, cred);
+        if shadow.now.cred == real {
+            // Whatever was in force is over, seen or not.
+            shadow.overrides = 0;
+            shadow.state &= !task_state::OVERRIDE_RECORDED;
             return 0;
         }
-        if address == shadow.cred {
-            return TaskFindingKind::CredEdited as u32;
-        }
-        let mut new = CredIds::EMPTY;
-        read_creds::<M>(&mut new, cred);
-        let groups = read::groups::<M>(slot, cred) ^ shadow.groups;
-        let mut witness = TaskWitness::None as u32;
-        let beyond;
-        if read::user_ns::<M>(slot, cred) != shadow.user_ns {
-            witness = TaskWitness::UserNs as u32;
-            let below = read::user_ns_below::<M>(cred, shadow.user_ns);
-            beyond = rule::user_ns(&shadow.ids, &new, groups, below);
+        let top = at >> 8 != 0;
+        let lawful = if on(&off::HAS_OVERRIDE_HOOKS) {
+            shadow.overrides != 0 && !top
         } else {
-            if shadow.note_cred == address || shadow.note_cred == 0 {
-                witness = shadow.note_witness;
-            }
-            beyond = rule::excess(witness, &shadow.ids, &new, groups, u64::from(shadow.no_new_privs));
-        }
-        if beyond == 0 {
-            return 0;
-        }
-        let kind = if witness != TaskWitness::None as u32 {
-            TaskFindingKind::CredRule
-        } else if commits {
-            TaskFindingKind::CredNoWitness
-        } else {
-            TaskFindingKind::CredSwapped
+            !top
         };
-        kind as u32 | witness << 16
-    }
-}
-
-#[inline(always)]
-fn policy(kind: u32) -> u32 {
-    match TASK_POLICY.get(kind) {
-        Some(response) => *response,
-        None => TaskResponse::Record as u32,
-    }
-}
-
-/// Writes the finding (unless a sweep has) and carries out the policy's response. 1 to deny. `what` is the kind, the
-/// hook (from bit 8) and the witness (from bit 16): a function of a program takes at most five arguments.
-#[inline(never)]
-unsafe fn report<M: Mem>(shadow: &mut TaskShadow, task: *const u8, cred: *const u8, what: u32) -> i32 {
-    let kind = what & 0xff;
-    let hook = what >> 8 & 0xff;
-    let sweeps = hook == TaskHook::Sweep as u32;
-    let response = policy(kind);
-    if sweeps || shadow.recorded == 0 {
-        // SAFETY: the caller's promises are handed on.
-        unsafe { emit::<M>(shadow, task, cred, what, response) };
-    }
-    if response == TaskResponse::Record as u32 || sweeps {
-        return 0;
-    }
-    if response == TaskResponse::Kill as u32 {
-        // The first process is never signalled: the machine would stop.
-        let process = (bpf_get_current_pid_tgid() >> 32) as u32;
-        if process != 1 {
-            // SAFETY: helper without pointers.
-            unsafe { bpf_send_signal(SIGKILL) };
+        if lawful || shadow.state & task_state::OVERRIDE_RECORDED != 0 {
+            return 0;
         }
+        shadow.state |= task_state::OVERRIDE_RECORDED;
+        judge::respond::<M>(
+            shadow,
+            task,
+            hardpan_abi::TaskFindingKind::CredSwapped as u32 | (at & 0xff) << 8,
+        )
     }
-    1
 }
 
 #[inline(always)]
-unsafe fn emit<M: Mem>(shadow: &mut TaskShadow, task: *const u8, cred: *const u8, what: u32, response: u32) {
-    count(Counter::TaskGenerated);
-    let Some(mut entry) = FINDINGS.reserve::<TaskFindingEvent>(0) else {
-        count(Counter::TaskLost);
-        return;
-    };
-    let hook = what >> 8 & 0xff;
-    let slot = if hook == TaskHook::Sweep as u32 {
-        sweep_slot(shadow)
-    } else {
-        own_slot(shadow)
-    };
-    // SAFETY: the reservation is a `TaskFindingEvent`; nothing below sleeps; pointers by the caller's promise.
-    unsafe {
-        let record = &mut *entry.as_mut_ptr();
-        copy_ids(&shadow.ids, &mut record.old);
-        read_creds::<M>(&mut record.new, cred);
-        read::rest_of_shadow(&mut record.old_rest, shadow);
-        let now = read::read_seccomp::<M>(slot, task);
-        read::rest_of_task::<M>(&mut record.new_rest, &now, task);
-        record.new_rest.groups_differ = rule::nonzero(read::groups::<M>(slot, cred) ^ shadow.groups) as u32;
-        record.kind = what & 0xff;
-        record.hook = hook;
-        record.witness = what >> 16;
-        record.response = response;
-        record.task.cgroup_id = 0;
-        task::fill_task::<M>(&mut record.task, task);
-        task::fill_header(
-            &raw mut record.header,
-            EventKind::TaskFinding,
-            size_of::<TaskFindingEvent>() as u32,
-        );
-    }
-    entry.submit(0);
-}
-
-#[inline(always)]
-fn copy_ids(from: &CredIds, to: &mut CredIds) {
-    let (from, to): (*const u64, *mut u64) = ((&raw const *from).cast(), (&raw mut *to).cast());
-    let mut i = 0;
-    while i < size_of::<CredIds>() / 8 {
-        // SAFETY: both are a `CredIds`. Volatile keeps LLVM from calling memcpy.
-        unsafe { core::ptr::write_volatile(to.add(i), core::ptr::read_volatile(from.add(i))) };
-        i += 1;
-    }
+fn root_excuse(shadow: &TaskShadow, epoch: u64, moving: bool) -> u64 {
+    let calling = shadow.state & task_state::NS_CALL != 0;
+    (moving || calling || epoch != shadow.root_epoch || !on(&off::HAS_ROOT_HOOKS)) as u64
 }
 
 /// `int commit_creds(struct cred *new)`: first what is in force, then what is to come.
@@ -409,22 +372,15 @@ fn copy_ids(from: &CredIds, to: &mut CredIds) {
 /// `new` is the function's argument (typed).
 #[inline(always)]
 pub unsafe fn commit(new: *const u8) {
-    ran(TaskHook::Commit);
-    with_current!(|task, M| commit_task::<M>(task, new));
-}
-
-#[inline(always)]
-unsafe fn commit_task<M: Mem>(task: *const u8, new: *const u8) {
-    // SAFETY: the caller's promises.
-    unsafe {
-        check_task::<M>(task, TaskHook::Commit as u32);
+    let _observed = check(TaskHook::Commit);
+    with_current!(|task, M| {
         if watched::<M>(task) {
             commit_new::<M>(task, new);
         }
-    }
+    });
 }
 
-// A function of its own: the stack of `check_task` is free again by then.
+// A function of its own: the stack of the check is free again by then.
 #[inline(never)]
 unsafe fn commit_new<M: Mem>(task: *const u8, new: *const u8) {
     let Some(shadow) = find(task) else { return };
@@ -433,15 +389,18 @@ unsafe fn commit_new<M: Mem>(task: *const u8, new: *const u8) {
         if shadow.state & task_state::FILLED == 0 {
             // A sweep is at it; it may have read what is gone in a moment.
             fill::<M>(shadow, task);
-            read::take_cred::<M>(shadow, new);
+            read::view_cred::<M>(&mut shadow.known, new);
             shadow.state |= task_state::FILLED;
             return;
         }
-        let what = classify::<M>(shadow, new, true);
+        let (known, now) = (&raw const shadow.known, &raw mut shadow.now);
+        read::copy_words(known.cast(), now.cast(), TaskView::WORDS);
+        read::view_cred::<M>(&mut shadow.now, new);
+        let what = judge::commits(shadow);
         if what != 0 {
-            report::<M>(shadow, task, new, what | (TaskHook::Commit as u32) << 8);
+            judge::respond::<M>(shadow, task, what | (TaskHook::Commit as u32) << 8);
         }
-        read::take_cred::<M>(shadow, new);
+        read::adopt(shadow);
     }
     shadow.note_witness = 0;
 }
@@ -450,17 +409,10 @@ unsafe fn commit_new<M: Mem>(task: *const u8, new: *const u8) {
 #[inline(always)]
 pub fn note(hook: TaskHook, cred: *const u8, witness: TaskWitness) {
     ran(hook);
-    let task = current();
-    if let Some(shadow) = find(task) {
+    if let Some(shadow) = find(current()) {
         shadow.note_cred = cred as u64;
         shadow.note_witness = witness as u32;
     }
-}
-
-#[inline(always)]
-fn current() -> *const u8 {
-    // SAFETY: helper without arguments; only the address is used.
-    unsafe { bpf_get_current_task() as *const u8 }
 }
 
 /// `security_task_prctl(int option, …)`: notes the options that commit credentials.
@@ -472,6 +424,47 @@ pub fn prctl(option: u32) {
     } else {
         ran(TaskHook::Prctl);
     }
+}
+
+/// `override_creds` begins (`by` 1) or `revert_creds` (`by` -1).
+#[inline(always)]
+pub fn overriding(hook: TaskHook, by: u32) {
+    ran(hook);
+    if let Some(shadow) = find(current()) {
+        let now = shadow.overrides.wrapping_add(by);
+        // A revert whose override was not seen.
+        shadow.overrides = if now == u32::MAX { 0 } else { now };
+    }
+}
+
+/// A call that moves root directories begins (`slot` 0) or ended (1).
+#[inline(always)]
+pub fn root_move(hook: TaskHook, slot: u32) {
+    ran(hook);
+    if let Some(moves) = ROOT_MOVES.get_ptr_mut(slot) {
+        // SAFETY: a live slot; all users add atomically (see `maps::count`).
+        #[cfg(target_arch = "bpf")]
+        unsafe {
+            core::arch::asm!("lock *(u64 *)({slot} + 0) += {one}", slot = in(reg) moves, one = in(reg) 1u64);
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        let _unused = moves;
+    }
+}
+
+/// `set_fs_root` returned: what it made of the caller's own root is known at once.
+#[inline(always)]
+pub fn root_moved(hook: TaskHook) {
+    let ended = root_moves().0;
+    with_current!(|task, M| {
+        if let Some(shadow) = find(task) {
+            let or = &raw const shadow.known;
+            read::view_root::<M>(&mut shadow.known, &*or, task);
+            // Another's move that ends meanwhile makes it more.
+            shadow.root_epoch = ended.wrapping_add(1);
+        }
+    });
+    root_move(hook, 1);
 }
 
 /// `setns` or `unshare` begins: namespaces may move until it returns.
@@ -490,7 +483,11 @@ pub fn namespace_return(hook: TaskHook) {
     ran(hook);
     with_current!(|task, M| {
         if let Some(shadow) = find(task) {
-            read::take_ns::<M>(shadow, task);
+            let or = &raw const shadow.known;
+            read::view_ns::<M>(&mut shadow.known, &*or, task);
+            // A new mount namespace comes with a root of its own.
+            read::view_root::<M>(&mut shadow.known, &*or, task);
+            read::read_inums::<M>(&mut shadow.ns_inum, task);
             shadow.state &= !task_state::NS_CALL;
         }
     });
@@ -505,19 +502,10 @@ pub fn namespace_call_unchecked(hook: TaskHook) {
     }
 }
 
-/// `seccomp` or `prctl` returned: takes over what they added. What is gone is left for the hooks to find.
+/// `seccomp` or `prctl` returned: what they added is known from here on, not only from the next hook.
 #[inline(always)]
 pub fn seccomp_return(hook: TaskHook) {
-    ran(hook);
-    with_current!(|task, M| {
-        if let Some(shadow) = find(task) {
-            let now = read::read_seccomp::<M>(own_slot(shadow), task);
-            if read::seccomp_changed(shadow, &now) != 0 && read::seccomp_weaker::<M>(shadow, &now, task) == 0
-            {
-                read::take_seccomp(shadow, &now);
-            }
-        }
-    });
+    let _observed = check(hook);
 }
 
 /// `sched_process_fork(parent, child)`: the parent must be in order, or the child would inherit the disorder as its
@@ -528,10 +516,11 @@ pub fn seccomp_return(hook: TaskHook) {
 #[inline(always)]
 pub unsafe fn fork(child: *const u8) {
     let _observed = check(TaskHook::Fork);
+    let condemned = find(current()).map_or(0, |parent| parent.condemned);
     // SAFETY: by the caller's promise; the child does not run yet.
     unsafe {
         if watched::<Typed>(child) {
-            create::<Typed>(child, BPF_ANY, 0);
+            create::<Typed>(child, BPF_ANY, 0, condemned);
         }
     }
 }
@@ -542,19 +531,19 @@ pub unsafe fn fork(child: *const u8) {
 /// `task` is the tracepoint's argument (typed), which is the current task.
 #[inline(always)]
 pub unsafe fn exec(task: *const u8) {
-    ran(TaskHook::Exec);
     if let Some(shadow) = find(task) {
         // A thread that was not the leader has the leader's id now.
         // SAFETY: by the caller's promise.
-        shadow.pid = unsafe { Typed::read(task, &off::OFF_TASK_PID) };
+        shadow.known.pid = unsafe { Typed::read(task, &off::OFF_TASK_PID) };
     }
-    // SAFETY: as above.
-    unsafe {
-        check_task::<Typed>(task, TaskHook::Exec as u32);
-        if let Some(shadow) = find(task) {
-            if shadow.state & task_state::NS_CALL == 0 {
-                read::take_ns::<Typed>(shadow, task);
-            }
+    let _observed = check(TaskHook::Exec);
+    if let Some(shadow) = find(task)
+        && shadow.state & task_state::NS_CALL == 0
+    {
+        // SAFETY: as above.
+        unsafe {
+            let or = &raw const shadow.known;
+            read::view_ns::<Typed>(&mut shadow.known, &*or, task);
         }
     }
 }
@@ -573,65 +562,47 @@ pub fn exit(task: *const u8) {
 #[inline(always)]
 pub unsafe fn sweep(task: *const u8) {
     ran(TaskHook::Sweep);
-    // SAFETY (all): by the caller's promise.
+    // SAFETY (all): by the caller's promise; the view is this sweep's own.
     unsafe {
         if !watched::<Typed>(task) {
             return;
         }
         let Some(shadow) = find(task) else {
-            create::<Typed>(task, BPF_NOEXIST, bpf_ktime_get_ns());
+            create::<Typed>(task, BPF_NOEXIST, bpf_ktime_get_ns(), 0);
             return;
         };
-        let pid: u32 = Typed::read(task, &off::OFF_TASK_PID);
-        if shadow.state & task_state::FILLED == 0
-            || shadow.note_witness != 0
-            || pid != shadow.pid
-            || shadow.seeded_ns != 0
-        {
+        if shadow.state & task_state::FILLED == 0 || shadow.note_witness != 0 || shadow.seeded_ns != 0 {
             // A seeded shadow has had its moment once the next sweep comes.
             if shadow.seeded_ns != 0 && bpf_ktime_get_ns().wrapping_sub(shadow.seeded_ns) > SEED_NS {
                 shadow.seeded_ns = 0;
             }
             return;
         }
-        let slot = sweep_slot(shadow);
-        let cred = Typed::pointer(task, &off::OFF_TASK_REAL_CRED);
-        let address = slot.number(cred);
-        let content = read::cred_diff::<Typed>(slot, shadow, cred);
-        let mut names = 0;
-        if shadow.state & task_state::NS_CALL == 0 {
-            names = read::ns_diff::<Typed>(slot, shadow, task);
-        }
-        let now = read::read_seccomp::<Typed>(slot, task);
-        let mut weaker = 0;
-        if read::seccomp_changed(shadow, &now) != 0 {
-            weaker = read::seccomp_weaker::<Typed>(shadow, &now, task);
-        }
-        if content | names | weaker == 0 {
-            shadow.sweep_mark = 0;
-            shadow.recorded = 0;
+        let Some(now) = SWEEP_VIEW.get_ptr_mut(0) else { return };
+        let now = &mut *now;
+        let (epoch, moving) = root_moves();
+        read::view_cred::<Typed>(now, Typed::pointer(task, &off::OFF_TASK_REAL_CRED));
+        read::view_rest::<Typed>(now, &shadow.known, task);
+        if now.pid != shadow.known.pid {
             return;
         }
-        let mark = (content ^ names.rotate_left(20) ^ weaker.rotate_left(40) ^ address.rotate_left(8)) | 1;
+        let what = judge::idle(shadow, now, root_excuse(shadow, epoch, moving));
+        if what == 0 {
+            shadow.sweep_mark = 0;
+            shadow.state &= !task_state::RECORDED;
+            if !moving && now.root[0] == shadow.known.root[0] && now.root[1] == shadow.known.root[1] {
+                shadow.root_epoch = epoch;
+            }
+            return;
+        }
+        let mark = judge::mark(now);
         if shadow.sweep_mark != mark {
             shadow.sweep_mark = mark;
             return;
         }
-        if shadow.recorded != 0 {
-            return;
+        if shadow.state & task_state::RECORDED == 0 {
+            judge::respond_from_sweep(shadow, now, task, what | (TaskHook::Sweep as u32) << 8);
+            shadow.state |= task_state::RECORDED;
         }
-        let kind = if content != 0 {
-            if address == shadow.cred {
-                TaskFindingKind::CredEdited
-            } else {
-                TaskFindingKind::CredSwapped
-            }
-        } else if names != 0 {
-            TaskFindingKind::NsRepointed
-        } else {
-            TaskFindingKind::SeccompWeakened
-        };
-        report::<Typed>(shadow, task, cred, kind as u32 | (TaskHook::Sweep as u32) << 8);
-        shadow.recorded = 1;
     }
 }

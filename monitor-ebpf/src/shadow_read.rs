@@ -1,13 +1,13 @@
 //! Reading what the shadow holds, and comparing it without branches.
 
 use crate::{
-    mem::Mem,
-    off::{self, has},
+    mem::{Mem, Probed},
+    off::{self, has, on},
     rule::nonzero,
     task::read_creds,
 };
 use aya_ebpf::Global;
-use hardpan_abi::{ABSENT, NS_COUNT, TaskRest, TaskShadow, task_state};
+use hardpan_abi::{ABSENT, NS_COUNT, TaskRest, TaskShadow, TaskView};
 
 /// Calls `$each!(index, member offset, inode-number offset)` for every namespace, in the order of `NS_NAMES`.
 macro_rules! namespaces {
@@ -71,13 +71,13 @@ unsafe fn pointer_or_0<M: Mem>(base: *const u8, field: &Global<u32>) -> u64 {
     }
 }
 
-/// Everything that differs between the credentials at `cred` and the shadow, or-ed together.
+/// Everything that differs between the credentials at `cred` and the known ones, or-ed together.
 ///
 /// # Safety
 /// `cred` is a `struct cred` (typed for [`crate::mem::Typed`]).
 #[inline(always)]
-pub unsafe fn cred_diff<M: Mem>(slot: Slot, shadow: &TaskShadow, cred: *const u8) -> u64 {
-    let ids = &shadow.ids;
+pub unsafe fn cred_diff<M: Mem>(slot: Slot, known: &TaskView, cred: *const u8) -> u64 {
+    let ids = &known.ids;
     let mut narrow = 0u32;
     let mut wide = 0u64;
     // SAFETY (all): fields of `cred`.
@@ -96,77 +96,18 @@ pub unsafe fn cred_diff<M: Mem>(slot: Slot, shadow: &TaskShadow, cred: *const u8
         wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ ids.cap_effective;
         wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_BSET) ^ ids.cap_bset;
         wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_AMBIENT) ^ ids.cap_ambient;
-        wide |= number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ shadow.user_ns;
-        wide |= number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ shadow.groups;
+        wide |= number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ known.user_ns;
+        wide |= number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ known.groups;
     }
     u64::from(narrow) | wide
 }
 
-/// The address of the credentials' group list.
-///
-/// # Safety
-/// As [`cred_diff`].
-#[inline(always)]
-pub unsafe fn groups<M: Mem>(slot: Slot, cred: *const u8) -> u64 {
-    // SAFETY: by the caller's promise.
-    unsafe { number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) }
-}
-
-/// The address of the credentials' user namespace.
-///
-/// # Safety
-/// As [`cred_diff`].
-#[inline(always)]
-pub unsafe fn user_ns<M: Mem>(slot: Slot, cred: *const u8) -> u64 {
-    // SAFETY: by the caller's promise.
-    unsafe { number::<M>(slot, cred, &off::OFF_CRED_USER_NS) }
-}
-
-/// 1 if the credentials' user namespace lies below the one at address `old`.
-///
-/// # Safety
-/// As [`cred_diff`].
-#[inline(always)]
-pub unsafe fn user_ns_below<M: Mem>(cred: *const u8, old: u64) -> u64 {
-    if !(has(&off::OFF_CRED_USER_NS) && has(&off::OFF_USER_NS_PARENT)) {
-        return 1;
-    }
-    // SAFETY: by the caller's promise; a null parent (of the first namespace) reads as null.
-    let mut at = unsafe { M::pointer(cred, &off::OFF_CRED_USER_NS) };
-    let mut level = 0;
-    // User namespaces nest at most 32 deep.
-    while level < 33 {
-        // SAFETY: as above.
-        at = unsafe { M::pointer(at, &off::OFF_USER_NS_PARENT) };
-        if at as u64 == old {
-            return 1;
-        }
-        level += 1;
-    }
-    0
-}
-
-/// Takes over the credentials at `cred`.
-///
-/// # Safety
-/// As [`cred_diff`].
-#[inline(always)]
-pub unsafe fn take_cred<M: Mem>(shadow: &mut TaskShadow, cred: *const u8) {
-    // SAFETY: by the caller's promise.
-    unsafe {
-        read_creds::<M>(&mut shadow.ids, cred);
-        shadow.user_ns = pointer_or_0::<M>(cred, &off::OFF_CRED_USER_NS);
-        shadow.groups = pointer_or_0::<M>(cred, &off::OFF_CRED_GROUP_INFO);
-    }
-    shadow.cred = cred as u64;
-}
-
-/// What differs between the task's namespaces and the shadow's, or-ed. A task without (exiting) differs in nothing.
+/// What differs between the task's namespaces and the known ones, or-ed. A task without (exiting) differs in nothing.
 ///
 /// # Safety
 /// `task` is a `task_struct` (typed for [`crate::mem::Typed`]).
 #[inline(always)]
-pub unsafe fn ns_diff<M: Mem>(slot: Slot, shadow: &TaskShadow, task: *const u8) -> u64 {
+pub unsafe fn ns_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -> u64 {
     if !has(&off::OFF_TASK_NSPROXY) {
         return 0;
     }
@@ -180,23 +121,123 @@ pub unsafe fn ns_diff<M: Mem>(slot: Slot, shadow: &TaskShadow, task: *const u8) 
         macro_rules! one {
             ($at:tt, $member:ident, $inum:ident) => {
                 if $at != TIME {
-                    acc |= number::<M>(slot, nsproxy, &off::$member) ^ shadow.ns[$at];
+                    acc |= number::<M>(slot, nsproxy, &off::$member) ^ known.ns[$at];
                 }
             };
         }
         namespaces!(one);
         // An exec moves a task into the time namespace that was meant for its children.
         let time = number::<M>(slot, nsproxy, &off::OFF_NSPROXY_TIME_NS);
-        acc | (nonzero(time ^ shadow.ns[TIME]) & nonzero(time ^ shadow.ns[TIME_FOR_CHILDREN]))
+        acc | (nonzero(time ^ known.ns[TIME]) & nonzero(time ^ known.ns[TIME_FOR_CHILDREN]))
     }
 }
 
-/// Takes over the task's namespaces.
+/// What differs between the task's root directory and the known one, or-ed.
 ///
 /// # Safety
 /// As [`ns_diff`].
 #[inline(always)]
-pub unsafe fn take_ns<M: Mem>(shadow: &mut TaskShadow, task: *const u8) {
+pub unsafe fn root_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -> u64 {
+    if !(on(&off::HAS_ROOT_HOOKS) && has(&off::OFF_TASK_FS) && has(&off::OFF_FS_ROOT_MNT)) {
+        return 0;
+    }
+    // SAFETY: as above; a task without `fs` is exiting.
+    unsafe {
+        let fs = M::pointer(task, &off::OFF_TASK_FS);
+        if fs.is_null() {
+            return 0;
+        }
+        (number::<M>(slot, fs, &off::OFF_FS_ROOT_MNT) ^ known.root[0])
+            | (number::<M>(slot, fs, &off::OFF_FS_ROOT_DENTRY) ^ known.root[1])
+    }
+}
+
+/// What differs between the task's seccomp state and the known one, or-ed, be it stronger or weaker.
+///
+/// # Safety
+/// As [`ns_diff`].
+#[inline(always)]
+pub unsafe fn seccomp_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -> u64 {
+    // SAFETY: fields of `task`.
+    unsafe {
+        let narrow = (mode::<M>(task) ^ known.seccomp_mode)
+            | (flag::<M>(task) ^ known.seccomp_flag)
+            | (no_new_privs::<M>(task) ^ known.no_new_privs);
+        u64::from(narrow) | (number::<M>(slot, task, &off::OFF_TASK_SECCOMP_FILTER) ^ known.seccomp_filter)
+    }
+}
+
+#[inline(always)]
+unsafe fn mode<M: Mem>(task: *const u8) -> u32 {
+    if has(&off::OFF_TASK_SECCOMP_MODE) {
+        // SAFETY: a field of `task`, by the caller's promise.
+        unsafe { M::read(task, &off::OFF_TASK_SECCOMP_MODE) }
+    } else {
+        0
+    }
+}
+
+#[inline(always)]
+unsafe fn flag<M: Mem>(task: *const u8) -> u32 {
+    if has(&off::OFF_TASK_SYSCALL_WORK) && has(&off::SYSCALL_WORK_BIT_SECCOMP) {
+        // SAFETY: as above.
+        let work: u64 = unsafe { M::read(task, &off::OFF_TASK_SYSCALL_WORK) };
+        (work >> off::SYSCALL_WORK_BIT_SECCOMP.load()) as u32 & 1
+    } else {
+        0
+    }
+}
+
+#[inline(always)]
+unsafe fn no_new_privs<M: Mem>(task: *const u8) -> u32 {
+    if has(&off::OFF_TASK_ATOMIC_FLAGS) {
+        // SAFETY: as above.
+        let flags: u64 = unsafe { M::read(task, &off::OFF_TASK_ATOMIC_FLAGS) };
+        (flags & NO_NEW_PRIVS) as u32
+    } else {
+        0
+    }
+}
+
+/// Reads the credentials' part of a view. A function of its own: three callers share it.
+///
+/// # Safety
+/// As [`cred_diff`]; `view` lies in a map.
+#[inline(never)]
+pub unsafe fn view_cred<M: Mem>(view: &mut TaskView, cred: *const u8) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        read_creds::<M>(&mut view.ids, cred);
+        view.user_ns = pointer_or_0::<M>(cred, &off::OFF_CRED_USER_NS);
+        view.groups = pointer_or_0::<M>(cred, &off::OFF_CRED_GROUP_INFO);
+    }
+    view.cred = cred as u64;
+}
+
+/// Reads all the rest of a view. What can't be read (a task on its way out) is taken from `or`.
+///
+/// # Safety
+/// As [`ns_diff`]; `view` lies in a map.
+#[inline(never)]
+pub unsafe fn view_rest<M: Mem>(view: &mut TaskView, or: &TaskView, task: *const u8) {
+    // SAFETY: fields of `task` and of what it points to.
+    unsafe {
+        view_ns::<M>(view, or, task);
+        view_root::<M>(view, or, task);
+        view.seccomp_mode = mode::<M>(task);
+        view.seccomp_flag = flag::<M>(task);
+        view.no_new_privs = no_new_privs::<M>(task);
+        view.seccomp_filter = pointer_or_0::<M>(task, &off::OFF_TASK_SECCOMP_FILTER);
+        view.pid = M::read(task, &off::OFF_TASK_PID);
+    }
+}
+
+/// Reads the namespaces.
+///
+/// # Safety
+/// As [`view_rest`].
+#[inline(always)]
+pub unsafe fn view_ns<M: Mem>(view: &mut TaskView, or: &TaskView, task: *const u8) {
     if !has(&off::OFF_TASK_NSPROXY) {
         return;
     }
@@ -204,23 +245,168 @@ pub unsafe fn take_ns<M: Mem>(shadow: &mut TaskShadow, task: *const u8) {
     unsafe {
         let nsproxy = M::pointer(task, &off::OFF_TASK_NSPROXY);
         if nsproxy.is_null() {
+            copy_words((&raw const or.ns).cast(), (&raw mut view.ns).cast(), NS_COUNT);
             return;
         }
         macro_rules! one {
             ($at:tt, $member:ident, $inum:ident) => {
-                shadow.ns[$at] = pointer_or_0::<M>(nsproxy, &off::$member);
+                view.ns[$at] = pointer_or_0::<M>(nsproxy, &off::$member);
             };
         }
         namespaces!(one);
     }
-    // SAFETY: as above.
-    unsafe { read_inums::<M>(&mut shadow.ns_inum, task) };
 }
 
+/// Reads the root directory.
+///
+/// # Safety
+/// As [`view_rest`].
 #[inline(always)]
-unsafe fn read_inums<M: Mem>(out: &mut [u32; NS_COUNT], task: *const u8) {
+pub unsafe fn view_root<M: Mem>(view: &mut TaskView, or: &TaskView, task: *const u8) {
+    if !(has(&off::OFF_TASK_FS) && has(&off::OFF_FS_ROOT_MNT)) {
+        return;
+    }
+    // SAFETY: as above.
+    unsafe {
+        let fs = M::pointer(task, &off::OFF_TASK_FS);
+        if fs.is_null() {
+            copy_words((&raw const or.root).cast(), (&raw mut view.root).cast(), 2);
+            return;
+        }
+        view.root[0] = pointer_or_0::<M>(fs, &off::OFF_FS_ROOT_MNT);
+        view.root[1] = pointer_or_0::<M>(fs, &off::OFF_FS_ROOT_DENTRY);
+    }
+}
+
+/// Copies words. Volatile keeps LLVM from calling memcpy.
+///
+/// # Safety
+/// Both places are that long.
+#[inline(always)]
+pub unsafe fn copy_words(from: *const u64, to: *mut u64, words: usize) {
+    let mut at = 0;
+    while at < words {
+        // SAFETY: by the caller's promise.
+        unsafe { core::ptr::write_volatile(to.add(at), core::ptr::read_volatile(from.add(at))) };
+        at += 1;
+    }
+}
+
+/// Everything that differs between two views in `words` words from the one at `from` on, or-ed.
+///
+/// # Safety
+/// Views have so many words.
+#[inline(always)]
+pub unsafe fn words_differ(a: &TaskView, b: &TaskView, from: usize, words: usize) -> u64 {
+    let (a, b): (*const u64, *const u64) = ((&raw const *a).cast(), (&raw const *b).cast());
+    let mut acc = 0;
+    let mut at = from;
+    while at < from + words {
+        // SAFETY: by the caller's promise.
+        acc |= unsafe { core::ptr::read_volatile(a.add(at)) ^ core::ptr::read_volatile(b.add(at)) };
+        at += 1;
+    }
+    acc
+}
+
+/// 1 if the namespaces differ, but for the move that an exec makes in time.
+#[inline(always)]
+pub fn ns_moved(known: &TaskView, now: &TaskView) -> u64 {
+    let mut acc = 0;
+    let mut at = 0;
+    while at < NS_COUNT {
+        if at != TIME {
+            acc |= known.ns[at] ^ now.ns[at];
+        }
+        at += 1;
+    }
+    let time = now.ns[TIME];
+    nonzero(acc) | (nonzero(time ^ known.ns[TIME]) & nonzero(time ^ known.ns[TIME_FOR_CHILDREN]))
+}
+
+/// The same number, though LLVM does not know it: it would unroll the loop.
+#[inline(always)]
+pub fn opaque(mut number: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: touches nothing but its register.
+    unsafe {
+        core::arch::asm!("{n} = {n}", n = inout(reg) number);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        number = core::hint::black_box(number);
+    }
+    number
+}
+
+/// 1 if the user namespace at address `new` lies below the one at `old`, or nothing can tell.
+#[inline(never)]
+pub fn user_ns_below(new: u64, old: u64) -> u64 {
+    if !(on(&off::HAS_PROBE_READ) && has(&off::OFF_USER_NS_PARENT)) {
+        return 1;
+    }
+    let mut at = new;
+    let mut level = 0;
+    // User namespaces nest at most 32 deep.
+    while level < 33 {
+        // SAFETY: probed; a null parent (of the first namespace) reads as null.
+        at = unsafe { Probed::read(at as *const u8, &off::OFF_USER_NS_PARENT) };
+        if at == old {
+            return 1;
+        }
+        level = opaque(level + 1);
+    }
+    0
+}
+
+/// 1 if the filter at `old` is among those that the one at `new` comes after, or nothing can tell.
+#[inline(never)]
+fn filter_kept(new: u64, old: u64) -> u64 {
+    if !(on(&off::HAS_PROBE_READ) && has(&off::OFF_SECCOMP_FILTER_PREV)) {
+        return 1;
+    }
+    let mut at = new;
+    let mut step = 0;
+    while step < FILTERS {
+        if at == old {
+            return 1;
+        }
+        // SAFETY: probed; null reads as null.
+        at = unsafe { Probed::read(at as *const u8, &off::OFF_SECCOMP_FILTER_PREV) };
+        step = opaque(step + 1);
+    }
+    // A longer chain proves nothing.
+    nonzero(at)
+}
+
+/// Not 0 if something that was set is gone: mode, thread flag, `no_new_privs`, or the filter known before. Other
+/// threads (TSYNC) only ever add, so this rule needs no witness.
+#[inline(always)]
+pub fn seccomp_weaker(known: &TaskView, now: &TaskView) -> u64 {
+    let mode = nonzero(u64::from(known.seccomp_mode))
+        & nonzero(u64::from(known.seccomp_mode ^ now.seccomp_mode))
+        & nonzero(u64::from(now.seccomp_mode ^ MODE_DEAD));
+    let privs = u64::from(known.no_new_privs & !now.no_new_privs & 1);
+    let flag = u64::from(known.seccomp_flag & !now.seccomp_flag & 1);
+    let filter = if known.seccomp_filter == 0 || known.seccomp_filter == now.seccomp_filter {
+        0
+    } else {
+        1 ^ filter_kept(now.seccomp_filter, known.seccomp_filter)
+    };
+    mode | privs | flag | filter
+}
+
+/// Reads the inode numbers of the task's namespaces.
+///
+/// # Safety
+/// As [`ns_diff`].
+#[inline(never)]
+pub unsafe fn read_inums<M: Mem>(out: &mut [u32; NS_COUNT], task: *const u8) {
     // SAFETY: see `ns_diff`.
     unsafe {
+        if !has(&off::OFF_TASK_NSPROXY) {
+            return;
+        }
         let nsproxy = M::pointer(task, &off::OFF_TASK_NSPROXY);
         if nsproxy.is_null() {
             return;
@@ -238,150 +424,30 @@ unsafe fn read_inums<M: Mem>(out: &mut [u32; NS_COUNT], task: *const u8) {
     }
 }
 
-/// A task's seccomp state.
-#[derive(Debug, Clone, Copy)]
-pub struct Seccomp {
-    mode: u32,
-    /// 0 or 1; `u32::MAX` if unknown.
-    flag: u32,
-    no_new_privs: u32,
-    filter: u64,
-}
-
-/// Reads it.
-///
-/// # Safety
-/// As [`ns_diff`].
+/// What a finding says about the rest of a view.
 #[inline(always)]
-pub unsafe fn read_seccomp<M: Mem>(slot: Slot, task: *const u8) -> Seccomp {
-    // SAFETY: fields of `task`.
-    unsafe {
-        Seccomp {
-            mode: if has(&off::OFF_TASK_SECCOMP_MODE) {
-                M::read(task, &off::OFF_TASK_SECCOMP_MODE)
-            } else {
-                0
-            },
-            flag: if has(&off::OFF_TASK_SYSCALL_WORK) && has(&off::SYSCALL_WORK_BIT_SECCOMP) {
-                let work: u64 = M::read(task, &off::OFF_TASK_SYSCALL_WORK);
-                (work >> off::SYSCALL_WORK_BIT_SECCOMP.load()) as u32 & 1
-            } else {
-                ABSENT
-            },
-            no_new_privs: if has(&off::OFF_TASK_ATOMIC_FLAGS) {
-                let flags: u64 = M::read(task, &off::OFF_TASK_ATOMIC_FLAGS);
-                (flags & NO_NEW_PRIVS) as u32
-            } else {
-                0
-            },
-            filter: number::<M>(slot, task, &off::OFF_TASK_SECCOMP_FILTER),
-        }
-    }
-}
-
-/// True if anything is not as the shadow has it, be it stronger or weaker.
-#[inline(always)]
-pub fn seccomp_changed(shadow: &TaskShadow, now: &Seccomp) -> u64 {
-    let flag = ((shadow.state & task_state::SECCOMP_FLAG) >> 2) ^ (now.flag & 1);
-    let flag = if has(&off::OFF_TASK_SYSCALL_WORK) && has(&off::SYSCALL_WORK_BIT_SECCOMP) {
-        flag
-    } else {
-        0
-    };
-    u64::from((shadow.seccomp_mode ^ now.mode) | (shadow.no_new_privs ^ now.no_new_privs) | flag)
-        | (shadow.seccomp_filter ^ now.filter)
-}
-
-/// Not 0 if something that was set is gone: mode, thread flag, `no_new_privs`, or the filter known before. Other
-/// threads (TSYNC) only ever add, so this rule needs no witness.
-///
-/// # Safety
-/// As [`ns_diff`].
-#[inline(always)]
-pub unsafe fn seccomp_weaker<M: Mem>(shadow: &TaskShadow, now: &Seccomp, task: *const u8) -> u64 {
-    let mode = nonzero(u64::from(shadow.seccomp_mode))
-        & nonzero(u64::from(shadow.seccomp_mode ^ now.mode))
-        & nonzero(u64::from(now.mode ^ MODE_DEAD));
-    let privs = u64::from(shadow.no_new_privs & !now.no_new_privs & 1);
-    let flag = u64::from((shadow.state & task_state::SECCOMP_FLAG) >> 2 & !now.flag & 1);
-    let mut filter = 0;
-    if has(&off::OFF_TASK_SECCOMP_FILTER)
-        && has(&off::OFF_SECCOMP_FILTER_PREV)
-        && shadow.seccomp_filter != 0
-        && shadow.seccomp_filter != now.filter
-    {
-        filter = 1;
-        // SAFETY: fields of `task` and of the filters it holds; a null filter reads as null.
-        let mut at = unsafe { M::pointer(task, &off::OFF_TASK_SECCOMP_FILTER) };
-        let mut step = 0;
-        while step < FILTERS {
-            // SAFETY: as above.
-            at = unsafe { M::pointer(at, &off::OFF_SECCOMP_FILTER_PREV) };
-            if at as u64 == shadow.seccomp_filter {
-                filter = 0;
-                break;
-            }
-            step += 1;
-        }
-        // A longer chain proves nothing.
-        if filter != 0 && at as u64 != 0 {
-            filter = 0;
-        }
-    }
-    mode | privs | flag | filter
-}
-
-/// Takes over the seccomp state.
-#[inline(always)]
-pub fn take_seccomp(shadow: &mut TaskShadow, now: &Seccomp) {
-    shadow.seccomp_mode = now.mode;
-    shadow.seccomp_filter = now.filter;
-    shadow.no_new_privs = now.no_new_privs;
-    let flag = if has(&off::OFF_TASK_SYSCALL_WORK) && has(&off::SYSCALL_WORK_BIT_SECCOMP) {
-        now.flag & 1
-    } else {
-        0
-    };
-    shadow.state = (shadow.state & !task_state::SECCOMP_FLAG) | (flag << 2);
-}
-
-/// What a finding says about the rest, as the shadow has it.
-#[inline(always)]
-pub fn rest_of_shadow(out: &mut TaskRest, shadow: &TaskShadow) {
-    let mut i = 0;
-    while i < NS_COUNT {
-        // SAFETY: `i < NS_COUNT`, the length of both. Volatile keeps LLVM from calling memcpy.
-        unsafe {
-            core::ptr::write_volatile(
-                (&raw mut out.ns).cast::<u32>().add(i),
-                core::ptr::read_volatile((&raw const shadow.ns_inum).cast::<u32>().add(i)),
-            );
-        }
-        i += 1;
-    }
-    out.seccomp_mode = shadow.seccomp_mode;
+pub fn rest_of(out: &mut TaskRest, view: &TaskView) {
+    out.seccomp_mode = view.seccomp_mode;
     out.seccomp_flag = if has(&off::OFF_TASK_SYSCALL_WORK) {
-        (shadow.state & task_state::SECCOMP_FLAG) >> 2
+        view.seccomp_flag
     } else {
         ABSENT
     };
-    out.no_new_privs = shadow.no_new_privs;
-    out.seccomp_filter = nonzero(shadow.seccomp_filter) as u32;
+    out.no_new_privs = view.no_new_privs;
+    out.seccomp_filter = nonzero(view.seccomp_filter) as u32;
     out.groups_differ = 0;
-    out.reserved = 0;
+    out.root_differs = 0;
 }
 
-/// The same as it is now.
-///
-/// # Safety
-/// As [`ns_diff`].
+/// Takes over what a task has become.
 #[inline(always)]
-pub unsafe fn rest_of_task<M: Mem>(out: &mut TaskRest, now: &Seccomp, task: *const u8) {
-    // SAFETY: by the caller's promise.
-    unsafe { read_inums::<M>(&mut out.ns, task) };
-    out.seccomp_mode = now.mode;
-    out.seccomp_flag = now.flag;
-    out.no_new_privs = now.no_new_privs;
-    out.seccomp_filter = nonzero(now.filter) as u32;
-    out.reserved = 0;
+pub fn adopt(shadow: &mut TaskShadow) {
+    // SAFETY: both are views.
+    unsafe {
+        copy_words(
+            (&raw const shadow.now).cast(),
+            (&raw mut shadow.known).cast(),
+            TaskView::WORDS,
+        );
+    }
 }

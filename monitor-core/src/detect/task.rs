@@ -54,6 +54,12 @@ pub const fn task_text(kind: TaskFindingKind) -> TaskFindingText {
             "lost its system-call filter or no_new_privs",
             5,
         ),
+        TaskFindingKind::RootMoved => (
+            "root-moved",
+            "has a root directory that it never entered by a lawful call",
+            5,
+        ),
+        TaskFindingKind::Accessed => ("process-accessed", "was accessed by a process not above it", 4),
     };
     TaskFindingText { code, what, severity }
 }
@@ -107,6 +113,13 @@ pub fn differences(finding: &TaskFinding) -> Vec<Difference> {
     if new.groups_differ != 0 {
         found.push(Difference {
             field: "groups",
+            before: "known".to_owned(),
+            after: "other".to_owned(),
+        });
+    }
+    if new.root_differs != 0 {
+        found.push(Difference {
+            field: "root",
             before: "known".to_owned(),
             after: "other".to_owned(),
         });

@@ -139,7 +139,7 @@ pub(crate) fn task_wire() -> TaskFindingEvent {
         no_new_privs: 1,
         seccomp_filter: 1,
         groups_differ: 0,
-        reserved: 0,
+        root_differs: 0,
     };
     let head = header(EventKind::TaskFinding, size_of::<TaskFindingEvent>(), "victim");
     TaskFindingEvent {

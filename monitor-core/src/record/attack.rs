@@ -77,8 +77,26 @@ pub const ESCAPE_TO_HOST: Technique = Technique {
     tactics: &["TA0004"],
 };
 
+/// Another process's memory through `ptrace` and its kin.
+pub const PTRACE: Technique = Technique {
+    id: "T1055",
+    name: "Process Injection",
+    sub: Some(("T1055.008", "Ptrace System Calls")),
+    tactics: &["TA0004", "TA0005"],
+};
+
+/// Another process's memory through `/proc`.
+pub const PROC_MEMORY: Technique = Technique {
+    id: "T1055",
+    name: "Process Injection",
+    sub: Some(("T1055.009", "Proc Memory")),
+    tactics: &["TA0004", "TA0005"],
+};
+
 /// All of them, for tests.
-pub const ALL: [&Technique; 8] = [
+pub const ALL: [&Technique; 10] = [
+    &PTRACE,
+    &PROC_MEMORY,
     &PRIVILEGE_EXPLOIT,
     &ESCAPE_TO_HOST,
     &BINARY_REPLACED,

@@ -252,6 +252,15 @@ pub(super) struct OwnTask {
     /// Names of the fields that differ.
     pub(super) fields: Vec<String>,
     pub(super) differences: Vec<OwnDifference>,
+    /// Who accessed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<OwnActor>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnActor {
+    pub(super) pid: u32,
+    pub(super) name: String,
 }
 
 #[derive(Debug, Clone, Serialize)]

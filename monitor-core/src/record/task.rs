@@ -3,7 +3,7 @@
 use super::attack;
 use super::cred::creds;
 use super::ecs::Event;
-use super::own::{Own, OwnCredentials, OwnDifference, OwnTask};
+use super::own::{Own, OwnActor, OwnCredentials, OwnDifference, OwnTask};
 use super::parts::threat;
 use super::text::shown;
 use super::{Draft, Scene};
@@ -30,12 +30,19 @@ pub fn task_finding(event: &TaskFinding, scene: &Scene<'_>) -> Draft {
         .iter()
         .map(|one| format!("{} {} to {}", one.field, one.before, one.after))
         .collect();
+    let actor = &event.head.task;
+    let by = (event.kind == TaskFindingKind::Accessed).then(|| OwnActor {
+        pid: actor.process.tgid,
+        name: shown(&mut own, "Hardpan.task.by.name", &actor.comm),
+    });
     let message = format!(
         "{} (pid {}) {}: {}",
         process.name.as_deref().unwrap_or("?"),
         event.task.process.tgid,
         text.what,
-        if list.is_empty() {
+        if let Some(by) = &by {
+            format!("{} (pid {}), by {}", by.name, by.pid, event.hook)
+        } else if list.is_empty() {
             "the content is the same".to_owned()
         } else {
             list.join(", ")
@@ -62,6 +69,7 @@ pub fn task_finding(event: &TaskFinding, scene: &Scene<'_>) -> Draft {
                 after: one.after,
             })
             .collect(),
+        by,
     });
     let fields = Event {
         kind: "alert",
@@ -80,8 +88,10 @@ pub fn task_finding(event: &TaskFinding, scene: &Scene<'_>) -> Draft {
         | TaskFindingKind::CredRule
         | TaskFindingKind::CredEdited
         | TaskFindingKind::CredSwapped => &attack::PRIVILEGE_EXPLOIT,
-        TaskFindingKind::NsRepointed => &attack::ESCAPE_TO_HOST,
+        TaskFindingKind::NsRepointed | TaskFindingKind::RootMoved => &attack::ESCAPE_TO_HOST,
         TaskFindingKind::SeccompWeakened => &attack::TOOLS_IMPAIRED,
+        TaskFindingKind::Accessed if event.hook == "mem_write" => &attack::PROC_MEMORY,
+        TaskFindingKind::Accessed => &attack::PTRACE,
     }));
     draft.user = Some(scene.acting_user(&event.old));
     draft.container = scene.container();

@@ -19,8 +19,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-/// Time between two sweeps over all tasks: what two in a row saw is a finding, so an idle task is noticed within a second.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(400);
 /// Longest time given to what is on its way when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -112,7 +110,9 @@ impl Daemon<'_> {
     ) -> Result<&'static str, DaemonError> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        let sensor = &self.config.sensor;
+        let sweeps = sensor.watch_tasks && !sensor.sweep.is_zero();
+        let mut sweep = tokio::time::interval(sensor.sweep.max(Duration::from_millis(1)));
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -125,7 +125,7 @@ impl Daemon<'_> {
                     self.reload.notify_one();
                 }
                 _ = tick.tick() => self.tick(source),
-                _ = sweep.tick() => source.sweep(),
+                _ = sweep.tick(), if sweeps => source.sweep(),
                 done = self.hashed.recv() => {
                     if let Some(done) = done {
                         self.pipeline.done(&done);

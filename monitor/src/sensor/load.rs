@@ -24,6 +24,8 @@ struct Switches {
     inode_storage: bool,
     setgid_hook: bool,
     prctl_hook: bool,
+    override_hooks: bool,
+    root_hooks: bool,
 }
 
 /// Loads the plan's programs.
@@ -35,6 +37,7 @@ pub(super) fn load(
     options: &SensorOptions,
 ) -> Result<Loaded, SensorError> {
     let helpers = probe::helpers(types);
+    let has = |function| types.btf.find(function, BtfKind::Func).is_some();
     let wanted = Switches {
         task_btf: helpers.task_btf && plan.typed,
         // Raw tracepoint programs know no other way to read.
@@ -42,8 +45,10 @@ pub(super) fn load(
         d_path: probes.d_path.works(),
         ima_file_hash: probes.ima_file_hash.works(),
         inode_storage: probes.inode_storage.works(),
-        setgid_hook: types.btf.find("bpf_lsm_task_fix_setgid", BtfKind::Func).is_some(),
-        prctl_hook: types.btf.find("security_task_prctl", BtfKind::Func).is_some(),
+        setgid_hook: has("bpf_lsm_task_fix_setgid"),
+        prctl_hook: has("security_task_prctl"),
+        override_hooks: has("override_creds") && has("revert_creds") && probes.fentry.works(),
+        root_hooks: has("set_fs_root") && has("chroot_fs_refs") && probes.fentry.works(),
     };
     // A helper can be known and yet be refused in the program that matters (inode storage in sleepable programs before
     // 5.17): give up one convenience at a time rather than the hook.
@@ -120,6 +125,8 @@ fn load_with(
         (switch::INODE_STORAGE, u32::from(switches.inode_storage)),
         (switch::SETGID_HOOK, u32::from(switches.setgid_hook)),
         (switch::PRCTL_HOOK, u32::from(switches.prctl_hook)),
+        (switch::OVERRIDE_HOOKS, u32::from(switches.override_hooks)),
+        (switch::ROOT_HOOKS, u32::from(switches.root_hooks)),
         (GLOBAL_GENERATION, options.generation),
     ];
     let mut loader = EbpfLoader::new();
@@ -147,7 +154,9 @@ fn load_with(
             hooks.push(report(spec, HookState::NotTried { why }));
             continue;
         }
+        let began = std::time::Instant::now();
         let mut state = attach(&mut ebpf, spec, btf.as_ref());
+        tracing::debug!(program = spec.program, took = ?began.elapsed(), %state, "loaded");
         if spec.program == EXEC_CHECK_SLEEPABLE.program && matches!(state, HookState::Failed { .. }) {
             // Report why it does not hash, and still see the file.
             hooks.push(report(spec, state));

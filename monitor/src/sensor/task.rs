@@ -34,6 +34,9 @@ const fn task(program: &'static str, hook: &'static str, kind: Kind, consequence
 const LATER: &str = "tampering with credentials is noticed at another hook or by the next sweep";
 const MOVES: &str = "tasks that change namespaces by this call raise findings";
 
+const OVERRIDES: &str = "credentials put over a task's own are looked at only where no override is lawful";
+const ROOTS: &str = "a root directory exchanged by an attacker is not noticed";
+
 /// Updaters first, so that no validator sees a shadow that nobody keeps up.
 pub(super) const SPECS: &[Spec] = &[
     task(
@@ -81,6 +84,12 @@ pub(super) const SPECS: &[Spec] = &[
     task("shadow_setns_32_done", "__ia32_sys_setns", Kind::Fexit, MOVES),
     task("shadow_unshare_32", "__ia32_sys_unshare", Kind::Fentry, MOVES),
     task("shadow_unshare_32_done", "__ia32_sys_unshare", Kind::Fexit, MOVES),
+    task("shadow_override", "override_creds", Kind::Fentry, OVERRIDES),
+    task("shadow_revert", "revert_creds", Kind::Fexit, OVERRIDES),
+    task("shadow_chroot", "set_fs_root", Kind::Fentry, ROOTS),
+    task("shadow_chroot_done", "set_fs_root", Kind::Fexit, ROOTS),
+    task("shadow_pivot", "chroot_fs_refs", Kind::Fentry, ROOTS),
+    task("shadow_pivot_done", "chroot_fs_refs", Kind::Fexit, ROOTS),
     task(
         "shadow_commit",
         "commit_creds",
@@ -116,6 +125,12 @@ pub(super) const SPECS: &[Spec] = &[
     task("guard_exec", "bprm_check_security", Kind::Lsm, LATER),
     task("guard_kill", "task_kill", Kind::Lsm, LATER),
     task("guard_ptrace", "ptrace_access_check", Kind::Lsm, LATER),
+    task(
+        "guard_mem_write",
+        "mem_write",
+        Kind::Fentry,
+        "writes to the memory of other processes through /proc are not seen",
+    ),
     task("guard_read_file", "kernel_read_file", Kind::Lsm, LATER),
     task("guard_bpf", "bpf", Kind::Lsm, LATER),
     task("guard_socket", "socket_create", Kind::Lsm, LATER),
@@ -147,6 +162,10 @@ fn slot(hook: &str, variant: &str) -> Option<TaskHook> {
         calls::UNSHARE => TaskHook::UnshareLeave,
         calls::SECCOMP => TaskHook::SeccompLeave,
         calls::PRCTL => TaskHook::PrctlLeave,
+        "override_creds" => TaskHook::Override,
+        "revert_creds" => TaskHook::Revert,
+        "set_fs_root" if entry => TaskHook::RootEnter,
+        "set_fs_root" => TaskHook::RootLeave,
         "file_open" => TaskHook::FileOpen,
         "capable" => TaskHook::Capable,
         "bprm_check_security" => TaskHook::ExecCheck,
@@ -156,7 +175,8 @@ fn slot(hook: &str, variant: &str) -> Option<TaskHook> {
         "bpf" => TaskHook::Bpf,
         "socket_create" => TaskHook::SocketCreate,
         "task" => TaskHook::Sweep,
-        // 32-bit calls: this program is not a 32-bit one.
+        // 32-bit calls: this program is not a 32-bit one. pivot_root: it would move. A write to another
+        // process's memory: there is none to hand.
         _ => return None,
     })
 }
@@ -246,10 +266,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_hook_has_a_self_test_but_the_32_bit_ones() {
+    fn every_hook_has_a_self_test_but_a_few() {
         for spec in SPECS {
             let untested = slot(spec.hook, spec.kind.name()).is_none();
-            assert_eq!(untested, spec.hook.starts_with("__ia32_"), "{}", spec.hook);
+            let known = spec.hook.starts_with("__ia32_") || matches!(spec.hook, "chroot_fs_refs" | "mem_write");
+            assert_eq!(untested, known, "{}", spec.hook);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask test vm`: the same scenarios on several kernels.
 
 mod apt;
+mod attack;
 mod boot;
 mod initramfs;
 mod kernels;
@@ -22,6 +23,7 @@ use crate::setup::{self, Extent};
 use crate::ui;
 use boot::Boot;
 use hardpan_tests::plan::Plan;
+use hardpan_tests::predicate::Facts;
 use hardpan_tests::scenario::{self, Requirement, Scenario};
 use initramfs::Archive;
 use report::Report;
@@ -81,6 +83,30 @@ pub(crate) fn test(places: &Places, args: &VmArgs) -> Done<Tally> {
         results_dir(places, "").display()
     ));
     Ok(report.tally())
+}
+
+/// Boots a machine that counts instructions, and returns the facts that its parts reported.
+pub(crate) fn facts(places: &Places, kernel: &str, plan: &Plan) -> Done<Facts> {
+    setup::ensure(places, Extent::Vm, false)?;
+    let mut kernels = select(places, &[kernel.to_owned()])?;
+    for kernel in &mut kernels {
+        kernel.counts = true;
+    }
+    let guest = Guest::prepare(places, &kernels)?;
+    let mut facts = Facts::new();
+    for kernel in &kernels {
+        let initramfs = guest.archive(&kernel.name, plan)?;
+        ui::step(&format!("booting {} with counted instructions", kernel.name));
+        let boot = Boot::run(kernel, plan, &initramfs, "", &results_dir(places, "bench"))?;
+        if let Some(trouble) = boot.troubles.first() {
+            return Err(TaskError::cannot(
+                format!("the machine was in trouble: {trouble}"),
+                "its console and logs are in target/vm/results/bench",
+            ));
+        }
+        facts.extend(boot.parts.into_values().flat_map(|part| part.facts));
+    }
+    Ok(facts)
 }
 
 /// One kernel's part of the work.
@@ -147,6 +173,7 @@ fn chosen(places: &Places, names: &[String]) -> Done<Vec<Scenario>> {
 fn fits(scenario: &Scenario, kernel: &Kernel) -> bool {
     scenario.requires.iter().all(|requirement| match requirement {
         Requirement::Modules => kernel.modules.is_some(),
+        Requirement::AttackModule => kernel.attack.is_some(),
     })
 }
 

@@ -260,17 +260,18 @@ unsafe fn check_task<M: Mem>(task: *const u8, hook: TaskHook) -> i32 {
         let overridden = slot.number(M::pointer(task, &off::OFF_TASK_CRED)) ^ address;
         let known = &shadow.known;
         let pid: u32 = M::read(task, &off::OFF_TASK_PID);
-        let mut differs = read::cred_diff::<M>(slot, known, real)
-            | (address ^ known.cred)
+        let mut differs = (address ^ known.cred)
             | overridden
             | u64::from((pid ^ known.pid) | shadow.condemned | shadow.overrides)
             | read::seccomp_diff::<M>(slot, known, task);
-        if shadow.state & task_state::NS_CALL == 0 {
-            differs |= read::ns_diff::<M>(slot, known, task);
-        }
-        // Opens are too many to look at the root each time; the sweep does.
-        if !matches!(hook, TaskHook::FileOpen) {
-            differs |= read::root_diff::<M>(slot, known, task);
+        // Opens are too many to look at everything each time.
+        if matches!(hook, TaskHook::FileOpen) {
+            differs |= read::cred_diff_open::<M>(slot, known, real);
+        } else {
+            differs |= read::cred_diff::<M>(slot, known, real) | read::root_diff::<M>(slot, known, task);
+            if shadow.state & task_state::NS_CALL == 0 {
+                differs |= read::ns_diff::<M>(slot, known, task);
+            }
         }
         if differs == 0 {
             return 0;

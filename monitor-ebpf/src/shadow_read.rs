@@ -71,6 +71,30 @@ unsafe fn pointer_or_0<M: Mem>(base: *const u8, field: &Global<u32>) -> u64 {
     }
 }
 
+/// The same number, though LLVM does not know it: it would gather all differences first and join them last, for which
+/// the stack is too small.
+#[inline(always)]
+fn joined(mut number: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: touches nothing but its register.
+    unsafe {
+        core::arch::asm!("{n} = {n}", n = inout(reg) number);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        number = core::hint::black_box(number);
+    }
+    number
+}
+
+/// Reads what is known of a field there and then: LLVM would read all of it first and need a stack that the verifier
+/// does not allow.
+#[inline(always)]
+fn at<T: Copy>(field: *const T) -> T {
+    // SAFETY: a field of a view that a reference leads to.
+    unsafe { core::ptr::read_volatile(field) }
+}
+
 /// Everything that differs between the credentials at `cred` and the known ones, or-ed together.
 ///
 /// # Safety
@@ -78,28 +102,54 @@ unsafe fn pointer_or_0<M: Mem>(base: *const u8, field: &Global<u32>) -> u64 {
 #[inline(always)]
 pub unsafe fn cred_diff<M: Mem>(slot: Slot, known: &TaskView, cred: *const u8) -> u64 {
     let ids = &known.ids;
-    let mut narrow = 0u32;
-    let mut wide = 0u64;
+    let mut differs = 0u64;
     // SAFETY (all): fields of `cred`.
     unsafe {
-        narrow |= M::read::<u32>(cred, &off::OFF_CRED_UID) ^ ids.uid;
-        narrow |= M::read::<u32>(cred, &off::OFF_CRED_GID) ^ ids.gid;
-        narrow |= M::read::<u32>(cred, &off::OFF_CRED_SUID) ^ ids.suid;
-        narrow |= M::read::<u32>(cred, &off::OFF_CRED_SGID) ^ ids.sgid;
-        narrow |= M::read::<u32>(cred, &off::OFF_CRED_EUID) ^ ids.euid;
-        narrow |= M::read::<u32>(cred, &off::OFF_CRED_EGID) ^ ids.egid;
-        narrow |= M::read::<u32>(cred, &off::OFF_CRED_FSUID) ^ ids.fsuid;
-        narrow |= M::read::<u32>(cred, &off::OFF_CRED_FSGID) ^ ids.fsgid;
-        narrow |= M::read::<u32>(cred, &off::OFF_CRED_SECUREBITS) ^ ids.securebits;
-        wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_INHERITABLE) ^ ids.cap_inheritable;
-        wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_PERMITTED) ^ ids.cap_permitted;
-        wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ ids.cap_effective;
-        wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_BSET) ^ ids.cap_bset;
-        wide |= M::read::<u64>(cred, &off::OFF_CRED_CAP_AMBIENT) ^ ids.cap_ambient;
-        wide |= number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ known.user_ns;
-        wide |= number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ known.groups;
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_UID) ^ at(&raw const ids.uid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_GID) ^ at(&raw const ids.gid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SUID) ^ at(&raw const ids.suid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SGID) ^ at(&raw const ids.sgid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EUID) ^ at(&raw const ids.euid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EGID) ^ at(&raw const ids.egid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSUID) ^ at(&raw const ids.fsuid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSGID) ^ at(&raw const ids.fsgid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SECUREBITS) ^ at(&raw const ids.securebits)));
+        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_INHERITABLE) ^ at(&raw const ids.cap_inheritable)));
+        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_PERMITTED) ^ at(&raw const ids.cap_permitted)));
+        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ at(&raw const ids.cap_effective)));
+        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_BSET) ^ at(&raw const ids.cap_bset)));
+        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_AMBIENT) ^ at(&raw const ids.cap_ambient)));
+        differs = joined(differs | (number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ at(&raw const known.user_ns)));
+        differs = joined(differs | (number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ at(&raw const known.groups)));
     }
-    u64::from(narrow) | wide
+    differs
+}
+
+/// The same for what counts when a file is opened: whom the task acts as, and its capabilities. The rest counts in calls
+/// that have hooks of their own, where all is compared.
+///
+/// # Safety
+/// As [`cred_diff`].
+#[inline(always)]
+pub unsafe fn cred_diff_open<M: Mem>(slot: Slot, known: &TaskView, cred: *const u8) -> u64 {
+    let ids = &known.ids;
+    let mut differs = 0u64;
+    // SAFETY (all): fields of `cred`.
+    unsafe {
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_UID) ^ at(&raw const ids.uid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EUID) ^ at(&raw const ids.euid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSUID) ^ at(&raw const ids.fsuid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSGID) ^ at(&raw const ids.fsgid)));
+        differs = joined(
+            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_PERMITTED) ^ at(&raw const ids.cap_permitted)),
+        );
+        differs = joined(
+            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ at(&raw const ids.cap_effective)),
+        );
+        differs = joined(differs | (number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ at(&raw const known.user_ns)));
+        differs = joined(differs | (number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ at(&raw const known.groups)));
+    }
+    differs
 }
 
 /// What differs between the task's namespaces and the known ones, or-ed. A task without (exiting) differs in nothing.
@@ -121,14 +171,14 @@ pub unsafe fn ns_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -> 
         macro_rules! one {
             ($at:tt, $member:ident, $inum:ident) => {
                 if $at != TIME {
-                    acc |= number::<M>(slot, nsproxy, &off::$member) ^ known.ns[$at];
+                    acc = joined(acc | (number::<M>(slot, nsproxy, &off::$member) ^ at(&raw const known.ns[$at])));
                 }
             };
         }
         namespaces!(one);
         // An exec moves a task into the time namespace that was meant for its children.
         let time = number::<M>(slot, nsproxy, &off::OFF_NSPROXY_TIME_NS);
-        acc | (nonzero(time ^ known.ns[TIME]) & nonzero(time ^ known.ns[TIME_FOR_CHILDREN]))
+        acc | (nonzero(time ^ at(&raw const known.ns[TIME])) & nonzero(time ^ at(&raw const known.ns[TIME_FOR_CHILDREN])))
     }
 }
 
@@ -147,8 +197,8 @@ pub unsafe fn root_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -
         if fs.is_null() {
             return 0;
         }
-        (number::<M>(slot, fs, &off::OFF_FS_ROOT_MNT) ^ known.root[0])
-            | (number::<M>(slot, fs, &off::OFF_FS_ROOT_DENTRY) ^ known.root[1])
+        (number::<M>(slot, fs, &off::OFF_FS_ROOT_MNT) ^ at(&raw const known.root[0]))
+            | (number::<M>(slot, fs, &off::OFF_FS_ROOT_DENTRY) ^ at(&raw const known.root[1]))
     }
 }
 
@@ -160,10 +210,10 @@ pub unsafe fn root_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -
 pub unsafe fn seccomp_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -> u64 {
     // SAFETY: fields of `task`.
     unsafe {
-        let narrow = (mode::<M>(task) ^ known.seccomp_mode)
-            | (flag::<M>(task) ^ known.seccomp_flag)
-            | (no_new_privs::<M>(task) ^ known.no_new_privs);
-        u64::from(narrow) | (number::<M>(slot, task, &off::OFF_TASK_SECCOMP_FILTER) ^ known.seccomp_filter)
+        let narrow = (mode::<M>(task) ^ at(&raw const known.seccomp_mode))
+            | (flag::<M>(task) ^ at(&raw const known.seccomp_flag))
+            | (no_new_privs::<M>(task) ^ at(&raw const known.no_new_privs));
+        u64::from(narrow) | (number::<M>(slot, task, &off::OFF_TASK_SECCOMP_FILTER) ^ at(&raw const known.seccomp_filter))
     }
 }
 

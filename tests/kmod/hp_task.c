@@ -30,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fsuid.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -132,7 +133,20 @@ static void become(const char *word)
 	}
 }
 
-/* The sacrifice: after the attack it opens what it may not. */
+/* What the attack is good for: what only root may read, a namespace; or, where nothing was gained, what all may read. */
+static char tries(const char *word)
+{
+	int done;
+	if (is_one_of(word, "ns nsproxy time"))
+		done = sethostname("hp", 2);
+	else if (is_one_of(word, "ids caps swap swap-cred commit"))
+		done = open("/root/secret", O_RDONLY);
+	else
+		done = open("/etc/passwd", O_RDONLY);
+	return done >= 0 ? 'o' : errno == EPERM ? 'P' : errno == EACCES ? 'A' : '?';
+}
+
+/* The sacrifice. */
 static void sacrifice(const char *word, int from, int to)
 {
 	become(word);
@@ -141,14 +155,10 @@ static void sacrifice(const char *word, int from, int to)
 		_exit(0);
 	if (!strcmp(word, "commit") && order(word, getpid()))
 		say(to, 'c');
-	/* What only root may read; or, where nothing was gained, what everybody may. */
-	const char *path = is_one_of(word, "ids caps swap swap-cred commit") ? "/root/secret" : "/etc/passwd";
-	int fd = open(path, O_RDONLY);
-	say(to, fd >= 0 ? 'o' : errno == EPERM ? 'P' : errno == EACCES ? 'A' : '?');
+	say(to, tries(word));
 	kill(getpid(), 0);
 	/* A second try: a response that lasts denies it, too. */
-	fd = open(path, O_RDONLY);
-	say(to, fd >= 0 ? 'o' : errno == EPERM ? 'P' : errno == EACCES ? 'A' : '?');
+	say(to, tries(word));
 	hear(from);
 	_exit(0);
 }
@@ -763,10 +773,10 @@ static unsigned long long now_ns(void)
 
 static void exec_once(void)
 {
-	char *words[] = { "hp-hello", NULL }, *none[] = { NULL };
+	char *words[] = { "hp-task", "nothing", NULL }, *none[] = { NULL };
 	pid_t child = vfork();
 	if (child == 0) {
-		execve("/usr/bin/hp-hello", words, none);
+		execve("/usr/bin/hp-task", words, none);
 		_exit(9);
 	}
 	waitpid(child, NULL, 0);
@@ -797,12 +807,14 @@ static int cost(void)
 		const char *name;
 		void (*act)(void);
 		int times;
-	} loops[] = { { "exec", exec_once, 400 }, { "fork", fork_once, 400 }, { "setuid", setuid_once, 2000 }, { "open", open_once, 4000 } };
+	} loops[] = { { "exec", exec_once, 500 }, { "fork", fork_once, 500 }, { "setuid", setuid_once, 2000 }, { "open", open_once, 4000 } };
 	int out = dup(1), null = open("/dev/null", O_WRONLY);
 	dup2(null, 1);
 	/* The first loop after a start is not representative: twice, and the second counts. */
 	for (int round = 0; round < 2; round++)
 		for (size_t i = 0; i < sizeof loops / sizeof *loops; i++) {
+			/* Whoever watches catches up first. */
+			sleep(2);
 			unsigned long long best = ~0ull;
 			/* The daemon's own work and timer ticks only ever add: the best of ten slices. */
 			for (int slice = 0; slice < 10; slice++) {
@@ -822,11 +834,12 @@ static int cost(void)
 /* Attaches an LSM program that does nothing to a hook: the floor of what any program there costs. */
 static int type_of(const char *function)
 {
-	static char bytes[16 << 20];
-	int fd = open("/sys/kernel/btf/vmlinux", O_RDONLY);
+	const size_t room = 16 << 20;
+	char *bytes = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int found = -1, fd = open("/sys/kernel/btf/vmlinux", O_RDONLY);
 	size_t size = 0;
 	ssize_t got;
-	while (fd >= 0 && (got = read(fd, bytes + size, sizeof bytes - size)) > 0)
+	while (fd >= 0 && (got = read(fd, bytes + size, room - size)) > 0)
 		size += got;
 	close(fd);
 	struct { unsigned short magic; unsigned char version, flags; unsigned header, types, types_size, texts, texts_size; } *head = (void *)bytes;
@@ -836,7 +849,7 @@ static int type_of(const char *function)
 		const unsigned *type = (const void *)at;
 		unsigned kind = type[1] >> 24 & 31, members = type[1] & 0xffff, extra = 0;
 		if (kind == 12 && !strcmp(texts + type[0], function))
-			return id;
+			found = id;
 		switch (kind) {
 		case 1: case 14: case 17: extra = 4; break; /* int, variable, declaration tag */
 		case 3: extra = 12; break; /* array */
@@ -845,7 +858,9 @@ static int type_of(const char *function)
 		}
 		at += 12 + extra;
 	}
-	return -1;
+	/* Away with it: it would make every fork dearer. */
+	munmap(bytes, room);
+	return found;
 }
 
 static void attach_nothing(const char *hook)

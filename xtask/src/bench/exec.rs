@@ -145,6 +145,16 @@ fn row(what: &str, count: [Option<u64>; 4], base: [Option<u64>; 4]) -> Row {
     }
 }
 
+/// What each program cost: the kernel's own count of runs and nanoseconds. It costs, too, so it comes last.
+const PROGRAMS: &str = r#"
+echo 1 > /proc/sys/kernel/bpf_stats_enabled
+hp-task cost > /dev/null
+echo 0 > /proc/sys/kernel/bpf_stats_enabled
+for info in /proc/$(pidof hardpand)/fdinfo/*; do
+  awk '/^prog_id/ {id=$2} /^run_time_ns/ {ns=$2} /^run_cnt/ {n=$2} END {if (n > 0) print "program", id, n, "runs", int(ns / n), "instructions each"}' $info
+done
+"#;
+
 /// Without a daemon first, then with each configuration.
 fn plan() -> Plan {
     // Parts run in the folder of a scenario; nothing of it is used.
@@ -163,7 +173,7 @@ fn plan() -> Plan {
         may_refuse: false,
         parts: vec![part(
             role,
-            format!("{also}hp-task cost | sed 's/^/{name}_/' >> $HP_FACTS\n"),
+            format!("{also}hp-task cost | sed 's/^/{name}_/' >> $HP_FACTS\n{PROGRAMS}"),
         )],
     };
     Plan {

@@ -44,9 +44,29 @@ pub(crate) fn run(args: &VmArgs) -> Done {
     test(&places, args)?.finish()
 }
 
+/// `cargo xtask test soak`.
+pub(crate) fn soak(kernel: String, forks: u32) -> Done {
+    let args = VmArgs {
+        kernel: vec![kernel],
+        scenario: vec!["cred-soak".to_owned()],
+        ..VmArgs::default()
+    };
+    test_with(&Places::find()?, &args, |scenario| {
+        let run = &mut scenario.attack.run;
+        *run = format!("HP_FORKS={forks}\n{run}");
+        scenario.limit_s = scenario.limit_s.max(u64::from(forks) / 20);
+    })?
+    .finish()
+}
+
 /// Boots every chosen kernel and judges every chosen scenario on it.
 pub(crate) fn test(places: &Places, args: &VmArgs) -> Done<Tally> {
-    let scenarios = chosen(places, &args.scenario)?;
+    test_with(places, args, |_| ())
+}
+
+fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> Done<Tally> {
+    let mut scenarios = chosen(places, &args.scenario)?;
+    scenarios.iter_mut().for_each(change);
     setup::ensure(places, Extent::Vm, args.yes)?;
     let kernels = match &args.kernel_image {
         Some(image) => vec![kernels::outside(image)?],

@@ -62,6 +62,15 @@ pub(crate) enum TestPart {
     Unit,
     /// Scenarios in virtual machines only
     Vm(VmArgs),
+    /// The scenario cred-soak for long: forks with changes of credentials, namespaces, roots, filters and overlays
+    Soak {
+        /// How many
+        #[arg(long, default_value_t = 200_000)]
+        forks: u32,
+        /// On this kernel
+        #[arg(long, value_name = "NAME", default_value = "6.12")]
+        kernel: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +130,9 @@ pub(crate) fn run(task: Task) -> Done {
         Task::Test {
             part: Some(TestPart::Vm(args)),
         } => vm::run(&args),
+        Task::Test {
+            part: Some(TestPart::Soak { forks, kernel }),
+        } => vm::soak(kernel, forks),
         Task::Bench { name, json } => bench::run(name, json),
         Task::Truth(args) => truth::run(&args),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds),

@@ -1,6 +1,7 @@
 //! The table of keys. (tidy: table)
 
 use super::{Config, Mode, RecordExec};
+use hardpan_abi::TaskResponse;
 use hardpan_core::platform::Tier;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,16 @@ keys! {
     "sensor.self_test_s" = "5",
         "Longest time to wait for the events of the self-test, in seconds.",
         |config, value| config.sensor.self_test = seconds(value, 0, 60)?;
+    "sensor.watch_tasks" = "true",
+        "Compare the credentials, namespaces, seccomp filters and root of every task with what it lawfully has.",
+        |config, value| config.sensor.watch_tasks = boolean(value)?;
+    "sensor.sweep_ms" = "400",
+        "Milliseconds between two sweeps over all tasks; 0 for none. What two sweeps in a row saw is a finding.",
+        |config, value| config.sensor.sweep = milliseconds(value, 0, 60_000)?;
+    "sensor.task_response" = "\"record\"",
+        "In mode \"enforce\", what is done about a tampered task besides a record: \"record\" (nothing), \"deny\" or \"kill\".",
+        |config, value| config.sensor.task_response =
+            word(value, &[("record", TaskResponse::Record), ("deny", TaskResponse::Deny), ("kill", TaskResponse::Kill)])?;
     "audit.profile" = "\"\"",
         "Profile to audit regularly, such as \"cis-l1-server\" (`hardpan audit --list`); \"\" for no audits.",
         |config, value| config.audit.profile = profile(value)?;
@@ -222,6 +233,10 @@ fn size(value: &DeValue<'_>, least: u64, most: u64) -> Result<usize, String> {
 
 fn seconds(value: &DeValue<'_>, least: u64, most: u64) -> Result<Duration, String> {
     integer(value, least, most).map(Duration::from_secs)
+}
+
+fn milliseconds(value: &DeValue<'_>, least: u64, most: u64) -> Result<Duration, String> {
+    integer(value, least, most).map(Duration::from_millis)
 }
 
 fn absolute(value: &DeValue<'_>) -> Result<PathBuf, String> {

@@ -10,6 +10,7 @@ pub use keys::{KEYS, Key, default_file};
 pub use load::{ConfigError, Sources, load, parse_into, read_safely};
 
 use crate::policy::Overrides;
+use hardpan_abi::TaskResponse;
 use hardpan_core::platform::Tier;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -147,6 +148,12 @@ pub struct Sensor {
     pub hash_max_bytes: u64,
     /// Longest time to wait for the self-test's events.
     pub self_test: Duration,
+    /// Whether tasks are compared with their shadows.
+    pub watch_tasks: bool,
+    /// Time between two sweeps over all tasks; zero for none.
+    pub sweep: Duration,
+    /// What the kernel side does about a tampered task, in mode enforce.
+    pub task_response: TaskResponse,
 }
 
 /// Regular audits.
@@ -208,6 +215,9 @@ impl Default for Config {
                 least_tier: Tier::C,
                 hash_max_bytes: 256 << 20,
                 self_test: Duration::from_secs(5),
+                watch_tasks: true,
+                sweep: Duration::from_millis(400),
+                task_response: TaskResponse::Record,
             },
             policy: Overrides::default(),
             drift_interval: Duration::from_secs(300),

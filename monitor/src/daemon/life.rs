@@ -188,6 +188,10 @@ impl Daemon<'_> {
     ) -> Result<&'static str, DaemonError> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let sensor = &self.config.sensor;
+        let sweeps = sensor.watch_tasks && !sensor.sweep.is_zero();
+        let mut sweep = tokio::time::interval(sensor.sweep.max(Duration::from_millis(1)));
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -200,6 +204,7 @@ impl Daemon<'_> {
                     self.reload.notify_one();
                 }
                 _ = tick.tick() => self.tick(source),
+                _ = sweep.tick(), if sweeps => source.sweep(),
                 done = self.hashed.recv() => {
                     if let Some(done) = done {
                         self.pipeline.done(&done);

@@ -11,17 +11,19 @@ use crate::enrich::{Proc, Users};
 use crate::trust::{LoadedTrust, SeenTrust};
 use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{
-    CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, RawText, Task, decode,
+    CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, RawText, Task, TaskFinding, decode,
 };
 use hardpan_core::policy::rule::observed;
 use hardpan_core::process::ProcessTable;
 use hardpan_core::record::{
     Draft, ExecFacts, ExecSummary, Ledger, Scene, cred_change, exec, exec_aggregate, module_change,
+    task_finding,
 };
 use hardpan_core::verdict::{ExecVerdict, NoDigest, TrustIndex, Verdict};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::warn;
 
 /// Processes whose executables are remembered.
 const PROCESSES: usize = 32_768;
@@ -127,6 +129,7 @@ impl Pipeline {
             Ok(Event::Exec(event)) => self.take_exec(event),
             Ok(Event::Cred(event)) => self.take_cred(&event),
             Ok(Event::Module(event)) => self.take_module(&event),
+            Ok(Event::Task(event)) => self.take_task(&event),
             Err(error) => self.undecodable(&error),
         }
     }
@@ -365,6 +368,14 @@ impl Pipeline {
             };
             draft.decided(&policy.module(event, seen));
         }
+        self.record(&draft);
+    }
+
+    fn take_task(&mut self, event: &TaskFinding) {
+        let around = self.scene_of(&event.task, event.head.boottime_ns);
+        let user_name = |uid| self.users.name(uid);
+        let draft = task_finding(event, &around.scene(self.recorder.boot_id(), &user_name));
+        warn!("{}", draft.message());
         self.record(&draft);
     }
 

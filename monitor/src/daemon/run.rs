@@ -18,6 +18,7 @@ use crate::export::{LogFile, Sequence, Sink, Stdout};
 use crate::probe::probe;
 use crate::sensor::{Objects, Sensor, SensorOptions};
 use crate::trust::keep;
+use hardpan_abi::{TaskFindingKind, TaskResponse};
 use hardpan_core::platform::{Probes, TierDecision, tier};
 use hardpan_core::record::{Finding, FindingCode};
 use std::io;
@@ -30,7 +31,8 @@ use tracing::warn;
 
 /// Runs the daemon until a signal ends it.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
-    if config.mode == Mode::Enforce {
+    // What can be enforced so far is the response to tampered tasks.
+    if config.mode == Mode::Enforce && config.sensor.task_response == TaskResponse::Record {
         return Err(DaemonError::NoEnforcement);
     }
     if !nix::unistd::Uid::effective().is_root() {
@@ -151,10 +153,24 @@ fn start_sensor(
         // The smaller one: the configuration knows the host, the policy its processor.
         hash_max_bytes: policy_max_bytes.map_or(configured, |policy| policy.min(configured)),
         sleepable_exec,
+        watch_tasks: config.sensor.watch_tasks,
         ..SensorOptions::default()
     };
     let mut sensor = Sensor::start(objects, probes, &options)?;
     tokio::task::block_in_place(|| sensor.self_test(config.sensor.self_test));
+    if config.mode == Mode::Enforce && config.sensor.watch_tasks {
+        for kind in TaskFindingKind::ALL {
+            let response = config.sensor.task_response;
+            // A debugger is told no, not killed.
+            let response = match kind {
+                TaskFindingKind::Accessed => response.min(TaskResponse::Deny),
+                _ => response,
+            };
+            sensor
+                .set_task_response(kind, response)
+                .map_err(DaemonError::TaskResponse)?;
+        }
+    }
     Ok(sensor)
 }
 

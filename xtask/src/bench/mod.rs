@@ -4,6 +4,7 @@
 
 mod audit;
 mod bulk;
+mod exec;
 mod measure;
 mod rpmdb;
 mod verify;
@@ -118,7 +119,8 @@ pub(crate) fn run(name: Bench, json: bool) -> Done {
         Bench::Rpmdb => rpmdb::run(&places)?.print(json),
         Bench::Verify => verify::run(&places)?.print(json),
         Bench::Audit => audit::run(&places)?.print(json),
-        Bench::Exec | Bench::Pipeline => Err(TaskError::cannot(
+        Bench::Exec => exec::run(&places, json),
+        Bench::Pipeline => Err(TaskError::cannot(
             format!("the benchmark `{}` is not built yet", name.name()),
             "docs/SPECIFICATION.md lists the promised numbers and what measures each",
         )),

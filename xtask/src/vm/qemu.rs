@@ -75,7 +75,12 @@ impl Machine {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(qemu);
         command
-            .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"])
+            .args(["-accel", "tcg", "-cpu", "max", "-m", "1024"])
+            .args(if kernel.counts {
+                ["-smp", "1", "-icount", "shift=0,sleep=off"]
+            } else {
+                ["-smp", "2", "-rtc", "base=utc"]
+            })
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
             .arg("-kernel")
             .arg(&kernel.image)

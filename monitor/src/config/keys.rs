@@ -141,13 +141,23 @@ keys! {
     "sensor.watch_tasks" = "true",
         "Compare the credentials, namespaces, seccomp filters and root of every task with what it lawfully has.",
         |config, value| config.sensor.watch_tasks = boolean(value)?;
-    "sensor.sweep_ms" = "400",
-        "Milliseconds between two sweeps over all tasks; 0 for none. What two sweeps in a row saw is a finding.",
-        |config, value| config.sensor.sweep = milliseconds(value, 0, 60_000)?;
-    "sensor.task_response" = "\"record\"",
-        "In mode \"enforce\", what is done about a tampered task besides a record: \"record\" (nothing), \"deny\" or \"kill\".",
-        |config, value| config.sensor.task_response =
-            word(value, &[("record", TaskResponse::Record), ("deny", TaskResponse::Deny), ("kill", TaskResponse::Kill)])?;
+    "sensor.sweep_ms" = "\"policy\"",
+        "Milliseconds between two sweeps over all tasks, 0 for none, or \"policy\". What two sweeps in a row saw is a finding.",
+        |config, value| config.sensor.sweep = match value.as_str() {
+            Some("policy") => None,
+            _ => Some(milliseconds(value, 0, 60_000).map_err(|must| format!("{must}, or \"policy\""))?),
+        };
+    "sensor.task_response" = "\"policy\"",
+        "In mode \"enforce\", what is done about a tampered task besides a record: \"record\" (nothing), \"deny\", \"kill\", or as the policy says.",
+        |config, value| config.sensor.task_response = word(
+            value,
+            &[
+                ("policy", None),
+                ("record", Some(TaskResponse::Record)),
+                ("deny", Some(TaskResponse::Deny)),
+                ("kill", Some(TaskResponse::Kill)),
+            ],
+        )?;
     "audit.profile" = "\"\"",
         "Profile to audit regularly, such as \"cis-l1-server\" (`hardpan audit --list`); \"\" for no audits.",
         |config, value| config.audit.profile = profile(value)?;

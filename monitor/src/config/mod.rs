@@ -150,10 +150,10 @@ pub struct Sensor {
     pub self_test: Duration,
     /// Whether tasks are compared with their shadows.
     pub watch_tasks: bool,
-    /// Time between two sweeps over all tasks; zero for none.
-    pub sweep: Duration,
-    /// What the kernel side does about a tampered task, in mode enforce.
-    pub task_response: TaskResponse,
+    /// Time between two sweeps over all tasks; zero for none, `None`: as the policy says.
+    pub sweep: Option<Duration>,
+    /// What the kernel side does about a tampered task, in mode enforce; `None`: as the policy says.
+    pub task_response: Option<TaskResponse>,
 }
 
 /// Regular audits.
@@ -216,8 +216,8 @@ impl Default for Config {
                 hash_max_bytes: 256 << 20,
                 self_test: Duration::from_secs(5),
                 watch_tasks: true,
-                sweep: Duration::from_millis(400),
-                task_response: TaskResponse::Record,
+                sweep: None,
+                task_response: None,
             },
             policy: Overrides::default(),
             drift_interval: Duration::from_secs(300),

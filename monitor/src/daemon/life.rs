@@ -115,6 +115,15 @@ impl Daemon<'_> {
         }
     }
 
+    /// Tells the kernel side what to do about tampered tasks.
+    pub(super) fn respond(&self, source: &mut impl EventSource) -> Result<(), DaemonError> {
+        if !self.config.sensor.watch_tasks || self.config.mode == config::Mode::Observe {
+            return Ok(());
+        }
+        let responses = self.policy.responses(self.config.sensor.task_response);
+        source.respond(&responses).map_err(DaemonError::TaskResponse)
+    }
+
     /// After an upgrade of the release or a move to another vendor: one record says that everything is learned anew.
     pub(super) fn note_host(&mut self, kernel: &str) {
         let at_us = self.at_us();
@@ -189,8 +198,9 @@ impl Daemon<'_> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let sensor = &self.config.sensor;
-        let sweeps = sensor.watch_tasks && !sensor.sweep.is_zero();
-        let mut sweep = tokio::time::interval(sensor.sweep.max(Duration::from_millis(1)));
+        let every = self.policy.sweep(sensor.sweep);
+        let sweeps = sensor.watch_tasks && !every.is_zero();
+        let mut sweep = tokio::time::interval(every.max(Duration::from_millis(1)));
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -201,6 +211,7 @@ impl Daemon<'_> {
                     info!("opening files again, reading policies and the package database again");
                     self.pipeline.recorder.reopen();
                     self.load_policy();
+                    self.respond(source)?;
                     self.reload.notify_one();
                 }
                 _ = tick.tick() => self.tick(source),

@@ -374,7 +374,19 @@ impl Pipeline {
     fn take_task(&mut self, event: &TaskFinding) {
         let around = self.scene_of(&event.task, event.head.boottime_ns);
         let user_name = |uid| self.users.name(uid);
-        let draft = task_finding(event, &around.scene(self.recorder.boot_id(), &user_name));
+        let mut draft = task_finding(event, &around.scene(self.recorder.boot_id(), &user_name));
+        if let Some(policy) = &self.policy {
+            let cgroup = policy
+                .asks_proc
+                .then(|| self.proc.cgroup(event.task.process))
+                .flatten();
+            let seen = observed::Around {
+                container: Some(around.container.is_some()),
+                parent_executable: around.parent_executable.as_ref(),
+                cgroup: cgroup.as_deref(),
+            };
+            draft.decided(&policy.task(event, seen));
+        }
         warn!("{}", draft.message());
         self.record(&draft);
     }

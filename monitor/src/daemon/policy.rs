@@ -4,14 +4,15 @@ use crate::chain::chain;
 use crate::config;
 use crate::harden::{Root, RootError};
 use crate::policy::{self, DetectError, Folders, LoadError, Overrides, accept_serials, detect, load};
-use hardpan_core::event::ModuleChange;
+use hardpan_abi::{TaskFindingKind, TaskResponse};
+use hardpan_core::event::{ModuleChange, TaskFinding};
 use hardpan_core::platform::lifecycle::{self, Phase};
 use hardpan_core::platform::{Release, Tier};
 use hardpan_core::policy::effective::{Active, Effective, Mode, Recording, RejectedPolicy, Reload};
 use hardpan_core::policy::harden::Host as _;
-use hardpan_core::policy::rule::observed::{Around, exec_events, module_event};
+use hardpan_core::policy::rule::observed::{Around, exec_events, module_event, task_class, task_event};
 use hardpan_core::policy::rule::{
-    Action, Decision, Defaults, Fact, Facts, HitCounters, Outcome, Rule, Side, decide,
+    Action, Decision, Defaults, Fact, Facts, HitCounters, Kind, Outcome, Rule, Side, decide,
 };
 use hardpan_core::policy::{Problem, Selector};
 use hardpan_core::record::{ExecFacts, Finding, FindingCode, PolicyState};
@@ -105,6 +106,11 @@ impl InForce {
         self.decide(&module_event(event, around))
     }
 
+    /// The decision on a finding about a task.
+    pub(super) fn task(&self, event: &TaskFinding, around: Around<'_>) -> Decision<'_> {
+        self.decide(&task_event(event, around))
+    }
+
     fn hits(&self) -> BTreeMap<String, u64> {
         let names = self.rules.iter().map(|rule| rule.name.clone());
         let mut hits: BTreeMap<String, u64> = names.zip(self.hits.rules()).collect();
@@ -112,6 +118,9 @@ impl InForce {
         hits
     }
 }
+
+/// What the kernel side does, by finding.
+pub(super) type Responses = [(TaskFindingKind, TaskResponse); TaskFindingKind::ALL.len()];
 
 /// Whether a decision wants a record of its own even for what would only be counted.
 pub(super) fn wants_record(decision: &Decision<'_>) -> bool {
@@ -180,6 +189,46 @@ impl Keeper {
         let [exec, ..] = &gate.hooks;
         let sleepable = exec.iter().any(|hook| hook == "lsm.s/bprm_check_security");
         (sleepable, Some(gate.max_hash_bytes))
+    }
+
+    /// What the kernel side does about a tampered task: the configured answer, else the policy's default for the
+    /// finding's class. Nothing but a record in mode observe.
+    pub(super) fn responses(&self, configured: Option<TaskResponse>) -> Responses {
+        TaskFindingKind::ALL.map(|kind| {
+            let response = match (self.enforcing, configured) {
+                (false, _) => TaskResponse::Record,
+                (true, Some(response)) => response,
+                (true, None) => self.response(kind),
+            };
+            // A debugger is told no, not killed.
+            let response = match kind {
+                TaskFindingKind::Accessed => response.min(TaskResponse::Deny),
+                _ => response,
+            };
+            (kind, response)
+        })
+    }
+
+    fn response(&self, kind: TaskFindingKind) -> TaskResponse {
+        let action = self.in_force.as_ref().and_then(|policy| match task_class(kind) {
+            Some(class) => policy.defaults.action(Kind::Credential, class),
+            None => policy.defaults.action(Kind::Ptrace, "other-user"),
+        });
+        match action.map(|(action, _)| action) {
+            Some(Action::Kill) => TaskResponse::Kill,
+            Some(Action::Deny) => TaskResponse::Deny,
+            Some(Action::Alert | Action::Allow) | None => TaskResponse::Record,
+        }
+    }
+
+    /// Time between two sweeps over all tasks: the configured one, else the policy's.
+    pub(super) fn sweep(&self, configured: Option<Duration>) -> Duration {
+        const DEFAULT_SWEEP: Duration = Duration::from_millis(400);
+        configured.unwrap_or_else(|| {
+            self.active.as_ref().map_or(DEFAULT_SWEEP, |(_, active)| {
+                Duration::from_millis(u64::from(active.effective().cadence.tasks_interval_ms))
+            })
+        })
     }
 
     /// Audits with the policy's interval where the configuration names none.

@@ -18,7 +18,7 @@ use crate::export::{LogFile, Sequence, Sink, Stdout};
 use crate::probe::probe;
 use crate::sensor::{Objects, Sensor, SensorOptions};
 use crate::trust::keep;
-use hardpan_abi::{TaskFindingKind, TaskResponse};
+use hardpan_abi::TaskResponse;
 use hardpan_core::platform::{Probes, TierDecision, tier};
 use hardpan_core::record::{Finding, FindingCode};
 use std::io;
@@ -32,7 +32,7 @@ use tracing::warn;
 /// Runs the daemon until a signal ends it.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
     // What can be enforced so far is the response to tampered tasks.
-    if config.mode == Mode::Enforce && config.sensor.task_response == TaskResponse::Record {
+    if config.mode == Mode::Enforce && config.sensor.task_response == Some(TaskResponse::Record) {
         return Err(DaemonError::NoEnforcement);
     }
     if !nix::unistd::Uid::effective().is_root() {
@@ -136,6 +136,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
             return Err(error);
         }
     };
+    daemon.respond(&mut sensor)?;
     findings.extend(gaps(config, &decision, &sensor));
     daemon.announce(&sensor, &findings);
     let reason = daemon.watch(&mut sensor, &mut signals).await?;
@@ -158,19 +159,6 @@ fn start_sensor(
     };
     let mut sensor = Sensor::start(objects, probes, &options)?;
     tokio::task::block_in_place(|| sensor.self_test(config.sensor.self_test));
-    if config.mode == Mode::Enforce && config.sensor.watch_tasks {
-        for kind in TaskFindingKind::ALL {
-            let response = config.sensor.task_response;
-            // A debugger is told no, not killed.
-            let response = match kind {
-                TaskFindingKind::Accessed => response.min(TaskResponse::Deny),
-                _ => response,
-            };
-            sensor
-                .set_task_response(kind, response)
-                .map_err(DaemonError::TaskResponse)?;
-        }
-    }
     Ok(sensor)
 }
 

@@ -1,6 +1,7 @@
 //! Where events come from: the sensor, and in tests a list of recorded ones.
 
-use crate::sensor::Sensor;
+use super::policy::Responses;
+use crate::sensor::{Sensor, SweepError};
 use hardpan_core::platform::HookReport;
 use std::future::Future;
 use std::io;
@@ -22,6 +23,11 @@ pub trait EventSource {
 
     /// State of every hook.
     fn hooks(&self) -> Vec<HookReport>;
+
+    /// What the kernel side does about a tampered task from now on. Nothing where tasks are not watched.
+    fn respond(&mut self, _responses: &Responses) -> Result<(), SweepError> {
+        Ok(())
+    }
 
     /// Compares all tasks with their shadows; findings come as records. Nothing where there is no such program.
     fn sweep(&mut self) {}
@@ -46,6 +52,12 @@ impl EventSource for Sensor {
 
     fn hooks(&self) -> Vec<HookReport> {
         Self::hooks(self)
+    }
+
+    fn respond(&mut self, responses: &Responses) -> Result<(), SweepError> {
+        responses
+            .iter()
+            .try_for_each(|(kind, response)| self.set_task_response(*kind, *response))
     }
 
     fn sweep(&mut self) {

@@ -501,6 +501,42 @@ fn a_host_of_another_kind_has_no_policy_and_says_so() {
     assert!(root.keeper.in_force().is_none());
 }
 
+#[test]
+fn the_policy_says_what_is_done_about_a_tampered_task() {
+    use hardpan_abi::{TaskFindingKind as Kind, TaskResponse as Response};
+    let mut root = PolicyRoot::new();
+    root.load();
+    let done = |keeper: &Keeper, configured, kind| {
+        let responses = keeper.responses(configured);
+        responses.into_iter().find(|(other, _)| *other == kind).unwrap().1
+    };
+    assert_eq!(
+        done(&root.keeper, None, Kind::CredEdited),
+        Response::Record,
+        "observe"
+    );
+    let mut config = Config::default();
+    config.mode = crate::config::Mode::Enforce;
+    config.policy.hardware = Some("x86-64-v3".to_owned());
+    config.policy.level = Some("strict".to_owned());
+    let mut keeper = Keeper::new(root.dir.path(), &config, hardpan_core::platform::Tier::A);
+    keeper.load(std::time::SystemTime::now());
+    assert_eq!(done(&keeper, None, Kind::CredEdited), Response::Kill);
+    assert_eq!(done(&keeper, None, Kind::CredNoWitness), Response::Deny);
+    assert_eq!(
+        done(&keeper, Some(Response::Kill), Kind::CredNoWitness),
+        Response::Kill
+    );
+    assert_eq!(
+        done(&keeper, Some(Response::Kill), Kind::Accessed),
+        Response::Deny,
+        "a debugger"
+    );
+    let milliseconds = std::time::Duration::from_millis;
+    assert_eq!(keeper.sweep(None), milliseconds(5000));
+    assert_eq!(keeper.sweep(Some(milliseconds(300))), milliseconds(300));
+}
+
 #[tokio::test]
 async fn rules_decide_and_are_counted() {
     let Some(trust) = trust() else { return };

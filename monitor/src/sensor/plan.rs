@@ -331,11 +331,11 @@ mod tests {
 
     #[test]
     fn a_policy_can_leave_the_sleepable_program_out() {
-        let plain = SensorOptions {
+        let options = SensorOptions {
             sleepable_exec: false,
             ..WATCHING
         };
-        let plan = plan(&probes(|_| ()), &plain);
+        let plan = plan(&probes(|_| ()), &options);
         assert!(
             programs(&plan).contains(&"exec_check") && !programs(&plan).contains(&"exec_check_sleepable")
         );

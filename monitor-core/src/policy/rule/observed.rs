@@ -3,10 +3,10 @@
 
 use super::facts::{Fact, Facts};
 use super::kind::{Kind, Side};
-use crate::event::{Exec, ModuleChange, RawText, SignatureState, Task};
+use crate::event::{Exec, ModuleChange, RawText, SignatureState, Task, TaskFinding};
 use crate::record::{ExecFacts, FileFacts};
 use crate::verdict::{ExecVerdict, TrustOrigin, Verdict};
-use hardpan_abi::{CredIds, FileInfo};
+use hardpan_abi::{CredIds, FileInfo, TaskFindingKind};
 
 /// What enrichment knows of the task.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,6 +45,37 @@ pub fn module_event(event: &ModuleChange, around: Around<'_>) -> Facts {
     facts.set(Side::Object, "class", Some(Fact::Text(class.to_owned())));
     facts.set(Side::Object, "name", Some(text(&event.name)));
     facts
+}
+
+/// A task that is not as it lawfully would be, or that another one wrote into.
+pub fn task_event(event: &TaskFinding, around: Around<'_>) -> Facts {
+    let class = task_class(event.kind);
+    let kind = match class {
+        Some(_) => Kind::Credential,
+        None => Kind::Ptrace,
+    };
+    let mut facts = subject(kind, &event.task, &event.new, around);
+    let Some(class) = class else {
+        facts.set(Side::Object, "uid", Some(Fact::Id(u64::from(event.new.euid))));
+        return facts;
+    };
+    facts.set(Side::Object, "class", Some(Fact::Text(class.to_owned())));
+    let fields = crate::detect::differences(event);
+    let names = fields.iter().map(|one| one.field.to_owned()).collect();
+    facts.set(Side::Object, "field", Some(Fact::Texts(names)));
+    facts
+}
+
+/// The class of a finding about a task, as rules name it; `None`: it is about another task's access to it.
+pub const fn task_class(kind: TaskFindingKind) -> Option<&'static str> {
+    Some(match kind {
+        TaskFindingKind::CredNoWitness | TaskFindingKind::CredRule => "unwitnessed",
+        TaskFindingKind::CredEdited => "tampered",
+        TaskFindingKind::CredSwapped => "pointer",
+        TaskFindingKind::NsRepointed | TaskFindingKind::RootMoved => "namespace",
+        TaskFindingKind::SeccompWeakened => "seccomp",
+        TaskFindingKind::Accessed => return None,
+    })
 }
 
 /// The class of a file with this verdict, as rules name it.

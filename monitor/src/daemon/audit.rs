@@ -63,7 +63,13 @@ pub(super) async fn keep(
         };
         next = now_s().saturating_add(seconds(pause));
         let findings = match result {
-            Ok(report) => drift(&file, &report),
+            Ok(report) => {
+                // Reading and writing reports takes a disk: not on a thread that carries events.
+                let file = file.clone();
+                tokio::task::spawn_blocking(move || drift(&file, &report))
+                    .await
+                    .unwrap_or_default()
+            }
             Err(error) => vec![failure(&job, &error)],
         };
         if updates.send(findings).await.is_err() {

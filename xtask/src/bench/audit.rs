@@ -52,6 +52,16 @@ pub(super) fn run(places: &Places) -> Done<Outcome> {
             command
         })?,
     );
+    outcome.add(
+        "one find with one of them (-type f -perm -0002)",
+        best(RUNS, || {
+            let mut command = Command::new("find");
+            command
+                .arg(&root)
+                .args(["-xdev", "-type", "f", "-perm", "-0002", "-print"]);
+            command
+        })?,
+    );
     let out = places.cache.join("bench-audit-reports");
     place::make_dir(&out)?;
     let file = |name: &str| out.join(name).display().to_string();

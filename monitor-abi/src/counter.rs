@@ -30,11 +30,21 @@ pub enum Counter {
     ExecHashCached = 8,
     /// Credential witnesses that could not be kept (map full).
     WitnessFull = 9,
+    /// Findings about tasks.
+    TaskGenerated = 16,
+    /// Findings about tasks that found no room in the ring.
+    TaskLost = 17,
+    /// Tasks that could not be shadowed (map full).
+    TaskUntracked = 18,
+    /// Shadows made anew because another task had used the address.
+    TaskReused = 19,
+    /// Credentials of the same content under another address, taken over without a finding.
+    TaskAdopted = 20,
 }
 
 impl Counter {
     /// All counters, in slot order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::ExecGenerated,
         Self::ExecLost,
         Self::CredGenerated,
@@ -45,6 +55,11 @@ impl Counter {
         Self::ExecHashed,
         Self::ExecHashCached,
         Self::WitnessFull,
+        Self::TaskGenerated,
+        Self::TaskLost,
+        Self::TaskUntracked,
+        Self::TaskReused,
+        Self::TaskAdopted,
     ];
 
     /// The counter's name in records and in `hardpan status`.
@@ -60,6 +75,11 @@ impl Counter {
             Self::ExecHashed => "exec_hashed",
             Self::ExecHashCached => "exec_hash_cached",
             Self::WitnessFull => "witness_full",
+            Self::TaskGenerated => "task_generated",
+            Self::TaskLost => "task_lost",
+            Self::TaskUntracked => "task_untracked",
+            Self::TaskReused => "task_reused",
+            Self::TaskAdopted => "task_adopted",
         }
     }
 }

@@ -27,6 +27,9 @@ pub enum EventKind {
     ModuleLoad = 3,
     /// A kernel module is about to be freed: [`ModuleEvent`](crate::ModuleEvent).
     ModuleFree = 4,
+    /// Something is wrong with a task's credentials, namespaces or seccomp state:
+    /// [`TaskFindingEvent`](crate::TaskFindingEvent).
+    TaskFinding = 10,
 }
 
 impl EventKind {
@@ -37,6 +40,7 @@ impl EventKind {
             2 => Some(Self::Cred),
             3 => Some(Self::ModuleLoad),
             4 => Some(Self::ModuleFree),
+            10 => Some(Self::TaskFinding),
             _ => None,
         }
     }

@@ -71,6 +71,32 @@ macro_rules! kernel_fields {
             OFF_CRED_CAP_AMBIENT, "cred", ["cap_ambient"], Required;
             OFF_CRED_USER_NS, "cred", ["user_ns"], Optional("user namespace of credentials");
             OFF_USER_NS_INUM, "user_namespace", ["ns.inum"], Optional("user namespace of credentials");
+            OFF_CRED_GROUP_INFO, "cred", ["group_info"], Optional("integrity of supplementary groups");
+            OFF_USER_NS_PARENT, "user_namespace", ["parent"], Optional("rule for new user namespaces");
+            // Integrity of tasks.
+            OFF_TASK_FLAGS, "task_struct", ["flags"], Required;
+            OFF_TASK_ATOMIC_FLAGS, "task_struct", ["atomic_flags"], Optional("integrity of no_new_privs");
+            OFF_TASK_SECCOMP_MODE, "task_struct", ["seccomp.mode"], Optional("integrity of seccomp");
+            OFF_TASK_SECCOMP_FILTER, "task_struct", ["seccomp.filter"], Optional("integrity of seccomp filters");
+            OFF_SECCOMP_FILTER_PREV, "seccomp_filter", ["prev"], Optional("integrity of seccomp filters");
+            // Until 5.10 (and in EL 8) a bit of thread_info.flags, whose number BTF does not tell.
+            OFF_TASK_SYSCALL_WORK, "task_struct", ["thread_info.syscall_work"], Optional("integrity of the thread flag that turns seccomp on");
+            OFF_NSPROXY_UTS_NS, "nsproxy", ["uts_ns"], Optional("integrity of UTS namespaces");
+            OFF_NSPROXY_IPC_NS, "nsproxy", ["ipc_ns"], Optional("integrity of IPC namespaces");
+            OFF_NSPROXY_NET_NS, "nsproxy", ["net_ns"], Optional("integrity of network namespaces");
+            OFF_NSPROXY_CGROUP_NS, "nsproxy", ["cgroup_ns"], Optional("integrity of cgroup namespaces");
+            OFF_NSPROXY_TIME_NS, "nsproxy", ["time_ns"], Optional("integrity of time namespaces");
+            OFF_NSPROXY_TIME_NS_CHILDREN, "nsproxy", ["time_ns_for_children"], Optional("integrity of time namespaces");
+            OFF_FILE_PRIVATE, "file", ["private_data"], Optional("writes to the memory of other processes");
+            OFF_MM_OWNER, "mm_struct", ["owner"], Optional("writes to the memory of other processes");
+            OFF_TASK_FS, "task_struct", ["fs"], Optional("integrity of root directories");
+            OFF_FS_ROOT_MNT, "fs_struct", ["root.mnt"], Optional("integrity of root directories");
+            OFF_FS_ROOT_DENTRY, "fs_struct", ["root.dentry"], Optional("integrity of root directories");
+            OFF_UTS_NS_INUM, "uts_namespace", ["ns.inum"], Optional("number of UTS namespaces in findings");
+            OFF_IPC_NS_INUM, "ipc_namespace", ["ns.inum"], Optional("number of IPC namespaces in findings");
+            OFF_NET_NS_INUM, "net", ["ns.inum"], Optional("number of network namespaces in findings");
+            OFF_CGROUP_NS_INUM, "cgroup_namespace", ["ns.inum"], Optional("number of cgroup namespaces in findings");
+            OFF_TIME_NS_INUM, "time_namespace", ["ns.inum"], Optional("number of time namespaces in findings");
             // Execution.
             OFF_BPRM_FILE, "linux_binprm", ["file"], Required;
             OFF_BPRM_CRED, "linux_binprm", ["cred"], Required;
@@ -148,6 +174,12 @@ pub const ENUM_CONSTANTS: &[EnumConstant] = &[
         constant: "LOADING_MODULE",
         need: FieldNeed::Optional("module loads from memory told from those from files"),
     },
+    EnumConstant {
+        global: "SYSCALL_WORK_BIT_SECCOMP",
+        owner: "syscall_work_bit",
+        constant: "SYSCALL_WORK_BIT_SECCOMP",
+        need: FieldNeed::Optional("integrity of the thread flag that turns seccomp on"),
+    },
 ];
 
 /// Globals that say which helpers the kernel lets each program use; user space sets each to 1 after a probe.
@@ -163,6 +195,15 @@ pub mod switch {
     pub const IMA_FILE_HASH: &str = "HAS_IMA_FILE_HASH";
     /// Inode storage usable from the exec program.
     pub const INODE_STORAGE: &str = "HAS_INODE_STORAGE";
+    /// The hook `task_fix_setgid` is attached: a change of group ids needs its witness.
+    pub const SETGID_HOOK: &str = "HAS_SETGID_HOOK";
+    /// The function `security_task_prctl` is watched: a change of securebits needs its witness.
+    pub const PRCTL_HOOK: &str = "HAS_PRCTL_HOOK";
+    /// The functions `override_creds` and `revert_creds` exist and are watched: `cred` unlike `real_cred` outside them is
+    /// a finding. (From 6.13 on they are inlined.)
+    pub const OVERRIDE_HOOKS: &str = "HAS_OVERRIDE_HOOKS";
+    /// The functions that move root directories are watched.
+    pub const ROOT_HOOKS: &str = "HAS_ROOT_HOOKS";
 }
 
 /// Global that holds the generation written into each record's head.

@@ -16,6 +16,7 @@ mod event;
 mod exec;
 mod field;
 mod module;
+mod task;
 
 pub use counter::{COUNTER_SLOTS, Counter};
 pub use cred::{CredEvent, CredIds, CredWitness, WitnessNote};
@@ -31,3 +32,7 @@ pub use field::{
     switch,
 };
 pub use module::{MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin};
+pub use task::{
+    NS_COUNT, NS_NAMES, TASKS_MAX, TaskFindingEvent, TaskFindingKind, TaskHook, TaskResponse, TaskRest,
+    TaskShadow, TaskView, TaskWitness, task_state,
+};

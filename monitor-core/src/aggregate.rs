@@ -73,6 +73,11 @@ impl<K: Eq + Hash, S> Aggregator<K, S> {
         flushed
     }
 
+    /// Windows last this long from now on, the one that is open too.
+    pub const fn set_window(&mut self, window_ns: u64) {
+        self.window_ns = window_ns;
+    }
+
     /// What has been collected, if the window is over at `now_ns`; nothing otherwise.
     pub fn flush_due(&mut self, now_ns: u64) -> Vec<Aggregate<K, S>> {
         match self.window_start_ns {

@@ -7,6 +7,7 @@
 pub mod aggregate;
 pub mod audit;
 pub mod btf;
+pub mod detect;
 pub mod envelope;
 pub mod event;
 pub mod platform;

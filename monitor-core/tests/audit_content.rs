@@ -1,7 +1,7 @@
 //! The shipped checks and benchmarks: well formed, complete, and covering what they promise.
 #![expect(clippy::unwrap_used, reason = "a test: what cannot be read fails it")]
 
-use hardpan_core::audit::{Benchmark, Checks, Control, Profile, coverage};
+use hardpan_core::audit::{Benchmark, Check, Checks, Control, Kind, Profile, coverage};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -103,7 +103,7 @@ fn levels_have_the_published_sizes() {
 fn stig_lists_every_control() {
     let (checks, benchmarks) = content();
     for (id, controls, answered, manual) in [
-        ("stig-rhel8", 370, 357, 10),
+        ("stig-rhel8", 370, 360, 10),
         ("stig-rhel9", 447, 437, 10),
         ("stig-rhel10", 434, 425, 9),
     ] {
@@ -167,9 +167,19 @@ fn every_profile_has_a_benchmark_for_each_release() {
 #[test]
 fn checks_that_can_fail_say_how_to_put_it_right() {
     let (checks, _) = content();
-    let without = checks
+    // Facts never fail; questions have no remedy of their own.
+    let facts = [
+        "hp-fips-kernel-build",
+        "hp-fips-modules",
+        "hp-fips-other-crypto",
+        "hp-hard-kconfig",
+    ];
+    let question = |check: &Check| matches!(check.kind, Kind::Manual(_)) || check.kind.manual();
+    let without: Vec<&str> = checks
         .iter()
-        .filter(|check| check.kind.implemented() && !check.kind.manual() && check.remedy().is_empty())
-        .count();
-    assert!(without <= 260, "{without} checks have no remedy");
+        .filter(|check| check.kind.implemented() && !question(check) && check.remedy().is_empty())
+        .map(|check| check.id.as_str())
+        .filter(|id| !facts.contains(id))
+        .collect();
+    assert!(without.is_empty(), "no remedy: {without:?}");
 }

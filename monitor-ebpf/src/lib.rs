@@ -9,11 +9,16 @@
 #![no_std]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+pub mod access;
 pub mod cred;
 pub mod exec;
 pub mod file;
+pub mod judge;
 pub mod maps;
 pub mod mem;
 pub mod module;
 pub mod off;
+pub mod rule;
+pub mod shadow;
+pub mod shadow_read;
 pub mod task;

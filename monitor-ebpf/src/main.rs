@@ -5,15 +5,15 @@
 use aya_ebpf::{
     bindings::inode,
     btf_maps::InodeStorage,
-    macros::{btf_map, btf_tracepoint, fentry, lsm},
-    programs::{BtfTracePointContext, FEntryContext, LsmContext},
+    macros::{btf_map, btf_tracepoint, fentry, fexit, lsm},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, LsmContext},
 };
-use hardpan_abi::{CredWitness, EventKind, InodeDigest};
+use hardpan_abi::{CredWitness, EventKind, InodeDigest, TaskHook, TaskWitness};
 use hardpan_ebpf::{
-    cred,
+    access, cred,
     exec::{self, DigestCache},
     mem::{Mem, Typed},
-    module, off,
+    module, off, shadow,
 };
 
 /// Digests by inode; an entry dies with its inode.
@@ -144,6 +144,242 @@ fn module_load(ctx: BtfTracePointContext) -> i32 {
 fn module_free(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the tracepoint's own argument.
     unsafe { module::event::<Typed>(ctx.arg(0), EventKind::ModuleFree) };
+    0
+}
+
+// match-proto: sched_process_fork(struct task_struct *parent, struct task_struct *child)
+#[btf_tracepoint(function = "sched_process_fork")]
+fn shadow_fork(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's own argument.
+    unsafe { shadow::fork(ctx.arg(1)) };
+    0
+}
+
+// match-proto: sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
+#[btf_tracepoint(function = "sched_process_exec")]
+fn shadow_exec(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the tracepoint's own argument.
+    unsafe { shadow::exec(ctx.arg(0)) };
+    0
+}
+
+// match-proto: sched_process_exit(struct task_struct *p[, bool group_dead])
+#[btf_tracepoint(function = "sched_process_exit")]
+fn shadow_exit(ctx: BtfTracePointContext) -> i32 {
+    shadow::exit(ctx.arg(0));
+    0
+}
+
+// match-proto: int commit_creds(struct cred *new)
+#[fentry(function = "commit_creds")]
+fn shadow_commit(ctx: FEntryContext) -> i32 {
+    // SAFETY: the function's own argument.
+    unsafe { shadow::commit(ctx.arg(0)) };
+    0
+}
+
+// match-proto: int task_fix_setuid(struct cred *new, const struct cred *old, int flags)
+#[lsm(hook = "task_fix_setuid")]
+fn shadow_setuid(ctx: LsmContext) -> i32 {
+    shadow::note(TaskHook::SetUid, ctx.arg(0), TaskWitness::SetUid);
+    0
+}
+
+// match-proto: int task_fix_setgid(struct cred *new, const struct cred *old, int flags)
+#[lsm(hook = "task_fix_setgid")]
+fn shadow_setgid(ctx: LsmContext) -> i32 {
+    shadow::note(TaskHook::SetGid, ctx.arg(0), TaskWitness::SetGid);
+    0
+}
+
+// match-proto: int task_fix_setgroups(struct cred *new, const struct cred *old)
+#[lsm(hook = "task_fix_setgroups")]
+fn shadow_setgroups(ctx: LsmContext) -> i32 {
+    shadow::note(TaskHook::SetGroups, ctx.arg(0), TaskWitness::SetGroups);
+    0
+}
+
+// match-proto: int capset(struct cred *new, const struct cred *old, const kernel_cap_t *effective, …)
+#[lsm(hook = "capset")]
+fn shadow_capset(ctx: LsmContext) -> i32 {
+    shadow::note(TaskHook::CapSet, ctx.arg(0), TaskWitness::CapSet);
+    0
+}
+
+// match-proto: void bprm_committing_creds(struct linux_binprm *bprm)
+#[lsm(hook = "bprm_committing_creds")]
+fn shadow_exec_commit(ctx: LsmContext) -> i32 {
+    let bprm: *const u8 = ctx.arg(0);
+    // SAFETY: typed; the hook runs right before `commit_creds(bprm->cred)`.
+    let cred = unsafe { Typed::pointer(bprm, &off::OFF_BPRM_CRED) };
+    shadow::note(TaskHook::ExecCommit, cred, TaskWitness::Exec);
+    0
+}
+
+// match-proto: int security_task_prctl(int option, unsigned long arg2, …)
+#[fentry(function = "security_task_prctl")]
+fn shadow_prctl(ctx: FEntryContext) -> i32 {
+    shadow::prctl(ctx.arg(0));
+    0
+}
+
+/// Entry and return of a system call; the function's name depends on the architecture and is chosen when loading.
+macro_rules! around {
+    ($enter:ident, $leave:ident, $in:ident, $out:ident, $call:ident) => {
+        #[fentry]
+        fn $enter(_ctx: FEntryContext) -> i32 {
+            shadow::$call(TaskHook::$in);
+            0
+        }
+
+        #[fexit]
+        fn $leave(_ctx: FExitContext) -> i32 {
+            shadow::namespace_return(TaskHook::$out);
+            0
+        }
+    };
+}
+
+around!(
+    shadow_setns,
+    shadow_setns_done,
+    SetNsEnter,
+    SetNsLeave,
+    namespace_call
+);
+around!(
+    shadow_unshare,
+    shadow_unshare_done,
+    UnshareEnter,
+    UnshareLeave,
+    namespace_call
+);
+around!(
+    shadow_setns_32,
+    shadow_setns_32_done,
+    CompatNsEnter,
+    CompatNsLeave,
+    namespace_call_unchecked
+);
+around!(
+    shadow_unshare_32,
+    shadow_unshare_32_done,
+    CompatNsEnter,
+    CompatNsLeave,
+    namespace_call_unchecked
+);
+
+// match-proto: const struct cred *override_creds(const struct cred *new)
+#[fentry(function = "override_creds")]
+fn shadow_override(_ctx: FEntryContext) -> i32 {
+    shadow::overriding(TaskHook::Override, 1);
+    0
+}
+
+// match-proto: void revert_creds(const struct cred *old)
+// At its return: while it runs, the override may still be in force.
+#[fexit(function = "revert_creds")]
+fn shadow_revert(_ctx: FExitContext) -> i32 {
+    shadow::overriding(TaskHook::Revert, u32::MAX);
+    0
+}
+
+/// Entry and return of a function that moves root directories.
+macro_rules! root_moves {
+    ($enter:ident, $leave:ident, $function:literal, $done:expr) => {
+        #[fentry(function = $function)]
+        fn $enter(_ctx: FEntryContext) -> i32 {
+            shadow::root_move(TaskHook::RootEnter, 0);
+            0
+        }
+
+        #[fexit(function = $function)]
+        fn $leave(_ctx: FExitContext) -> i32 {
+            $done;
+            0
+        }
+    };
+}
+
+root_moves!(
+    shadow_chroot,
+    shadow_chroot_done,
+    "set_fs_root",
+    shadow::root_moved(TaskHook::RootLeave)
+);
+root_moves!(
+    shadow_pivot,
+    shadow_pivot_done,
+    "chroot_fs_refs",
+    shadow::root_move(TaskHook::RootLeave, 1)
+);
+
+#[fexit]
+fn shadow_seccomp_done(_ctx: FExitContext) -> i32 {
+    shadow::seccomp_return(TaskHook::SeccompLeave);
+    0
+}
+
+#[fexit]
+fn shadow_prctl_done(_ctx: FExitContext) -> i32 {
+    shadow::seccomp_return(TaskHook::PrctlLeave);
+    0
+}
+
+/// LSM hooks where the current task is compared with its shadow.
+/// Default on doubt: open. They deny only where the policy says so and a finding was made.
+macro_rules! guard {
+    ($($program:ident, $hook:literal, $at:ident;)+) => {
+        $(
+            #[lsm(hook = $hook)]
+            fn $program(_ctx: LsmContext) -> i32 {
+                shadow::answer(shadow::check(TaskHook::$at))
+            }
+        )+
+    };
+}
+
+// No argument is looked at, so no prototype matters.
+guard! {
+    guard_file_open, "file_open", FileOpen;
+    guard_capable, "capable", Capable;
+    guard_exec, "bprm_check_security", ExecCheck;
+    guard_kill, "task_kill", Kill;
+    guard_read_file, "kernel_read_file", ReadFile;
+    guard_bpf, "bpf", Bpf;
+    guard_socket, "socket_create", SocketCreate;
+}
+
+// match-proto: int ptrace_access_check(struct task_struct *child, unsigned int mode)
+// Default on doubt: open, as the other guards.
+#[lsm(hook = "ptrace_access_check")]
+fn guard_ptrace(ctx: LsmContext) -> i32 {
+    let own = shadow::check(TaskHook::Ptrace);
+    let other = access::attach(ctx.arg(0), ctx.arg(1));
+    shadow::answer(own | other)
+}
+
+// match-proto: ssize_t mem_write(struct file *file, const char __user *buf, size_t count, loff_t *ppos)
+#[fentry(function = "mem_write")]
+fn guard_mem_write(ctx: FEntryContext) -> i32 {
+    access::mem_write(ctx.arg(0));
+    0
+}
+
+// struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }
+/// The sweep. aya-ebpf has no macro for iterators.
+///
+/// # Safety
+/// Called by the kernel with its own context.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+unsafe extern "C" fn shadow_sweep(ctx: *const *const u8) -> i32 {
+    // SAFETY: the second member of the context; null after the last task.
+    let task = unsafe { core::ptr::read_volatile(ctx.add(1)) };
+    if !task.is_null() {
+        // SAFETY: typed, not null.
+        unsafe { shadow::sweep(task) };
+    }
     0
 }
 

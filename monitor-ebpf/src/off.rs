@@ -21,6 +21,9 @@ pub static READING_MODULE: Global<u32> = Global::new(ABSENT);
 /// Enum constant `LOADING_MODULE`.
 #[unsafe(no_mangle)]
 pub static LOADING_MODULE: Global<u32> = Global::new(ABSENT);
+/// Enum constant `SYSCALL_WORK_BIT_SECCOMP`.
+#[unsafe(no_mangle)]
+pub static SYSCALL_WORK_BIT_SECCOMP: Global<u32> = Global::new(ABSENT);
 
 /// See [`hardpan_abi::switch::TASK_BTF`].
 #[unsafe(no_mangle)]
@@ -37,6 +40,18 @@ pub static HAS_IMA_FILE_HASH: Global<u32> = Global::new(0);
 /// See [`hardpan_abi::switch::INODE_STORAGE`].
 #[unsafe(no_mangle)]
 pub static HAS_INODE_STORAGE: Global<u32> = Global::new(0);
+/// See [`hardpan_abi::switch::SETGID_HOOK`].
+#[unsafe(no_mangle)]
+pub static HAS_SETGID_HOOK: Global<u32> = Global::new(0);
+/// See [`hardpan_abi::switch::PRCTL_HOOK`].
+#[unsafe(no_mangle)]
+pub static HAS_PRCTL_HOOK: Global<u32> = Global::new(0);
+/// See [`hardpan_abi::switch::OVERRIDE_HOOKS`].
+#[unsafe(no_mangle)]
+pub static HAS_OVERRIDE_HOOKS: Global<u32> = Global::new(0);
+/// See [`hardpan_abi::switch::ROOT_HOOKS`].
+#[unsafe(no_mangle)]
+pub static HAS_ROOT_HOOKS: Global<u32> = Global::new(0);
 
 /// Generation of this load, written into every record.
 #[unsafe(no_mangle)]

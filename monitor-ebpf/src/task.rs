@@ -37,8 +37,12 @@ pub unsafe fn fill_header(header: *mut EventHeader, kind: EventKind, size_bytes:
     }
 }
 
+/// Fills the description of any task.
+///
+/// # Safety
+/// `task` is a `task_struct` (typed for [`Typed`]).
 #[inline(always)]
-unsafe fn fill_task<M: Mem>(info: &mut TaskInfo, task: *const u8) {
+pub unsafe fn fill_task<M: Mem>(info: &mut TaskInfo, task: *const u8) {
     // SAFETY (all reads): `task` and what is reached from it is of the type each field belongs to.
     unsafe {
         info.pid = M::read(task, &off::OFF_TASK_PID);

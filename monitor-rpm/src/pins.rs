@@ -239,6 +239,13 @@ struct RawKey {
 }
 
 impl Pins {
+    /// Accepts DSA and SHA-1 signatures by every pinned key.
+    pub fn accept_legacy(&mut self) {
+        for pin in self.by_fingerprint.values_mut() {
+            Arc::make_mut(pin).legacy = true;
+        }
+    }
+
     /// Reads one file of pins. `origin` (usually its path) appears in messages and in [`Pin::source`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, PinsError> {
         let file: RawFile = toml::from_str(text).map_err(|source| PinsError::Syntax {

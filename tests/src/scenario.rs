@@ -46,6 +46,8 @@ fn default_limit_s() -> u64 {
 pub enum Requirement {
     /// Loadable modules that fit the kernel.
     Modules,
+    /// The attack module, built for the kernel.
+    AttackModule,
 }
 
 /// How the daemon is run.

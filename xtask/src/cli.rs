@@ -1,7 +1,7 @@
 //! The command line as typed.
 
 use crate::error::Done;
-use crate::{bench, check, ebpf, fuzz, guided, setup, tidy, vm};
+use crate::{bench, check, ebpf, fuzz, guided, setup, tidy, truth, vm};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -42,6 +42,8 @@ pub(crate) enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Hold audits against OpenSCAP's on the same made-up roots; each difference needs a reason
+    Truth(truth::TruthArgs),
     /// Fuzz everything that reads hostile bytes; needs a nightly compiler and cargo-fuzz
     Fuzz {
         /// Only these targets: files in fuzz/fuzz_targets
@@ -60,6 +62,15 @@ pub(crate) enum TestPart {
     Unit,
     /// Scenarios in virtual machines only
     Vm(VmArgs),
+    /// The scenario cred-soak for long: forks with changes of credentials, namespaces, roots, filters and overlays
+    Soak {
+        /// How many
+        #[arg(long, default_value_t = 200_000)]
+        forks: u32,
+        /// On this kernel
+        #[arg(long, value_name = "NAME", default_value = "6.12")]
+        kernel: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -119,7 +130,11 @@ pub(crate) fn run(task: Task) -> Done {
         Task::Test {
             part: Some(TestPart::Vm(args)),
         } => vm::run(&args),
+        Task::Test {
+            part: Some(TestPart::Soak { forks, kernel }),
+        } => vm::soak(kernel, forks),
         Task::Bench { name, json } => bench::run(name, json),
+        Task::Truth(args) => truth::run(&args),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds),
         Task::Tidy => tidy::run(),
     }

@@ -4,6 +4,7 @@ use crate::cli::RunArgs;
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent};
+use crate::signal;
 use crate::vm::qemu::{Ending, Machine};
 use crate::vm::{Guest, Programs, select};
 use crate::{sh, ui};
@@ -13,8 +14,6 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// The kernel of the guided run.
@@ -86,9 +85,7 @@ fn natively(places: &Places, programs: &Programs) -> Done {
     place::write(&config, text)?;
     ui::step("hardpand in observe mode: records follow; Ctrl-C stops it");
     // Ctrl-C is for hardpand, which gets it too: this process waits for its last records.
-    let ignored = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGINT, ignored)
-        .map_err(TaskError::file("watching for a signal in", "this process"))?;
+    signal::watch()?;
     let mut daemon = as_root(programs, "hardpand");
     daemon
         .args(["--foreground", "--mode", "observe", "--config"])
@@ -128,7 +125,7 @@ fn in_vm(places: &Places, yes: bool) -> Done {
         "every record in full: {}",
         results.join("records.json").display()
     ));
-    match ending {
+    match ending.how {
         Ending::Orderly if shown.trouble.is_none() => Ok(()),
         Ending::Interrupted => {
             ui::say("ended");

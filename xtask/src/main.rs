@@ -11,7 +11,9 @@ mod guided;
 mod place;
 mod setup;
 mod sh;
+mod signal;
 mod tidy;
+mod truth;
 mod ui;
 mod vm;
 

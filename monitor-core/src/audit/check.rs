@@ -93,17 +93,11 @@ impl Check {
 
     /// The remedy: the item of `hardpan harden` that does it, or a shell hint.
     pub fn remedy(&self) -> String {
-        let item = match &self.kind {
-            Kind::Sysctl(sysctl) => Some(format!("sysctl {}", sysctl.key)),
-            Kind::Kmod(kmod) => Some(format!("modprobe {}", kmod.module)),
-            Kind::BootArg(arg) => Some(format!("kernel command line {}", arg.arg)),
-            Kind::CryptoPolicy(_) => Some("crypto policy".to_owned()),
-            _ => None,
-        };
-        match (item, self.fix.is_empty()) {
-            (Some(item), _) => format!("hardpan harden plan ({item})"),
-            (None, false) => self.fix.clone(),
-            (None, true) => super::hint::hint(&self.kind),
+        let hint = super::hint::hint(&self.kind);
+        if self.fix.is_empty() || hint.starts_with(super::hint::HARDEN) {
+            hint
+        } else {
+            self.fix.clone()
         }
     }
 }
@@ -161,6 +155,7 @@ enum Condition {
     Logger(String),
     FirewallIs(String),
     El(u32),
+    Before(u32, u32),
 }
 
 impl Condition {
@@ -175,6 +170,13 @@ impl Condition {
             "logger" => Self::Logger(value.to_owned()),
             "firewall" => Self::FirewallIs(value.to_owned()),
             "el" => Self::El(value.parse().map_err(|_| format!("no release number: {text}"))?),
+            "before" => {
+                let (major, minor) = value
+                    .split_once('.')
+                    .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
+                    .ok_or_else(|| format!("no release: {text}"))?;
+                Self::Before(major, minor)
+            }
             _ => return Err(format!("unknown condition {text:?}")),
         })
     }
@@ -229,6 +231,17 @@ impl Condition {
                     firewalld.file.is_some() && !firewalld.masked && !firewalld.enabled_by.is_empty();
                 let firewall = if uses_firewalld { "firewalld" } else { "nftables" };
                 reason(firewall == wanted, format!("the firewall in use is {firewall}"))
+            }
+            Self::Before(major, minor) => {
+                let host = &ctx.facts.host;
+                let mut parts = host.os_version.split('.');
+                let own_major = parts.next().and_then(|part| part.parse::<u32>().ok());
+                // A distribution without minor releases (CentOS Stream) is as its newest.
+                let own_minor = parts.next().and_then(|part| part.parse::<u32>().ok());
+                let holds = host.el_major() == Some(*major)
+                    && own_major == Some(*major)
+                    && own_minor.is_some_and(|own| own < *minor);
+                reason(holds, format!("the release is not before EL {major}.{minor}"))
             }
             Self::El(major) => {
                 let host = ctx.facts.host.el_major();
@@ -301,6 +314,20 @@ mod tests {
         check("package:gdm", Verdict::NotApplicable);
         check("logger:journald", Verdict::Pass);
         check("el:9", Verdict::NotApplicable);
+        check("before:8.2", Verdict::NotApplicable);
+        for (version, expected) in [
+            ("8.1", Verdict::Pass),
+            ("8.2", Verdict::NotApplicable),
+            ("8.10", Verdict::NotApplicable),
+            ("8", Verdict::NotApplicable),
+            ("7.9", Verdict::NotApplicable),
+        ] {
+            let mut facts = tree(&[("/etc/x", "a\n")]);
+            facts.host.os_id = "rhel".into();
+            facts.host.os_version = version.into();
+            let toml = "when = [\"before:8.2\"]\nkind = \"lines\"\nfiles = [\"/etc/x\"]\nmust = [\"a\"]";
+            assert_eq!(outcome_of(toml, &facts).result, expected, "{version}");
+        }
     }
 
     #[test]

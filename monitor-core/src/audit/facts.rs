@@ -53,6 +53,8 @@ pub enum Tool {
     Users,
     /// Processes with SELinux label and name, one per line.
     Processes,
+    /// `openssl list -providers`.
+    OpensslProviders,
 }
 
 impl Tool {
@@ -67,6 +69,7 @@ impl Tool {
             Self::DefaultTarget => "systemctl get-default",
             Self::Users => "getent passwd",
             Self::Processes => "/proc/*/attr/current",
+            Self::OpensslProviders => "openssl list -providers",
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Run<'a> {
     selection: &'a Selection,
     pending: BTreeSet<&'a str>,
     done: BTreeMap<&'a str, Outcome>,
+    /// Microseconds spent on each check.
+    spent: BTreeMap<&'a str, u64>,
 }
 
 impl<'a> Run<'a> {
@@ -52,6 +54,7 @@ impl<'a> Run<'a> {
             selection,
             pending: BTreeSet::new(),
             done: BTreeMap::new(),
+            spent: BTreeMap::new(),
         };
         let wanted: BTreeSet<&'a str> = run
             .controls
@@ -78,6 +81,11 @@ impl<'a> Run<'a> {
         !(tailored_away || skipped || self.selection.no_sweeps && check.kind.sweeps())
     }
 
+    /// Whether the operator's selection leaves nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.controls.iter().all(|(_, selected)| !selected)
+    }
+
     /// How many checks are answered, and how many there are.
     pub fn progress(&self) -> (usize, usize) {
         (self.done.len(), self.done.len() + self.pending.len())
@@ -85,12 +93,22 @@ impl<'a> Run<'a> {
 
     /// Answers what can be answered and says what has to be read for the rest. Done when nothing is wished for.
     pub fn step(&mut self, facts: &Facts) -> BTreeSet<Want> {
+        self.step_timed(facts, &|| 0)
+    }
+
+    /// The same, with a clock in microseconds for the time each check takes. Reading its inputs is not part of that:
+    /// they are read once for all checks that want them.
+    pub fn step_timed(&mut self, facts: &Facts, clock_us: &dyn Fn() -> u64) -> BTreeSet<Want> {
         let mut wants = BTreeSet::new();
         for id in std::mem::take(&mut self.pending) {
             let Some(check) = self.checks.get(id) else {
                 continue;
             };
-            match evaluate(check, facts) {
+            let begin_us = clock_us();
+            let answer = evaluate(check, facts);
+            let spent = self.spent.entry(id).or_default();
+            *spent = spent.saturating_add(clock_us().saturating_sub(begin_us));
+            match answer {
                 Ok(outcome) => {
                     self.done.insert(id, outcome);
                 }
@@ -175,6 +193,12 @@ impl<'a> Run<'a> {
             reason,
             cce: control.cce.clone(),
             waiver: None,
+            duration_us: control
+                .checks
+                .iter()
+                .filter_map(|id| self.spent.get(id.as_str()))
+                .copied()
+                .reduce(u64::saturating_add),
             checks,
         }
     }
@@ -227,6 +251,9 @@ pub struct ControlResult {
     /// A waiver for it. The result stays what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiver: Option<Applied>,
+    /// Time its checks took, without reading their inputs, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_us: Option<u64>,
     /// The answers of its checks.
     pub checks: Vec<CheckResult>,
 }
@@ -336,6 +363,9 @@ pub struct Report {
     pub benchmark_version: String,
     /// The host.
     pub host: Host,
+    /// Its IP addresses, as far as they are known; none of an image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
     /// The image or directory that was looked at; `/` for the running system.
     pub root: String,
     /// Whether the running system was looked at.

@@ -62,6 +62,7 @@ pub(super) fn report(selection: &Selection, waivers: &str) -> Report {
         benchmark_title: "Test".into(),
         benchmark_version: "1".into(),
         host: Host::default(),
+        addresses: vec!["192.0.2.7".into(), "2001:db8::7".into()],
         root: "/".into(),
         live: false,
         started: "2026-11-22T00:00:00Z".into(),

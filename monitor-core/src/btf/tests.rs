@@ -161,6 +161,8 @@ fn the_table_fits_the_el_kernels() {
         let mut expected = BTreeMap::new();
         for (owner, members) in structs.as_object().unwrap() {
             let mut flat = Vec::new();
+            // Embedded structs, each put at the beginning with its members' offsets from there.
+            let mut embedded: BTreeMap<&str, Vec<(&str, u32, u32)>> = BTreeMap::new();
             for (member, fact) in members.as_object().unwrap() {
                 let bits = u32::try_from(fact["offset_bits"].as_u64().unwrap()).unwrap();
                 let kind = if fact["type"] == "struct timespec64" {
@@ -169,12 +171,15 @@ fn the_table_fits_the_el_kernels() {
                     int
                 };
                 if let Some((outer, inner)) = member.split_once('.') {
-                    let nested = w.structure("", &[(inner, int, 0)]);
-                    flat.push((outer, nested, bits));
+                    embedded.entry(outer).or_default().push((inner, int, bits));
                 } else {
                     flat.push((member.as_str(), kind, bits));
                 }
                 expected.insert(format!("{owner}.{member}"), bits / 8);
+            }
+            for (outer, members) in embedded {
+                let nested = w.structure("", &members);
+                flat.push((outer, nested, 0));
             }
             w.structure(owner, &flat);
         }

@@ -1,6 +1,6 @@
 //! The way in: from a ring record to an [`Event`].
 
-use super::{CredChange, Event, Exec, Head, ModuleAction, ModuleChange, Task};
+use super::{CredChange, Event, Exec, Head, ModuleAction, ModuleChange, Task, TaskFinding};
 use hardpan_abi::{ABI_VERSION, EventHeader, EventKind};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -102,6 +102,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         EventKind::Cred => Event::Cred(Box::new(CredChange::decode(record)?)),
         EventKind::ModuleLoad => Event::Module(Box::new(ModuleChange::decode(record, ModuleAction::Load)?)),
         EventKind::ModuleFree => Event::Module(Box::new(ModuleChange::decode(record, ModuleAction::Free)?)),
+        EventKind::TaskFinding => Event::Task(Box::new(TaskFinding::decode(record)?)),
     })
 }
 
@@ -129,6 +130,7 @@ mod tests {
     use crate::event::sample;
     use hardpan_abi::{CredWitness, ModuleOrigin};
     use proptest::prelude::*;
+    use zerocopy::IntoBytes;
 
     #[track_caller]
     fn check_error(bytes: &[u8], expected: &DecodeError) {
@@ -173,6 +175,27 @@ mod tests {
             (SignatureState::Good, ModuleOrigin::Memory)
         );
         assert_eq!(module.file, None);
+    }
+
+    #[test]
+    fn a_finding_about_a_task() {
+        let Ok(Event::Task(finding)) = decode(sample::task_wire().as_bytes()) else {
+            panic!("no finding")
+        };
+        assert_eq!(finding.kind, hardpan_abi::TaskFindingKind::CredEdited);
+        assert_eq!(
+            (finding.hook, finding.task.comm.text().as_ref()),
+            ("file_open", "victim")
+        );
+        let check = |change: fn(&mut hardpan_abi::TaskFindingEvent), field| {
+            let mut wire = sample::task_wire();
+            change(&mut wire);
+            check_error(wire.as_bytes(), &DecodeError::UnknownNumber { field, number: 99 });
+        };
+        check(|w| w.kind = 99, "kind");
+        check(|w| w.hook = 99, "hook");
+        check(|w| w.witness = 99, "witness");
+        check(|w| w.response = 99, "response");
     }
 
     #[test]
@@ -290,11 +313,17 @@ mod tests {
 
         #[test]
         fn any_change_of_a_good_record(
-            which in 0..3usize,
+            which in 0..4usize,
             changes in prop::collection::vec((0..700usize, any::<u8>()), 0..8),
             cut in 0..700usize,
         ) {
-            let mut bytes = [sample::exec_bytes(), sample::cred_bytes(), sample::module_bytes()][which].clone();
+            let mut bytes = [
+                sample::exec_bytes(),
+                sample::cred_bytes(),
+                sample::module_bytes(),
+                sample::task_wire().as_bytes().to_vec(),
+            ][which]
+                .clone();
             for (at, value) in changes {
                 if let Some(byte) = bytes.get_mut(at) { *byte = value; }
             }

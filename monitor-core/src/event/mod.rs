@@ -9,12 +9,14 @@ mod exec;
 mod module;
 #[cfg(test)]
 pub(crate) mod sample;
+mod task;
 mod text;
 
 pub use cred::CredChange;
 pub use decode::{DecodeError, decode};
 pub use exec::{Argv, Exec, KernelDigest, ScriptFile};
 pub use module::{ModuleAction, ModuleChange, SignatureState};
+pub use task::TaskFinding;
 pub use text::{RawText, escape};
 
 use hardpan_abi::TaskInfo;
@@ -28,6 +30,8 @@ pub enum Event {
     Cred(Box<CredChange>),
     /// A kernel module came or went.
     Module(Box<ModuleChange>),
+    /// Something is wrong with a task.
+    Task(Box<TaskFinding>),
 }
 
 impl Event {
@@ -37,6 +41,7 @@ impl Event {
             Self::Exec(event) => &event.head,
             Self::Cred(event) => &event.head,
             Self::Module(event) => &event.head,
+            Self::Task(event) => &event.head,
         }
     }
 }
@@ -89,7 +94,7 @@ pub struct ProcessKey {
 }
 
 impl Task {
-    fn from_wire(wire: &TaskInfo) -> Self {
+    pub(crate) fn from_wire(wire: &TaskInfo) -> Self {
         Self {
             process: ProcessKey {
                 tgid: wire.tgid,

@@ -2,7 +2,7 @@
 
 use hardpan_abi::{
     ABI_VERSION, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo, ModuleEvent,
-    ModuleOrigin, TaskInfo, exec_flag,
+    ModuleOrigin, TaskFindingEvent, TaskFindingKind, TaskHook, TaskInfo, TaskRest, exec_flag,
 };
 use zerocopy::IntoBytes;
 
@@ -132,4 +132,34 @@ pub(crate) fn module_bytes() -> Vec<u8> {
     }
     .as_bytes()
     .to_vec()
+}
+
+pub(crate) fn task_wire() -> TaskFindingEvent {
+    let first = TaskRest {
+        ns: [1, 2, 3, 4, 5, 6, 7, 7],
+        seccomp_mode: 2,
+        seccomp_flag: 1,
+        no_new_privs: 1,
+        seccomp_filter: 1,
+        groups_differ: 0,
+        root_differs: 0,
+    };
+    let head = header(EventKind::TaskFinding, size_of::<TaskFindingEvent>(), "victim");
+    TaskFindingEvent {
+        header: head,
+        task: head.task,
+        old: creds(1000),
+        new: creds(0),
+        old_rest: first,
+        new_rest: TaskRest {
+            ns: [1, 2, 33, 4, 5, 6, 7, 7],
+            seccomp_mode: 0,
+            groups_differ: 1,
+            ..first
+        },
+        kind: TaskFindingKind::CredEdited as u32,
+        hook: TaskHook::FileOpen as u32,
+        witness: 0,
+        response: 1,
+    }
 }

@@ -12,6 +12,8 @@ pub enum HookFamily {
     Cred,
     /// Kernel modules.
     Module,
+    /// Integrity of tasks.
+    Task,
 }
 
 impl HookFamily {
@@ -21,6 +23,7 @@ impl HookFamily {
             Self::Exec => "exec",
             Self::Cred => "cred",
             Self::Module => "module",
+            Self::Task => "task",
         }
     }
 }

@@ -61,8 +61,44 @@ pub const TOOLS_IMPAIRED: Technique = Technique {
     tactics: &["TA0112"],
 };
 
+/// Credentials that no lawful way gave.
+pub const PRIVILEGE_EXPLOIT: Technique = Technique {
+    id: "T1068",
+    name: "Exploitation for Privilege Escalation",
+    sub: None,
+    tactics: &["TA0004"],
+};
+
+/// A task left its namespaces.
+pub const ESCAPE_TO_HOST: Technique = Technique {
+    id: "T1611",
+    name: "Escape to Host",
+    sub: None,
+    tactics: &["TA0004"],
+};
+
+/// Another process's memory through `ptrace` and its kin.
+pub const PTRACE: Technique = Technique {
+    id: "T1055",
+    name: "Process Injection",
+    sub: Some(("T1055.008", "Ptrace System Calls")),
+    tactics: &["TA0004", "TA0005"],
+};
+
+/// Another process's memory through `/proc`.
+pub const PROC_MEMORY: Technique = Technique {
+    id: "T1055",
+    name: "Process Injection",
+    sub: Some(("T1055.009", "Proc Memory")),
+    tactics: &["TA0004", "TA0005"],
+};
+
 /// All of them, for tests.
-pub const ALL: [&Technique; 6] = [
+pub const ALL: [&Technique; 10] = [
+    &PTRACE,
+    &PROC_MEMORY,
+    &PRIVILEGE_EXPLOIT,
+    &ESCAPE_TO_HOST,
     &BINARY_REPLACED,
     &FILELESS,
     &UNTRUSTED_PROGRAM,

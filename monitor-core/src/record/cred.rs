@@ -123,7 +123,7 @@ const fn witness(witness: CredWitness) -> &'static str {
     }
 }
 
-fn creds(ids: &CredIds) -> OwnCreds {
+pub(super) fn creds(ids: &CredIds) -> OwnCreds {
     let set = |bits: u64| format!("{bits:016x}");
     OwnCreds {
         uid: ids.uid.to_string(),

@@ -19,6 +19,8 @@ pub enum FindingKind {
     Security,
     /// Hardpan sees less than it should.
     Operation,
+    /// How the host is set up, seen by an audit.
+    Configuration,
 }
 
 macro_rules! findings {
@@ -100,6 +102,16 @@ findings! {
     HardeningRolledBack: "hardening-rolled-back", Operation, 3, None;
     /// Hardening could not be looked at, or not be taken back.
     HardeningFailed: "hardening-failed", Operation, 4, None;
+    /// A control that was fine in the last audit is not any more.
+    AuditRegressed: "audit-regressed", Configuration, 3, None;
+    /// A control that was not fine in the last audit is now.
+    AuditFixed: "audit-fixed", Configuration, 1, None;
+    /// A control has another result than in the last audit.
+    AuditChanged: "audit-changed", Configuration, 2, None;
+    /// An audit has ended.
+    AuditDone: "audit-done", Configuration, 1, None;
+    /// A regular audit failed, or its result could not be kept.
+    AuditFailed: "audit-failed", Operation, 3, None;
 }
 
 /// A finding.
@@ -145,10 +157,14 @@ impl Finding {
     /// The record, at a time in microseconds since 1970.
     pub fn draft(&self, at_us: i64) -> Draft {
         let mut own = Own::default();
-        let security = self.code.kind() == FindingKind::Security;
+        let (kind, category) = match self.code.kind() {
+            FindingKind::Security => ("alert", "intrusion_detection"),
+            FindingKind::Operation => ("event", "host"),
+            FindingKind::Configuration => ("event", "configuration"),
+        };
         let fields = Event {
-            kind: if security { "alert" } else { "event" },
-            category: vec![if security { "intrusion_detection" } else { "host" }],
+            kind,
+            category: vec![category],
             types: vec!["info"],
             action: self.code.word(),
             outcome: Some("unknown"),

@@ -35,8 +35,14 @@ impl Ledger {
             Counter::ExecGenerated,
             Counter::CredGenerated,
             Counter::ModuleGenerated,
+            Counter::TaskGenerated,
         ]);
-        self.lost_in_ring = sum(&[Counter::ExecLost, Counter::CredLost, Counter::ModuleLost]);
+        self.lost_in_ring = sum(&[
+            Counter::ExecLost,
+            Counter::CredLost,
+            Counter::ModuleLost,
+            Counter::TaskLost,
+        ]);
     }
 
     /// All counted losses.

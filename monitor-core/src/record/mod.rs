@@ -13,6 +13,7 @@ mod module;
 mod own;
 mod parts;
 mod service;
+mod task;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -26,6 +27,7 @@ pub use ledger::Ledger;
 pub use module::module_change;
 pub use parts::Scene;
 pub use service::{PolicyState, Service, ServiceEvent, TrustState};
+pub use task::task_finding;
 
 use crate::policy::rule::{Action, Decision, Why};
 use ecs::{ContainerFields, ECS_VERSION, Ecs, Event, File, PackageFields, Process, Related, Threat, User};

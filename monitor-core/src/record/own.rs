@@ -33,6 +33,8 @@ pub(super) struct Own {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) module: Option<OwnModule>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) task: Option<OwnTask>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) finding: Option<OwnFinding>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) service: Option<OwnService>,
@@ -265,4 +267,32 @@ pub(super) struct OwnLedger {
     pub(super) pending: u64,
     pub(super) unaccounted: i64,
     pub(super) complete: bool,
+}
+
+/// What differs between a task and its shadow.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnTask {
+    /// The hook that noticed it, or `sweep`.
+    pub(super) noticed_at: &'static str,
+    /// `record`, `deny` or `kill`.
+    pub(super) response: &'static str,
+    /// Names of the fields that differ.
+    pub(super) fields: Vec<String>,
+    pub(super) differences: Vec<OwnDifference>,
+    /// Who accessed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<OwnActor>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnActor {
+    pub(super) pid: u32,
+    pub(super) name: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnDifference {
+    pub(super) field: &'static str,
+    pub(super) before: String,
+    pub(super) after: String,
 }

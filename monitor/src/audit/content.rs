@@ -38,7 +38,7 @@ macro_rules! shipped {
     };
 }
 
-const CHECKS: &[(&str, &str)] = shipped!("checks": "accounts", "audit-rules", "boot", "config", "crypto", "files", "fips", "gnome", "hardening", "kmod", "migration", "mounts", "packages", "pam", "questions", "sshd", "sweeps", "sysctl", "system", "unimplemented", "units");
+const CHECKS: &[(&str, &str)] = shipped!("checks": "accounts", "audit-rules", "boot", "config", "crypto", "files", "fips", "gnome", "hardening", "kmod", "migration", "minor-releases", "mounts", "packages", "pam", "questions", "sshd", "sweeps", "sysctl", "system", "units");
 const BENCHMARKS: &[(&str, &str)] = shipped!("benchmarks": "cis-rhel10", "cis-rhel8", "cis-rhel9", "fips", "hardening", "migration", "stig-rhel10", "stig-rhel8", "stig-rhel9");
 
 impl Content {

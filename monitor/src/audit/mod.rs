@@ -1,5 +1,6 @@
 //! Collectors for compliance audits, and the audit itself: read what checks wish for, ask them again, report.
 
+pub mod child;
 mod collect;
 mod content;
 mod files;
@@ -93,6 +94,19 @@ pub enum AuditError {
         /// The host as os-release calls it.
         host: String,
     },
+    /// The operator's selection leaves no control.
+    #[error("no control of {profile} is left to look at; see --only, --skip and --profile")]
+    NothingSelected {
+        /// Profile name.
+        profile: &'static str,
+    },
+}
+
+impl AuditError {
+    /// Whether what was asked for makes no sense, whatever the host.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::NothingSelected { .. })
+    }
 }
 
 /// More rounds of wishes than any include chain needs.
@@ -125,8 +139,16 @@ pub fn run(
             },
         })?;
     let mut run = Run::new(&content.checks, benchmark, options.profile, &options.selection);
+    if run.is_empty() {
+        return Err(AuditError::NothingSelected {
+            profile: options.profile.name(),
+        });
+    }
+    let clock = std::time::Instant::now();
     for _ in 0..ROUNDS_MAX {
-        let wants = run.step(&facts);
+        let wants = run.step_timed(&facts, &|| {
+            u64::try_from(clock.elapsed().as_micros()).unwrap_or(u64::MAX)
+        });
         let (done, total) = run.progress();
         progress(Progress::Checks { done, total });
         if wants.is_empty() {
@@ -156,6 +178,7 @@ pub fn run(
         score: score(&results),
         warnings: warnings(options, el),
         results,
+        addresses: if facts.live { host::addresses() } else { Vec::new() },
         host: facts.host,
     };
     Ok(report)

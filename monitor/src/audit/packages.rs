@@ -1,5 +1,6 @@
 //! Installed packages, from the rpm database.
 
+use crate::chain::chain;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -67,18 +68,6 @@ fn package(header: &Header) -> Option<Package> {
         summary,
         name,
     })
-}
-
-/// An error and its sources on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -245,3 +245,33 @@ fn a_host_that_is_no_enterprise_linux_needs_a_release() {
     let error = run(&content, &options, &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("--el sets the release"), "{error}");
 }
+
+#[test]
+fn an_empty_selection_is_wrong_usage() {
+    let root = fake_root(false);
+    let content = Content::shipped(Some("cis")).unwrap();
+    for (only, skip) in [(vec!["99".to_owned()], vec![]), (vec![], vec!["*".to_owned()])] {
+        let options = Options {
+            root: root.path().to_owned(),
+            selection: Selection {
+                only,
+                skip,
+                ..Selection::default()
+            },
+            ..Options::new(Profile::CisServer(1))
+        };
+        let error = run(&content, &options, &mut |_| {}).unwrap_err();
+        assert!(error.is_usage(), "{error}");
+    }
+}
+
+#[test]
+fn times_and_addresses_are_filled_in() {
+    let root = fake_root(false);
+    let report = audit(root.path(), Profile::CisServer(1));
+    assert!(report.addresses.is_empty(), "an image has none");
+    assert!(of(&report, "1.5.1").duration_us.is_some());
+    let shown =
+        hardpan_core::audit::report::Report::of(&report, &Content::shipped(Some("cis")).unwrap().checks);
+    assert!(shown.rules.iter().any(|rule| rule.duration_us.is_some()));
+}

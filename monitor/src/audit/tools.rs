@@ -95,6 +95,7 @@ pub(super) fn ask(tool: Tool) -> Read<Arc<str>> {
         Tool::Firewalld => ("firewall-cmd", &["--list-all-zones"]),
         Tool::DefaultTarget => ("systemctl", &["get-default"]),
         Tool::Users => ("getent", &["passwd"]),
+        Tool::OpensslProviders => ("openssl", &["list", "-providers"]),
         Tool::Processes => return Ok(Some(processes().into())),
     };
     match run(program, args)? {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hardpan_core::audit::parse::mounts::mountinfo;
@@ -92,7 +92,7 @@ pub(super) fn sweep(
     };
     if let Ok(stat) = rustix::fs::fstat(&start) {
         walk.devices.insert(stat.st_dev);
-        walk.dir(start.as_fd(), &mut String::new(), stat.st_dev, 0);
+        walk.dir(start, &mut String::new(), stat.st_dev, 0);
     }
     walk.finish(root, live)
 }
@@ -123,12 +123,17 @@ fn mounts(root: &Path) -> BTreeMap<String, String> {
 
 impl Walk<'_> {
     /// Looks at every entry of an open directory. `path` is its path inside the root, without a slash at its end.
-    fn dir(&mut self, dir: BorrowedFd<'_>, path: &mut String, device: u64, depth: usize) {
-        let entries = match rustix::fs::Dir::read_from(dir) {
+    fn dir(&mut self, dir: OwnedFd, path: &mut String, device: u64, depth: usize) {
+        // Takes the descriptor itself: `read_from` would open each directory a second time.
+        let mut entries = match rustix::fs::Dir::new(dir) {
             Ok(entries) => entries,
             Err(error) => return self.blind(path, error),
         };
-        for entry in entries {
+        while let Some(entry) = entries.read() {
+            let dir = match entries.fd() {
+                Ok(dir) => dir,
+                Err(error) => return self.blind(path, error),
+            };
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => return self.blind(path, error),
@@ -183,7 +188,7 @@ impl Walk<'_> {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(dir, name, flags, Mode::empty()) {
-            Ok(fd) => self.dir(fd.as_fd(), path, raw.st_dev, depth + 1),
+            Ok(fd) => self.dir(fd, path, raw.st_dev, depth + 1),
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {}
             Err(error) => self.blind(path, error),
         }

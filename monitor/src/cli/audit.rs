@@ -1,6 +1,7 @@
 //! `hardpan audit`.
 
 use super::exit::{Exit, complain};
+use crate::audit::child::parse_profile;
 use crate::audit::{Content, Options, Progress, run as run_audit};
 use clap::Args;
 use hardpan_core::audit::report::{Format, Report, ReportError, TableStyle};
@@ -70,17 +71,6 @@ pub struct AuditArgs {
     content: Option<PathBuf>,
 }
 
-fn parse_profile(text: &str) -> Result<(Profile, Option<String>), String> {
-    let (name, version) = match text.split_once('@') {
-        Some((name, version)) => (name, Some(version.to_owned())),
-        None => (text, None),
-    };
-    let known = || Profile::ALL.map(|(name, _, _)| name).join(", ");
-    Profile::named(name)
-        .map(|profile| (profile, version))
-        .ok_or_else(|| format!("must be one of {}", known()))
-}
-
 fn parse_format(text: &str) -> Result<Format, String> {
     let known = || Format::ALL.map(Format::name).join(", ");
     Format::named(text).ok_or_else(|| format!("must be one of {}", known()))
@@ -119,6 +109,7 @@ impl CommandError {
     fn exit(&self) -> Exit {
         match self {
             Self::Input { .. } | Self::Unknown(_) => Exit::Usage,
+            Self::Audit(error) if error.is_usage() => Exit::Usage,
             _ => Exit::Failed,
         }
     }

@@ -50,6 +50,9 @@ struct Args {
     /// Be the process that reads the package database.
     #[arg(long, hide = true)]
     trust_child: bool,
+    /// Be the process that audits.
+    #[arg(long, hide = true)]
+    audit_child: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -71,7 +74,10 @@ pub fn main() -> Exit {
         Err(error) => return super::usage(&error),
     };
     if args.trust_child {
-        return trust_child();
+        return child(trust::child());
+    }
+    if args.audit_child {
+        return child(crate::audit::child::child());
     }
     if args.print_config {
         return super::print(&default_file());
@@ -101,8 +107,8 @@ fn configure(args: &Args) -> Result<Config, DaemonError> {
         None => {}
     }
     match args.record_exec {
-        Some(RecordArg::All) => config.record.exec = RecordExec::All,
-        Some(RecordArg::Untrusted) => config.record.exec = RecordExec::Untrusted,
+        Some(RecordArg::All) => config.record.exec = Some(RecordExec::All),
+        Some(RecordArg::Untrusted) => config.record.exec = Some(RecordExec::Untrusted),
         None => {}
     }
     match &args.output {
@@ -136,8 +142,8 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf, DaemonError> {
 }
 
 /// The child says what is wrong in one line; the daemon puts it into a record.
-fn trust_child() -> Exit {
-    match trust::child() {
+fn child(result: Result<(), impl std::error::Error>) -> Exit {
+    match result {
         Ok(()) => Exit::Fine,
         Err(error) => {
             let mut text = error.to_string();
@@ -189,7 +195,10 @@ mod tests {
         std::fs::write(&file, "[record]\nexec = 'all'\n[output]\nfile = '/var/log/x'\n").unwrap();
         let file = file.to_str().unwrap();
         let base = config(&["--config", file]);
-        assert_eq!((base.record.exec, base.output.stdout), (RecordExec::All, false));
+        assert_eq!(
+            (base.record.exec, base.output.stdout),
+            (Some(RecordExec::All), false)
+        );
         let other = config(&[
             "--config",
             file,
@@ -200,7 +209,7 @@ mod tests {
             "--rpm-root",
             "/mnt",
         ]);
-        assert_eq!(other.record.exec, RecordExec::Untrusted);
+        assert_eq!(other.record.exec, Some(RecordExec::Untrusted));
         assert_eq!((other.output.stdout, other.output.file), (true, None));
         assert_eq!(other.trust.root, PathBuf::from("/mnt"));
         let foreground = config(&["--config", file, "--foreground"]);

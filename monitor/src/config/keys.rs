@@ -1,6 +1,7 @@
 //! The table of keys. (tidy: table)
 
 use super::{Config, Mode, RecordExec};
+use hardpan_abi::TaskResponse;
 use hardpan_core::platform::Tier;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -48,13 +49,16 @@ keys! {
     "run_dir" = "\"/run/hardpan\"",
         "Directory for what must survive a restart but not a reboot.",
         |config, value| config.run_dir = absolute(value)?;
-    "record.exec" = "\"untrusted\"",
-        "Which executions get a line each: \"untrusted\" (the others are counted per minute) or \"all\".",
-        |config, value| config.record.exec =
-            word(value, &[("untrusted", RecordExec::Untrusted), ("all", RecordExec::All)])?;
-    "record.aggregate_window_s" = "60",
-        "Seconds in which trusted executions of the same file, parent and user are counted together.",
-        |config, value| config.record.aggregate_window = seconds(value, 1, 3600)?;
+    "record.exec" = "\"policy\"",
+        "Which executions get a line each: \"untrusted\" (the others are counted together), \"all\", or as the policy says.",
+        |config, value| config.record.exec = word(
+            value,
+            &[("policy", None), ("untrusted", Some(RecordExec::Untrusted)), ("all", Some(RecordExec::All))],
+        )?;
+    "record.aggregate_window_s" = "0",
+        "Seconds in which trusted executions of the same file, parent and user are counted together; 0: as the policy says.",
+        |config, value| config.record.aggregate_window =
+            Some(seconds(value, 0, 3600)?).filter(|window| !window.is_zero());
     "record.aggregate_max_keys" = "4096",
         "Most different combinations counted at once; more end the window early.",
         |config, value| config.record.aggregate_max_keys = size(value, 1, 1 << 20)?;
@@ -73,9 +77,9 @@ keys! {
     "hash.max_size_bytes" = "536870912",
         "Larger files are not hashed in user space.",
         |config, value| config.hash.max_size_bytes = integer(value, 0, u64::MAX >> 1)?;
-    "hash.threads" = "2",
-        "Threads that hash files in user space.",
-        |config, value| config.hash.threads = size(value, 1, 64)?;
+    "hash.threads" = "0",
+        "Threads that hash files in user space; 0: as the policy says.",
+        |config, value| config.hash.threads = size(value, 0, 64)?;
     "hash.queue_files" = "1024",
         "Files that may wait to be hashed; more are recorded as unverified.",
         |config, value| config.hash.queue_files = size(value, 1, 1 << 20)?;
@@ -134,6 +138,45 @@ keys! {
     "sensor.self_test_s" = "5",
         "Longest time to wait for the events of the self-test, in seconds.",
         |config, value| config.sensor.self_test = seconds(value, 0, 60)?;
+    "sensor.watch_tasks" = "true",
+        "Compare the credentials, namespaces, seccomp filters and root of every task with what it lawfully has.",
+        |config, value| config.sensor.watch_tasks = boolean(value)?;
+    "sensor.sweep_ms" = "400",
+        "Milliseconds between two sweeps over all tasks; 0 for none. What two sweeps in a row saw is a finding.",
+        |config, value| config.sensor.sweep = milliseconds(value, 0, 60_000)?;
+    "sensor.task_response" = "\"record\"",
+        "In mode \"enforce\", what is done about a tampered task besides a record: \"record\" (nothing), \"deny\" or \"kill\".",
+        |config, value| config.sensor.task_response =
+            word(value, &[("record", TaskResponse::Record), ("deny", TaskResponse::Deny), ("kill", TaskResponse::Kill)])?;
+    "audit.profile" = "\"\"",
+        "Profile to audit regularly, such as \"cis-l1-server\" (`hardpan audit --list`); \"\" for no audits.",
+        |config, value| config.audit.profile = profile(value)?;
+    "audit.interval_s" = "0",
+        "Seconds from one audit to the next, 600 at least; 0: as the policy says. The first one follows the start unless a recent result is there.",
+        |config, value| config.audit.interval = match seconds(value, 0, 31 * 86_400)? {
+            short if !short.is_zero() && short < Duration::from_secs(600) => {
+                return Err("must be 0 or a whole number from 600 to 2678400".to_owned());
+            }
+            interval => interval,
+        };
+    "audit.jitter_s" = "1800",
+        "Up to so many seconds are added at random, so that a fleet does not audit at once.",
+        |config, value| config.audit.jitter = seconds(value, 0, 86_400)?;
+    "audit.timeout_s" = "3600",
+        "Longest time an audit may take, in seconds.",
+        |config, value| config.audit.timeout = seconds(value, 10, 86_400)?;
+    "audit.sweeps" = "true",
+        "Audits also walk all local file systems.",
+        |config, value| config.audit.sweeps = boolean(value)?;
+    "audit.waivers" = "\"\"",
+        "File of waivers for audits; \"\" for none.",
+        |config, value| config.audit.waivers = optional_absolute(value)?;
+    "audit.tailoring" = "\"\"",
+        "Tailoring file (SCAP Security Guide, XCCDF 1.2) for audits; \"\" for none.",
+        |config, value| config.audit.tailoring = optional_absolute(value)?;
+    "audit.dir" = "\"/var/lib/hardpan/audit\"",
+        "Directory for the last result of each profile, which the next one is compared with.",
+        |config, value| config.audit.dir = absolute(value)?;
 }
 
 /// The default file: every key with its meaning, commented out.
@@ -162,6 +205,16 @@ fn word<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Result<T, String> 
     })
 }
 
+fn profile(value: &DeValue<'_>) -> Result<Option<String>, String> {
+    let text = value
+        .as_str()
+        .ok_or_else(|| "must be a profile, or \"\"".to_owned())?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    crate::audit::child::parse_profile(text).map(|_known| Some(text.to_owned()))
+}
+
 fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| "must be true or false".to_owned())
 }
@@ -180,6 +233,10 @@ fn size(value: &DeValue<'_>, least: u64, most: u64) -> Result<usize, String> {
 
 fn seconds(value: &DeValue<'_>, least: u64, most: u64) -> Result<Duration, String> {
     integer(value, least, most).map(Duration::from_secs)
+}
+
+fn milliseconds(value: &DeValue<'_>, least: u64, most: u64) -> Result<Duration, String> {
+    integer(value, least, most).map(Duration::from_millis)
 }
 
 fn absolute(value: &DeValue<'_>) -> Result<PathBuf, String> {

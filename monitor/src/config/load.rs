@@ -337,7 +337,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.mode, Mode::Enforce);
-        assert_eq!(config.record.exec, RecordExec::All);
+        assert_eq!(config.record.exec, Some(RecordExec::All));
         assert_eq!(config.record.heartbeat, Duration::ZERO);
         assert_eq!(config.output.file, None);
         assert_eq!(config.trust.pins.len(), 2);
@@ -363,12 +363,12 @@ mod tests {
         );
         check_error(
             "[record]\n\nexec = 'most'\n",
-            &format!("{file}:3: record.exec must be one of \"untrusted\", \"all\""),
+            &format!("{file}:3: record.exec must be one of \"policy\", \"untrusted\", \"all\""),
             None,
         );
         check_error(
-            "[hash]\nthreads = 0\n",
-            &format!("{file}:2: hash.threads must be a whole number from 1 to 64"),
+            "[hash]\nthreads = 65\n",
+            &format!("{file}:2: hash.threads must be a whole number from 0 to 64"),
             None,
         );
         check_error(

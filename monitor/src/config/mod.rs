@@ -10,6 +10,7 @@ pub use keys::{KEYS, Key, default_file};
 pub use load::{ConfigError, Sources, load, parse_into, read_safely};
 
 use crate::policy::Overrides;
+use hardpan_abi::TaskResponse;
 use hardpan_core::platform::Tier;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Config {
     pub policy: Overrides,
     /// How often to look at what `hardpan harden apply` set.
     pub drift_interval: Duration,
+    /// Regular audits.
+    pub audit: Audit,
     /// Directory for what must survive a restart but not a reboot.
     pub run_dir: PathBuf,
 }
@@ -64,10 +67,10 @@ impl Mode {
 /// What is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Which executions get a line each.
-    pub exec: RecordExec,
-    /// Length of the window in which trusted executions are counted together.
-    pub aggregate_window: Duration,
+    /// Which executions get a line each; `None`: as the policy says.
+    pub exec: Option<RecordExec>,
+    /// Length of the window in which trusted executions are counted together; `None`: as the policy says.
+    pub aggregate_window: Option<Duration>,
     /// Most different (digest, parent, user) combinations counted at once.
     pub aggregate_max_keys: usize,
     /// Time between heartbeats; zero for none.
@@ -99,7 +102,7 @@ pub struct Output {
 pub struct Hash {
     /// Larger files are not hashed.
     pub max_size_bytes: u64,
-    /// Threads.
+    /// Threads; 0: as the policy says.
     pub threads: usize,
     /// Files that may wait; more are "unverified: busy".
     pub queue_files: usize,
@@ -121,6 +124,11 @@ pub struct Trust {
     pub pins: Vec<PathBuf>,
     /// Use the vendors' pins that come with Hardpan.
     pub vendor_pins: bool,
+    /// The vendors whose pins count; `None`: all of them. Not a key of the configuration: the policy's
+    /// `trust.key_sets` where `trust.foreign_packages` is `distrust`.
+    pub key_sets: Option<Vec<String>>,
+    /// SHA-1, MD5 and DSA signatures count. Not a key of the configuration: the policy's `trust.legacy_signatures`.
+    pub legacy_signatures: bool,
     /// Directories and files with public keys.
     pub keyring: Vec<PathBuf>,
     /// Use keys in the package database as key material too; only pinned ones count in any case.
@@ -140,6 +148,33 @@ pub struct Sensor {
     pub hash_max_bytes: u64,
     /// Longest time to wait for the self-test's events.
     pub self_test: Duration,
+    /// Whether tasks are compared with their shadows.
+    pub watch_tasks: bool,
+    /// Time between two sweeps over all tasks; zero for none.
+    pub sweep: Duration,
+    /// What the kernel side does about a tampered task, in mode enforce.
+    pub task_response: TaskResponse,
+}
+
+/// Regular audits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Profile as `hardpan audit --profile` takes it; `None` for no audits.
+    pub profile: Option<String>,
+    /// Between two audits; zero: as the policy says.
+    pub interval: Duration,
+    /// Up to so much is added at random, so that a fleet does not audit at once.
+    pub jitter: Duration,
+    /// Longest time a run may take.
+    pub timeout: Duration,
+    /// Also walk all local file systems.
+    pub sweeps: bool,
+    /// File of waivers.
+    pub waivers: Option<PathBuf>,
+    /// Tailoring file written for SCAP Security Guide.
+    pub tailoring: Option<PathBuf>,
+    /// Directory for the last result of each profile.
+    pub dir: PathBuf,
 }
 
 impl Default for Config {
@@ -147,8 +182,8 @@ impl Default for Config {
         Self {
             mode: Mode::Observe,
             record: Record {
-                exec: RecordExec::Untrusted,
-                aggregate_window: Duration::from_secs(60),
+                exec: None,
+                aggregate_window: None,
                 aggregate_max_keys: 4096,
                 heartbeat: Duration::from_secs(300),
             },
@@ -159,7 +194,7 @@ impl Default for Config {
             },
             hash: Hash {
                 max_size_bytes: 512 << 20,
-                threads: 2,
+                threads: 0,
                 queue_files: 1024,
                 cache_entries: 16_384,
             },
@@ -169,6 +204,8 @@ impl Default for Config {
                 state_dir: PathBuf::from("/var/lib/hardpan"),
                 pins: vec![PathBuf::from("/etc/hardpan/keys.d")],
                 vendor_pins: true,
+                key_sets: None,
+                legacy_signatures: false,
                 keyring: vec![PathBuf::from("/etc/pki/rpm-gpg")],
                 database_keys: true,
                 poll: Duration::from_secs(5),
@@ -178,9 +215,22 @@ impl Default for Config {
                 least_tier: Tier::C,
                 hash_max_bytes: 256 << 20,
                 self_test: Duration::from_secs(5),
+                watch_tasks: true,
+                sweep: Duration::from_millis(400),
+                task_response: TaskResponse::Record,
             },
             policy: Overrides::default(),
             drift_interval: Duration::from_secs(300),
+            audit: Audit {
+                profile: None,
+                interval: Duration::ZERO,
+                jitter: Duration::from_secs(1800),
+                timeout: Duration::from_secs(3600),
+                sweeps: true,
+                waivers: None,
+                tailoring: None,
+                dir: PathBuf::from("/var/lib/hardpan/audit"),
+            },
             run_dir: PathBuf::from("/run/hardpan"),
         }
     }

@@ -15,8 +15,13 @@ pub enum DaemonError {
     #[error("hardpand needs root: the kernel lets nobody else load its programs")]
     NotRoot,
     /// Enforce mode was asked for.
-    #[error("mode \"enforce\" is not part of this build")]
+    #[error(
+        "in mode \"enforce\" this build can only answer tampered tasks, and sensor.task_response is \"record\""
+    )]
     NoEnforcement,
+    /// The response to tampered tasks could not be set.
+    #[error("the response to tampered tasks could not be set")]
+    TaskResponse(#[source] crate::sensor::SweepError),
     /// No eBPF programs.
     #[error("hardpand has no eBPF programs to load")]
     Objects(#[from] ObjectError),
@@ -55,7 +60,13 @@ impl DaemonError {
         Some(match self {
             Self::Config(error) => return error.hint(),
             Self::NotRoot => "run it with sudo, or as the service: systemctl start hardpand".to_owned(),
-            Self::NoEnforcement => "use --mode observe".to_owned(),
+            Self::NoEnforcement => {
+                "use --mode observe, or set sensor.task_response to \"deny\" or \"kill\"".to_owned()
+            }
+            Self::TaskResponse(_) => {
+                "`hardpan doctor` shows which programs this kernel takes; --mode observe needs none of this"
+                    .to_owned()
+            }
             Self::Objects(_) => {
                 "build them with `cargo xtask ebpf`, name them in HARDPAN_BPF_OBJECT, or install the package"
                     .to_owned()

@@ -9,7 +9,7 @@ use super::pipeline::Pipeline;
 use super::policy::{Keeper, News};
 use super::run::Signals;
 use super::source::EventSource;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::enrich::clock::{Clock, boottime_ns};
 use crate::enrich::pool::Done;
 use crate::trust::TrustUpdate;
@@ -18,7 +18,7 @@ use hardpan_core::record::{Finding, Service, ServiceEvent};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 /// Longest time given to what is on its way when the daemon stops.
@@ -31,6 +31,9 @@ pub(super) struct Daemon<'a> {
     pub(super) pipeline: Pipeline,
     pub(super) hashed: mpsc::Receiver<Done<Waiting>>,
     pub(super) trust: mpsc::Receiver<TrustUpdate>,
+    /// What the keeper of trust goes by.
+    pub(super) trust_config: watch::Sender<config::Trust>,
+    pub(super) audits: mpsc::Receiver<Vec<Finding>>,
     pub(super) reload: Arc<tokio::sync::Notify>,
     pub(super) policy: Keeper,
     pub(super) hardening: mpsc::Receiver<Look>,
@@ -81,13 +84,25 @@ impl Daemon<'_> {
     }
 
     /// Reads the policy files; what is wrong with them changes nothing.
-    pub(super) fn load_policy(&mut self) {
-        let News { loaded, findings } = tokio::task::block_in_place(|| self.policy.load(SystemTime::now()));
+    fn load_policy(&mut self) {
+        let news = tokio::task::block_in_place(|| self.policy.load(SystemTime::now()));
+        self.take_policy(news);
+    }
+
+    /// Takes what was read into use and tells of it.
+    pub(super) fn take_policy(&mut self, news: News) {
+        let News { loaded, findings } = news;
         let at_us = self.at_us();
         if let Some(state) = loaded {
             let epoch = self.policy.epoch();
             info!(layers = state.layers, mode = state.mode, epoch, "policy loaded");
             self.pipeline.set_policy(self.policy.in_force(), epoch);
+            let wanted = self.policy.trust(&self.config.trust);
+            self.trust_config.send_if_modified(|trust| {
+                let changed = *trust != wanted;
+                *trust = wanted;
+                changed
+            });
             let service = Service {
                 policy: Some(&state),
                 ..self.service(ServiceEvent::PolicyLoaded)
@@ -131,6 +146,14 @@ impl Daemon<'_> {
         }
     }
 
+    fn take_findings(&mut self, findings: &[Finding]) {
+        let at_us = self.at_us();
+        for finding in findings {
+            info!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(at_us));
+        }
+    }
+
     fn service(&self, event: ServiceEvent) -> Service<'static> {
         Service {
             uptime_s: Some(self.health.uptime_s()),
@@ -165,6 +188,10 @@ impl Daemon<'_> {
     ) -> Result<&'static str, DaemonError> {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let sensor = &self.config.sensor;
+        let sweeps = sensor.watch_tasks && !sensor.sweep.is_zero();
+        let mut sweep = tokio::time::interval(sensor.sweep.max(Duration::from_millis(1)));
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -177,6 +204,7 @@ impl Daemon<'_> {
                     self.reload.notify_one();
                 }
                 _ = tick.tick() => self.tick(source),
+                _ = sweep.tick(), if sweeps => source.sweep(),
                 done = self.hashed.recv() => {
                     if let Some(done) = done {
                         self.pipeline.done(&done);
@@ -184,6 +212,7 @@ impl Daemon<'_> {
                 }
                 update = self.trust.recv() => self.take_trust(update),
                 Some(look) = self.hardening.recv() => self.take_hardening(look),
+                Some(findings) = self.audits.recv() => self.take_findings(&findings),
                 read = source.next(|record| self.pipeline.take(record)) => {
                     read.map_err(DaemonError::Read)?;
                 }

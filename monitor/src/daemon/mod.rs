@@ -1,5 +1,6 @@
 //! `hardpand`: takes events from the sensor, judges them, writes records.
 
+mod audit;
 mod error;
 mod execs;
 mod hardening;

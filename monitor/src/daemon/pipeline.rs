@@ -3,7 +3,7 @@
 use super::execs::{self, Known, Surroundings, Waiting};
 use super::policy::{InForce, wants_record};
 use super::recorder::Recorder;
-use crate::config::{Config, RecordExec};
+use crate::config::{self, Config, RecordExec};
 use crate::enrich::clock::Clock;
 use crate::enrich::hash::Hashed;
 use crate::enrich::pool::{DigestCache, Done, HashPool, Job};
@@ -11,19 +11,29 @@ use crate::enrich::{Proc, Users};
 use crate::trust::{LoadedTrust, SeenTrust};
 use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{
-    CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, RawText, Task, decode,
+    CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, RawText, Task, TaskFinding, decode,
 };
 use hardpan_core::policy::rule::observed;
 use hardpan_core::process::ProcessTable;
 use hardpan_core::record::{
     Draft, ExecFacts, ExecSummary, Ledger, Scene, cred_change, exec, exec_aggregate, module_change,
+    task_finding,
 };
 use hardpan_core::verdict::{ExecVerdict, NoDigest, TrustIndex, Verdict};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+use tracing::warn;
 
 /// Processes whose executables are remembered.
 const PROCESSES: usize = 32_768;
+
+/// Length of a window that neither configuration nor policy sets.
+const AGGREGATE_WINDOW: Duration = Duration::from_secs(60);
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// What executions must share to be counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -38,6 +48,8 @@ pub(super) struct ExecKey {
 #[derive(Debug)]
 pub(super) struct Pipeline {
     record: RecordExec,
+    /// What the configuration says of records beats the policy.
+    configured: config::Record,
     clock: Clock,
     users: Users,
     proc: Proc,
@@ -65,9 +77,9 @@ impl Pipeline {
         pool: HashPool<Waiting>,
         recorder: Recorder,
     ) -> Self {
-        let window_ns = u64::try_from(config.record.aggregate_window.as_nanos()).unwrap_or(u64::MAX);
         Self {
-            record: config.record.exec,
+            record: config.record.exec.unwrap_or(RecordExec::Untrusted),
+            configured: config.record.clone(),
             clock,
             users,
             proc,
@@ -76,7 +88,10 @@ impl Pipeline {
             pool,
             trust: None,
             policy: None,
-            aggregator: Aggregator::new(window_ns, config.record.aggregate_max_keys),
+            aggregator: Aggregator::new(
+                nanoseconds(config.record.aggregate_window.unwrap_or(AGGREGATE_WINDOW)),
+                config.record.aggregate_max_keys,
+            ),
             ledger: Ledger::default(),
             undecodable: BTreeMap::new(),
             recorder,
@@ -91,6 +106,18 @@ impl Pipeline {
     /// Decides by this from now on. What was counted under the policy before goes out under its epoch.
     pub(super) fn set_policy(&mut self, policy: Option<Arc<InForce>>, epoch: u64) {
         self.flush();
+        if let Some(policy) = &policy {
+            let every = if policy.recording.every_exec {
+                RecordExec::All
+            } else {
+                RecordExec::Untrusted
+            };
+            self.record = self.configured.exec.unwrap_or(every);
+            let window = Duration::from_secs(u64::from(policy.recording.aggregate_s));
+            self.aggregator
+                .set_window(nanoseconds(self.configured.aggregate_window.unwrap_or(window)));
+            self.pool.set_budget(policy.hash_bytes_per_s);
+        }
         self.policy = policy;
         self.recorder.set_epoch(epoch);
     }
@@ -102,6 +129,7 @@ impl Pipeline {
             Ok(Event::Exec(event)) => self.take_exec(event),
             Ok(Event::Cred(event)) => self.take_cred(&event),
             Ok(Event::Module(event)) => self.take_module(&event),
+            Ok(Event::Task(event)) => self.take_task(&event),
             Err(error) => self.undecodable(&error),
         }
     }
@@ -340,6 +368,14 @@ impl Pipeline {
             };
             draft.decided(&policy.module(event, seen));
         }
+        self.record(&draft);
+    }
+
+    fn take_task(&mut self, event: &TaskFinding) {
+        let around = self.scene_of(&event.task, event.head.boottime_ns);
+        let user_name = |uid| self.users.name(uid);
+        let draft = task_finding(event, &around.scene(self.recorder.boot_id(), &user_name));
+        warn!("{}", draft.message());
         self.record(&draft);
     }
 

@@ -7,7 +7,7 @@ use crate::policy::{self, DetectError, Folders, LoadError, Overrides, accept_ser
 use hardpan_core::event::ModuleChange;
 use hardpan_core::platform::lifecycle::{self, Phase};
 use hardpan_core::platform::{Release, Tier};
-use hardpan_core::policy::effective::{Active, Effective, Mode, RejectedPolicy, Reload};
+use hardpan_core::policy::effective::{Active, Effective, Mode, Recording, RejectedPolicy, Reload};
 use hardpan_core::policy::harden::Host as _;
 use hardpan_core::policy::rule::observed::{Around, exec_events, module_event};
 use hardpan_core::policy::rule::{
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
 /// Most problems of a policy that become findings of their own.
@@ -35,6 +35,10 @@ pub(super) struct InForce {
     defaults: Defaults,
     tier: Tier,
     hits: HitCounters,
+    /// What is written down.
+    pub recording: Recording,
+    /// Bytes hashed per second in user space; 0: no limit.
+    pub hash_bytes_per_s: u64,
     /// Some rule asks for something that must be looked up in `/proc`, or has trusted executions recorded.
     pub asks_proc: bool,
     /// Manifests without a signature count.
@@ -59,6 +63,8 @@ impl InForce {
             asks_proc: effective.rules.iter().any(asks),
             accepts_local_unsigned: effective.trust.accept_local_unsigned,
             hits: HitCounters::new(effective.rules.len()),
+            recording: effective.recording.clone(),
+            hash_bytes_per_s: effective.cadence.hash_bytes_per_s,
             rules: effective.rules.clone(),
             defaults: effective.defaults.clone(),
             tier,
@@ -163,6 +169,62 @@ impl Keeper {
     /// What decides events at the moment.
     pub(super) fn in_force(&self) -> Option<Arc<InForce>> {
         self.in_force.clone()
+    }
+
+    /// Whether the kernel side may use the sleepable program for executions, and the largest file it may hash.
+    pub(super) fn kernel_side(&self) -> (bool, Option<u64>) {
+        let Some((_, active)) = &self.active else {
+            return (true, None);
+        };
+        let gate = &active.effective().gate;
+        let [exec, ..] = &gate.hooks;
+        let sleepable = exec.iter().any(|hook| hook == "lsm.s/bprm_check_security");
+        (sleepable, Some(gate.max_hash_bytes))
+    }
+
+    /// Audits with the policy's interval where the configuration names none.
+    pub(super) fn audit(&self, configured: &config::Audit) -> config::Audit {
+        const DAY_S: u32 = 86_400;
+        let mut audit = configured.clone();
+        if audit.interval.is_zero() {
+            let policy = self
+                .active
+                .as_ref()
+                .map(|(_, active)| active.effective().cadence.audit_interval_s);
+            audit.interval = Duration::from_secs(u64::from(policy.unwrap_or(DAY_S)));
+        }
+        audit
+    }
+
+    /// Whose signatures count: the configuration with the policy's say.
+    pub(super) fn trust(&self, configured: &config::Trust) -> config::Trust {
+        let Some((_, active)) = &self.active else {
+            return configured.clone();
+        };
+        let wanted = &active.effective().trust;
+        config::Trust {
+            key_sets: (wanted.foreign_packages == "distrust").then(|| wanted.key_sets.clone()),
+            legacy_signatures: wanted.accept_legacy_signatures,
+            ..configured.clone()
+        }
+    }
+
+    /// Threads that hash: the configured number, else the policy's; 0 in the policy is one per CPU.
+    pub(super) fn hash_threads(&self, configured: usize) -> usize {
+        const DEFAULT_THREADS: usize = 2;
+        if configured > 0 {
+            return configured;
+        }
+        let wanted = self
+            .active
+            .as_ref()
+            .and_then(|(_, active)| usize::try_from(active.effective().cadence.hash_threads).ok());
+        match wanted {
+            Some(0) => std::thread::available_parallelism().map_or(DEFAULT_THREADS, usize::from),
+            Some(threads) => threads,
+            None => DEFAULT_THREADS,
+        }
+        .min(64)
     }
 
     /// 0 while there is none.

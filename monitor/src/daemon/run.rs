@@ -1,5 +1,6 @@
 //! Start, event loop, stop.
 
+use super::audit;
 use super::error::DaemonError;
 use super::hardening;
 use super::health::Health;
@@ -17,19 +18,21 @@ use crate::export::{LogFile, Sequence, Sink, Stdout};
 use crate::probe::probe;
 use crate::sensor::{Objects, Sensor, SensorOptions};
 use crate::trust::keep;
+use hardpan_abi::{TaskFindingKind, TaskResponse};
 use hardpan_core::platform::{Probes, TierDecision, tier};
 use hardpan_core::record::{Finding, FindingCode};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 /// Runs the daemon until a signal ends it.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
-    if config.mode == Mode::Enforce {
+    // What can be enforced so far is the response to tampered tasks.
+    if config.mode == Mode::Enforce && config.sensor.task_response == TaskResponse::Record {
         return Err(DaemonError::NoEnforcement);
     }
     if !nix::unistd::Uid::effective().is_root() {
@@ -61,10 +64,24 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         warn!(dir = %config.run_dir.display(), %error, "record numbers cannot be kept over a restart, ignoring");
     }
     let recorder = Recorder::new(host, sequence, sinks);
+    let probes = tokio::task::spawn_blocking(probe)
+        .await
+        .map_err(|error| DaemonError::System {
+            what: "probing the kernel",
+            source: io::Error::other(error),
+        })?;
+    let decision = tier(&probes);
+    let mut policy = Keeper::new(Path::new("/"), config, decision.tier);
+    let policy_news = tokio::task::block_in_place(|| policy.load(SystemTime::now()));
     let cache = DigestCache::new(config.hash.cache_entries);
     let hash = &config.hash;
-    let (pool, hashed) = HashPool::start(hash.threads, hash.queue_files, hash.max_size_bytes, &cache)
-        .map_err(system("starting threads"))?;
+    let (pool, hashed) = HashPool::start(
+        policy.hash_threads(hash.threads),
+        hash.queue_files,
+        hash.max_size_bytes,
+        &cache,
+    )
+    .map_err(system("starting threads"))?;
     let users = Users::below(Path::new("/"));
     let pipeline = Pipeline::new(
         config,
@@ -75,39 +92,44 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         pool,
         recorder,
     );
-    let probes = tokio::task::spawn_blocking(probe)
-        .await
-        .map_err(|error| DaemonError::System {
-            what: "probing the kernel",
-            source: io::Error::other(error),
-        })?;
-    let decision = tier(&probes);
     Notify::status("reading the package database");
     let reload = Arc::new(tokio::sync::Notify::new());
     let (updates, trust) = mpsc::channel(1);
-    tokio::spawn(keep(config.trust.clone(), updates, Arc::clone(&reload)));
+    let (trust_config, trust_wanted) = watch::channel(policy.trust(&config.trust));
+    tokio::spawn(keep(trust_wanted, updates, Arc::clone(&reload)));
     let (looks, hardening) = mpsc::channel(1);
     tokio::spawn(hardening::watch("/".into(), config.drift_interval, looks));
+    let (audited, audits) = mpsc::channel(1);
+    // This very program, even if its file has been replaced meanwhile.
+    let program = Path::new("/proc/self/exe").to_owned();
+    tokio::spawn(audit::keep(
+        program,
+        policy.audit(&config.audit),
+        config.trust.root.clone(),
+        audited,
+    ));
     let mut daemon = Daemon {
         config,
         decision: &decision,
         pipeline,
         hashed,
         trust,
+        trust_config,
+        audits,
         reload,
-        policy: Keeper::new(Path::new("/"), config, decision.tier),
+        policy,
         hardening,
         health: Health::new(now_ns),
         notify,
     };
     daemon.note_host(&probes.kernel_release);
-    daemon.load_policy();
+    daemon.take_policy(policy_news);
     // Verdicts need the database; events before it is there would all be unverified.
     tokio::select! {
         update = daemon.trust.recv() => daemon.take_trust(update),
         () = signals.stop() => return daemon.stop_early("stopped before it had begun"),
     }
-    let mut sensor = match start_sensor(config, objects, &probes) {
+    let mut sensor = match start_sensor(config, objects, &probes, daemon.policy.kernel_side()) {
         Ok(sensor) => sensor,
         Err(error) => {
             daemon.stop_early(&error.to_string())?;
@@ -120,13 +142,35 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     daemon.stop(&mut sensor, reason).await
 }
 
-fn start_sensor(config: &Config, objects: &Objects, probes: &Probes) -> Result<Sensor, DaemonError> {
+fn start_sensor(
+    config: &Config,
+    objects: &Objects,
+    probes: &Probes,
+    (sleepable_exec, policy_max_bytes): (bool, Option<u64>),
+) -> Result<Sensor, DaemonError> {
+    let configured = config.sensor.hash_max_bytes;
     let options = SensorOptions {
-        hash_max_bytes: config.sensor.hash_max_bytes,
+        // The smaller one: the configuration knows the host, the policy its processor.
+        hash_max_bytes: policy_max_bytes.map_or(configured, |policy| policy.min(configured)),
+        sleepable_exec,
+        watch_tasks: config.sensor.watch_tasks,
         ..SensorOptions::default()
     };
     let mut sensor = Sensor::start(objects, probes, &options)?;
     tokio::task::block_in_place(|| sensor.self_test(config.sensor.self_test));
+    if config.mode == Mode::Enforce && config.sensor.watch_tasks {
+        for kind in TaskFindingKind::ALL {
+            let response = config.sensor.task_response;
+            // A debugger is told no, not killed.
+            let response = match kind {
+                TaskFindingKind::Accessed => response.min(TaskResponse::Deny),
+                _ => response,
+            };
+            sensor
+                .set_task_response(kind, response)
+                .map_err(DaemonError::TaskResponse)?;
+        }
+    }
     Ok(sensor)
 }
 

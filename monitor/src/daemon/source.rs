@@ -22,6 +22,9 @@ pub trait EventSource {
 
     /// State of every hook.
     fn hooks(&self) -> Vec<HookReport>;
+
+    /// Compares all tasks with their shadows; findings come as records. Nothing where there is no such program.
+    fn sweep(&mut self) {}
 }
 
 impl EventSource for Sensor {
@@ -43,5 +46,12 @@ impl EventSource for Sensor {
 
     fn hooks(&self) -> Vec<HookReport> {
         Self::hooks(self)
+    }
+
+    fn sweep(&mut self) {
+        // A kernel that refuses the program was reported at start; a sweep that fails now is made up for by the next.
+        if let Err(error) = Self::sweep(self) {
+            tracing::debug!(%error, "ignoring a failed sweep over all tasks");
+        }
     }
 }

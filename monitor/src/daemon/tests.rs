@@ -185,7 +185,7 @@ struct Fixture {
 impl Fixture {
     fn new(record: RecordExec) -> Self {
         let mut config = Config::default();
-        config.record.exec = record;
+        config.record.exec = Some(record);
         let dir = tempfile::tempdir().unwrap();
         Self {
             dir,
@@ -231,6 +231,7 @@ impl Fixture {
             pipeline.set_policy(policy.in_force(), policy.epoch());
         }
         let (_updates, trust) = tokio::sync::mpsc::channel(1);
+        let (trust_config, _wanted) = tokio::sync::watch::channel(self.config.trust.clone());
         let (_looks, hardening) = tokio::sync::mpsc::channel(1);
         let daemon = Daemon {
             config: &self.config,
@@ -238,6 +239,8 @@ impl Fixture {
             pipeline,
             hashed,
             trust,
+            trust_config,
+            audits: tokio::sync::mpsc::channel(1).1,
             reload: Arc::default(),
             policy: Keeper::new(self.dir.path(), &self.config, self.decision.tier),
             hardening,
@@ -454,6 +457,25 @@ fn a_bad_policy_leaves_the_one_in_force() {
     root.local("20-site.toml", "schema = 1\n[sweep]\ntasks_interval_ms = 900\n");
     assert_eq!(root.load(), (Some(layers), Vec::new()));
     assert_eq!(root.keeper.epoch(), 2);
+    let mut audit = Config::default().audit;
+    assert_eq!(
+        root.keeper.audit(&audit).interval,
+        std::time::Duration::from_secs(86_400)
+    );
+    audit.interval = std::time::Duration::from_secs(3600);
+    assert_eq!(root.keeper.audit(&audit), audit);
+    let configured = Config::default().trust;
+    assert_eq!(root.keeper.trust(&configured), configured);
+    root.local(
+        "20-site.toml",
+        "schema = 1\n[trust]\nforeign_packages = \"distrust\"\nlegacy_signatures = \"accept\"\n",
+    );
+    root.load();
+    let wanted = root.keeper.trust(&configured);
+    assert_eq!(
+        (wanted.key_sets.as_deref(), wanted.legacy_signatures),
+        (Some(["rocky".to_owned(), "epel".to_owned()].as_slice()), true)
+    );
     root.local("20-site.toml", "schema = 1\n[gate]\nmode = \"enforce\"\n");
     assert_eq!(root.load().1, ["enforce-unavailable"]);
     fs::write(

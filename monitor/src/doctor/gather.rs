@@ -68,6 +68,7 @@ pub fn gather(options: &Options) -> Report {
             minor: release.minor,
             pretty: release.pretty.clone(),
             hardware_level: hardware.level.to_string(),
+            built_for: platform::built_for(root, &probes.kernel_release),
             cpu: hardware.model.clone(),
             cpu_features: hardware
                 .features

@@ -212,6 +212,19 @@ pub(super) fn vulnerabilities(hints: &mut Vec<Hint>) -> Vec<Vulnerability> {
     found
 }
 
+/// AlmaLinux 10 also comes built for x86-64-v2; only the names of its kernels tell.
+pub(super) fn built_for(root: &Path, kernel_release: &str) -> Option<String> {
+    const V2: &str = "x86_64_v2";
+    let is_v2 = |name: &str| name.strip_suffix(V2).is_some_and(|rest| rest.ends_with('.'));
+    let kernels = fs::read_dir(root.join("usr/lib/modules")).into_iter().flatten();
+    let installed = || {
+        kernels
+            .flatten()
+            .any(|entry| is_v2(&entry.file_name().to_string_lossy()))
+    };
+    ((root == Path::new("/") && is_v2(kernel_release)) || installed()).then(|| V2.to_owned())
+}
+
 /// Version of the TPM, if there is one.
 pub(super) fn tpm() -> String {
     let class = Path::new("/sys/class/tpm/tpm0");
@@ -252,6 +265,20 @@ mod tests {
         let release = Release::parse("ID=rocky\nVERSION_ID=9.6\n");
         hints.clear();
         assert!(support(&release, date(2026, 11, 22), &mut hints).is_some() && hints.is_empty());
+    }
+
+    #[test]
+    fn builds_for_older_processors_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(
+            built_for(dir.path(), "6.12.0-55.el10_0.x86_64_v2"),
+            None,
+            "another host's kernel"
+        );
+        fs::create_dir_all(dir.path().join("usr/lib/modules/6.12.0-55.el10_0.x86_64")).unwrap();
+        assert_eq!(built_for(dir.path(), ""), None);
+        fs::create_dir_all(dir.path().join("usr/lib/modules/6.12.0-55.el10_0.x86_64_v2")).unwrap();
+        assert_eq!(built_for(dir.path(), "").as_deref(), Some("x86_64_v2"));
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Host {
     pub pretty: String,
     /// `x86-64-v3`, `aarch64`, …
     pub hardware_level: String,
+    /// The architecture packages are built for, where it is not the release's usual one: `x86_64_v2` (AlmaLinux 10).
+    pub built_for: Option<String>,
     /// Processor model.
     pub cpu: Option<String>,
     /// Processor features that matter to hardening.
@@ -236,7 +238,14 @@ fn render_into(report: &Report, paint: &Paint, out: &mut String) -> std::fmt::Re
     )?;
     let kernel = format!("{} {}", report.kernel.release, report.kernel.arch);
     row(out, "kernel", &kernel)?;
-    row(out, "hardware level", &report.host.hardware_level)?;
+    let level = match &report.host.built_for {
+        Some(built_for) => format!(
+            "{}; packages are built for {built_for}",
+            report.host.hardware_level
+        ),
+        None => report.host.hardware_level.clone(),
+    };
+    row(out, "hardware level", &level)?;
     let (present, absent): (Vec<_>, Vec<_>) = report.host.cpu_features.iter().partition(|flag| flag.present);
     let names = |flags: Vec<&CpuFlag>| {
         if flags.is_empty() {
@@ -265,6 +274,41 @@ fn render_into(report: &Report, paint: &Paint, out: &mut String) -> std::fmt::Re
     row(out, "Secure Boot", &report.security.secure_boot)?;
     row(out, "virtualisation", &report.security.virtualisation)?;
     row(out, "TPM", &report.security.tpm)?;
+    row(
+        out,
+        "image mode",
+        if report.security.image_mode {
+            "yes (ostree or bootc)"
+        } else {
+            "no"
+        },
+    )?;
+    render_standing(report, out)?;
+
+    render_probes(report, paint, out)?;
+    render_sensors(report, paint, out)?;
+
+    writeln!(out, "\n{}", paint.with(BOLD, "Trust"))?;
+    let database = match (&report.trust.database, &report.trust.error) {
+        (Some(path), _) => format!("{path} ({})", report.trust.backend.as_deref().unwrap_or("?")),
+        (None, error) => format!("none: {}", error.as_deref().unwrap_or("?")),
+    };
+    row(out, "rpm database", &database)?;
+    for hint in &report.hints {
+        writeln!(
+            out,
+            "\n{} {}\n      {}",
+            paint.with(YELLOW, "hint:"),
+            clean(&hint.about),
+            clean(&hint.what)
+        )?;
+    }
+    Ok(())
+}
+
+/// Support, mitigations, policy.
+fn render_standing(report: &Report, out: &mut String) -> std::fmt::Result {
+    let row = |out: &mut String, name: &str, value: &str| writeln!(out, "  {name:<16}{}", clean(value));
     let support = report.support.as_ref().map_or_else(
         || "unknown: no dates for this release".to_owned(),
         |support| {
@@ -289,27 +333,7 @@ fn render_into(report: &Report, paint: &Paint, out: &mut String) -> std::fmt::Re
         (Some(layers), Some(mode)) => format!("{layers}, mode {mode}"),
         _ => format!("none: {}", report.policy.error.as_deref().unwrap_or("?")),
     };
-    row(out, "policy", &policy)?;
-
-    render_probes(report, paint, out)?;
-    render_sensors(report, paint, out)?;
-
-    writeln!(out, "\n{}", paint.with(BOLD, "Trust"))?;
-    let database = match (&report.trust.database, &report.trust.error) {
-        (Some(path), _) => format!("{path} ({})", report.trust.backend.as_deref().unwrap_or("?")),
-        (None, error) => format!("none: {}", error.as_deref().unwrap_or("?")),
-    };
-    row(out, "rpm database", &database)?;
-    for hint in &report.hints {
-        writeln!(
-            out,
-            "\n{} {}\n      {}",
-            paint.with(YELLOW, "hint:"),
-            clean(&hint.about),
-            clean(&hint.what)
-        )?;
-    }
-    Ok(())
+    row(out, "policy", &policy)
 }
 
 fn render_probes(report: &Report, paint: &Paint, out: &mut String) -> std::fmt::Result {

@@ -4,10 +4,17 @@ use super::bounded::BoundedMap;
 use super::hash::{Hashed, Wanted, hash};
 use super::identity::Identity;
 use hardpan_core::verdict::NoDigest;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+
+/// How far ahead of its budget hashing may run: a burst of new files is hashed at once, a flood is not.
+const BURST: Duration = Duration::from_secs(4);
+/// Longest sleep before a thread looks whether it is to end.
+const NAP: Duration = Duration::from_millis(50);
 
 /// Files of one event to hash, and the event itself on its way through.
 #[derive(Debug)]
@@ -60,9 +67,51 @@ impl DigestCache {
     }
 }
 
+/// How many bytes the threads may read in a second, all together.
+#[derive(Debug, Default)]
+struct Budget {
+    /// 0: as many as they can.
+    bytes_per_s: AtomicU64,
+    /// When what was read so far is paid for.
+    paid_at: Mutex<Option<Instant>>,
+    /// Nobody waits any more: the daemon stops.
+    over: AtomicBool,
+}
+
+impl Budget {
+    /// Waits until the debt is within the burst.
+    fn wait(&self) {
+        while !self.over.load(Ordering::Relaxed) {
+            let paid_at = *self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let ahead = paid_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+            if ahead <= BURST {
+                return;
+            }
+            thread::sleep(NAP.min(ahead.saturating_sub(BURST)));
+        }
+    }
+
+    fn spend(&self, bytes: u64) {
+        let rate = self.bytes_per_s.load(Ordering::Relaxed);
+        if rate == 0 {
+            return;
+        }
+        let micros = u128::from(bytes)
+            .saturating_mul(1_000_000)
+            .checked_div(u128::from(rate))
+            .unwrap_or_default();
+        let cost = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
+        let now = Instant::now();
+        let mut paid_at = self.paid_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = paid_at.map_or(now, |at| at.max(now));
+        *paid_at = from.checked_add(cost).or(*paid_at);
+    }
+}
+
 /// The threads.
 #[derive(Debug)]
 pub struct HashPool<T> {
+    budget: Arc<Budget>,
     jobs: Option<SyncSender<Box<Job<T>>>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -78,16 +127,19 @@ impl<T: Send + 'static> HashPool<T> {
         let (jobs, waiting) = sync_channel(queue.max(1));
         let (results, done) = mpsc::channel(queue.max(1));
         let waiting = Arc::new(Mutex::new(waiting));
+        let budget = Arc::new(Budget::default());
         let mut threads = Vec::new();
         for n in 0..n_threads.max(1) {
             let (waiting, results, cache) = (Arc::clone(&waiting), results.clone(), cache.clone());
+            let budget = Arc::clone(&budget);
             let thread = thread::Builder::new()
                 .name(format!("hash-{n}"))
-                .spawn(move || work(&waiting, &results, &cache, max_size_bytes))?;
+                .spawn(move || work(&waiting, &results, &cache, &budget, max_size_bytes))?;
             threads.push(thread);
         }
         Ok((
             Self {
+                budget,
                 jobs: Some(jobs),
                 threads,
             },
@@ -105,8 +157,14 @@ impl<T: Send + 'static> HashPool<T> {
         }
     }
 
+    /// How many bytes may be read in a second from now on; 0: as many as can be.
+    pub fn set_budget(&self, bytes_per_s: u64) {
+        self.budget.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
+    }
+
     /// Takes no more jobs. The receiver ends when the waiting ones are done.
     pub fn close(&mut self) {
+        self.budget.over.store(true, Ordering::Relaxed);
         self.jobs = None;
     }
 
@@ -120,12 +178,14 @@ fn work<T>(
     waiting: &Mutex<Receiver<Box<Job<T>>>>,
     results: &mpsc::Sender<Done<T>>,
     cache: &DigestCache,
+    budget: &Budget,
     max_size_bytes: u64,
 ) {
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        let one = |wanted: Option<Wanted>| wanted.map(|wanted| cached(&wanted, cache, max_size_bytes));
+        let one =
+            |wanted: Option<Wanted>| wanted.map(|wanted| cached(&wanted, cache, budget, max_size_bytes));
         let done = Done {
             event: job.event,
             file: one(job.file),
@@ -137,7 +197,12 @@ fn work<T>(
     }
 }
 
-fn cached(wanted: &Wanted, cache: &DigestCache, max_size_bytes: u64) -> Result<Hashed, NoDigest> {
+fn cached(
+    wanted: &Wanted,
+    cache: &DigestCache,
+    budget: &Budget,
+    max_size_bytes: u64,
+) -> Result<Hashed, NoDigest> {
     // Many executions of a new file wait together: the first one hashes it for all.
     if let Some(identity) = &wanted.identity
         && let Some(sha256) = cache.get(identity)
@@ -149,7 +214,9 @@ fn cached(wanted: &Wanted, cache: &DigestCache, max_size_bytes: u64) -> Result<H
             settled: true,
         });
     }
+    budget.wait();
     let hashed = hash(wanted, max_size_bytes)?;
+    budget.spend(hashed.info.size_bytes);
     if hashed.settled
         && let Some(identity) = Identity::of_event(&hashed.info)
     {
@@ -181,6 +248,33 @@ mod tests {
             identity: None,
             at_us: i64::MAX,
         }
+    }
+
+    #[test]
+    fn a_budget_allows_bursts_and_ends_floods() {
+        let budget = Budget::default();
+        budget.spend(u64::MAX);
+        budget.wait();
+        budget.bytes_per_s.store(1000, Ordering::Relaxed);
+        let ahead = || {
+            budget
+                .paid_at
+                .lock()
+                .unwrap()
+                .unwrap()
+                .saturating_duration_since(Instant::now())
+        };
+        budget.spend(3000);
+        budget.wait();
+        assert!(ahead() > Duration::ZERO, "within the burst nobody waits");
+        budget.spend(3000);
+        budget.wait();
+        assert!(ahead() <= BURST, "beyond it somebody does");
+        // The daemon stops: what waits is hashed at once.
+        budget.spend(1_000_000);
+        budget.over.store(true, Ordering::Relaxed);
+        budget.wait();
+        assert!(ahead() > BURST);
     }
 
     #[tokio::test]

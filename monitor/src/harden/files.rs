@@ -69,6 +69,9 @@ pub enum FileError {
 /// Largest set of extended attributes carried over; the kernel allows 64 KiB per value and per list.
 const MAX_XATTR_BYTES: usize = 65_536;
 
+/// Attributes that hold a digest or signature of the content.
+const OF_THE_CONTENT: [&str; 2] = ["security.ima", "security.evm"];
+
 /// Puts `content` in the place of `path` (already resolved), keeping its attributes; a new file gets mode 0644.
 pub(super) fn replace(path: &Path, content: &str) -> Result<(), FileError> {
     let temporary = beside(path);
@@ -113,6 +116,11 @@ fn carry_over(from: &Path, to: &Path, file: &File) -> Result<(), FileError> {
     file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))
         .map_err(failed)?;
     for (name, value) in attributes(from).map_err(failed)? {
+        // They vouch for the content that was, and keep a file with other content from being opened under appraisal.
+        // The kernel makes its own for the new content where the policy of IMA and EVM asks for that.
+        if OF_THE_CONTENT.contains(&name.as_str()) {
+            continue;
+        }
         rustix::fs::fsetxattr(file, name.as_str(), &value, XattrFlags::empty())
             .map_err(|error| failed(error.into()))?;
     }

@@ -1,23 +1,23 @@
-//! `apply`, `rollback`, `confirm` and drift.
+//! `apply`.
 //!
 //! Each edit is written to the journal before and after it is made, so that a crash at any moment leaves something
 //! `rollback` can take back. Items are planned one by one right before they are made: two items may edit one line.
 
 use super::files::{self, FileError};
+use super::rollback::undo_one;
 use super::root::{Root, RootError};
-use super::store::{Confirmation, Store, seconds};
+use super::store::Store;
+use super::tools::{run, set, write_sysctl};
 use crate::chain::chain;
 use hardpan_core::policy::Resolved;
-use hardpan_core::policy::harden::edit::{self, Edit, Reverted, Tool};
+use hardpan_core::policy::harden::edit::{self, Edit};
 use hardpan_core::policy::harden::journal::{JOURNAL_VERSION, Line, Stage};
 use hardpan_core::policy::harden::plan::{self, Entry, State};
 use hardpan_core::policy::harden::{Host as _, Item};
 use serde::Serialize;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Something that kept hardening from being applied or taken back.
@@ -347,59 +347,6 @@ fn missing_parents(root: &Root, path: &Path) -> Vec<String> {
     missing
 }
 
-fn write_sysctl(root: &Root, name: &str, value: &str) -> Result<(), HardenError> {
-    let path = root.resolve(&format!("/proc/sys/{}", name.replace('.', "/")))?;
-    fs::write(path, format!("{value}\n")).map_err(|source| HardenError::Runtime {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        source,
-    })
-}
-
-/// Sets a value with its tool, and looks whether it is set now: a tool that says it worked is not enough.
-fn set(root: &Root, tool: &Tool, value: &str) -> Result<(), HardenError> {
-    let mut failed = None;
-    for (program, arguments) in tool.commands(value) {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        match run(root, program, &arguments) {
-            Ok(()) if tool.current(root).as_deref() == Some(value) => return Ok(()),
-            Ok(()) => {
-                failed = Some(HardenError::Program {
-                    program: program.to_owned(),
-                    output: format!("it reported success, but {} is not {value:?}", tool.name()),
-                });
-            }
-            Err(error) => failed = failed.or(Some(error)),
-        }
-    }
-    failed.map_or(Ok(()), Err)
-}
-
-/// Runs a program of the root. Only a running host has programs that may run.
-fn run(root: &Root, program: &str, arguments: &[&str]) -> Result<(), HardenError> {
-    let path = root.resolve(program)?;
-    let output = Command::new(&path)
-        .args(arguments)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin")
-        .output();
-    let failed = |output: String| HardenError::Program {
-        program: program.to_owned(),
-        output,
-    };
-    match output {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(failed(
-            String::from_utf8_lossy(&output.stderr)
-                .trim()
-                .chars()
-                .take(400)
-                .collect(),
-        )),
-        Err(error) => Err(failed(error.to_string())),
-    }
-}
-
 /// A configuration that sshd itself refuses is taken back at once; a good one is loaded.
 fn check_sshd(store: &mut Store, root: &Root, transaction: u64) -> Result<(), HardenError> {
     if !Path::new("/usr/sbin/sshd").exists() {
@@ -423,212 +370,4 @@ fn check_sshd(store: &mut Store, root: &Root, transaction: u64) -> Result<(), Ha
         "/usr/bin/systemctl",
         &["try-reload-or-restart", "sshd.service"],
     )
-}
-
-/// What became of one edit that was to be taken back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Undone {
-    /// The item.
-    pub item: String,
-    /// File or setting.
-    pub subject: String,
-    /// `restored`, `gone`, `kept`, `failed`, `after-reboot`.
-    pub what: &'static str,
-    /// More about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
-/// The result of `rollback`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct RollbackReport {
-    /// Whether anything was changed.
-    pub changed: bool,
-    /// Edit by edit, the last one first.
-    pub edits: Vec<Undone>,
-}
-
-/// Takes back one transaction, or all of them, the last edit first.
-pub fn rollback(root: &Root, transaction: Option<u64>) -> Result<RollbackReport, HardenError> {
-    let mut store = Store::open(root)?;
-    let report = rollback_in(&mut store, root, transaction);
-    let waiting = store.pending().map(|pending| pending.transaction);
-    if waiting.is_some_and(|waiting| transaction.is_none_or(|only| only == waiting)) {
-        store.clear_pending()?;
-    }
-    Ok(report)
-}
-
-fn rollback_in(store: &mut Store, root: &Root, transaction: Option<u64>) -> RollbackReport {
-    let lines: Vec<Line> = store
-        .journal
-        .in_place
-        .values()
-        .rev()
-        .filter(|line| transaction.is_none_or(|only| only == line.transaction))
-        .cloned()
-        .collect();
-    let mut report = RollbackReport::default();
-    for line in &lines {
-        let subject = line.change.subject().to_owned();
-        let (what, detail) = match undo_one(store, root, line) {
-            Ok(result) => result,
-            Err(error) => ("failed", Some(chain(&error))),
-        };
-        report.changed |= what == "restored";
-        report.edits.push(Undone {
-            item: line.item.clone(),
-            subject,
-            what,
-            detail,
-        });
-    }
-    if lines.iter().any(|line| line.item.starts_with("sshd:")) && root.is_real() {
-        // The files are as they were; that sshd could not be told is no reason to fail.
-        drop(run(
-            root,
-            "/usr/bin/systemctl",
-            &["try-reload-or-restart", "sshd.service"],
-        ));
-    }
-    report
-}
-
-/// Takes one edit back, three-way.
-fn undo_one(
-    store: &mut Store,
-    root: &Root,
-    line: &Line,
-) -> Result<(&'static str, Option<String>), HardenError> {
-    let failed = |source| HardenError::File {
-        item: line.item.clone(),
-        source,
-    };
-    let result = match &line.change {
-        Edit::Line { path, line: change } => {
-            let at = root.resolve(path)?;
-            let reverted = edit::revert(
-                path,
-                root.read(path).as_deref(),
-                change,
-                line.created,
-                line.joined,
-            )
-            .map_err(|why| HardenError::Edit {
-                item: line.item.clone(),
-                subject: path.clone(),
-                why,
-            })?;
-            match reverted {
-                Reverted::Text(text) => {
-                    files::replace(&at, &text).map_err(failed)?;
-                    ("restored", None)
-                }
-                Reverted::Remove => {
-                    files::remove(&at).map_err(failed)?;
-                    ("restored", None)
-                }
-                Reverted::Gone => ("gone", None),
-                Reverted::Kept(found) => ("kept", Some(format!("somebody changed it since: {found}"))),
-            }
-        }
-        Edit::Link { path, before, after } => {
-            let at = root.resolve_parent(path)?;
-            let present = root.link(path);
-            if present.as_deref() == Some(after) {
-                match before {
-                    Some(before) => files::relink(&at, before).map_err(failed)?,
-                    None => files::remove(&at).map_err(failed)?,
-                }
-                ("restored", None)
-            } else if at.exists() || present.is_some() {
-                (
-                    "kept",
-                    Some(format!("now {}", present.unwrap_or_else(|| "a file".to_owned()))),
-                )
-            } else {
-                ("gone", None)
-            }
-        }
-        Edit::Mode { path, before, after } => match root.stat(path) {
-            None => ("gone", None),
-            Some(stat) if (stat.mode, stat.uid, stat.gid) == *after => {
-                files::set_mode(&root.resolve(path)?, *before).map_err(failed)?;
-                ("restored", None)
-            }
-            Some(stat) if (stat.mode, stat.uid, stat.gid) == *before => ("gone", None),
-            Some(stat) => (
-                "kept",
-                Some(format!("now mode {:04o}, {}:{}", stat.mode, stat.uid, stat.gid)),
-            ),
-        },
-        Edit::Runtime { name, before, after } => {
-            let path = format!("/proc/sys/{}", name.replace('.', "/"));
-            match root.read(&path) {
-                None => ("gone", None),
-                Some(found) if found.trim() == after => match write_sysctl(root, name, before) {
-                    Ok(()) => ("restored", None),
-                    // One-way switches refuse: the configuration is taken back, the running kernel keeps the value.
-                    Err(error) => ("after-reboot", Some(chain(&error))),
-                },
-                Some(found) if found.trim() == before => ("gone", None),
-                Some(found) => ("kept", Some(format!("now {}", found.trim()))),
-            }
-        }
-        Edit::Tool { tool, before, after } => match tool.current(root) {
-            Some(found) if found == *after => {
-                set(root, tool, before)?;
-                ("restored", None)
-            }
-            Some(found) if found == *before => ("gone", None),
-            Some(found) => ("kept", Some(format!("now {found}"))),
-            None => ("gone", None),
-        },
-    };
-    for directory in line.directories.iter().rev() {
-        // Only an empty directory goes: what others put there stays.
-        drop(fs::remove_dir(root.resolve_parent(directory)?));
-    }
-    store.append(&Line {
-        stage: Stage::Undone,
-        ..line.clone()
-    })?;
-    Ok(result)
-}
-
-/// Whether anything was ever applied here. Opens nothing.
-pub fn was_applied(root: &Root) -> bool {
-    Store::exists(root, "journal.jsonl")
-}
-
-/// Whether a transaction waits for confirmation. Opens nothing.
-pub fn awaits_confirmation(root: &Root) -> bool {
-    Store::exists(root, "pending.json")
-}
-
-/// The transaction that waits for confirmation, if there is one.
-pub fn pending(root: &Root) -> Result<Option<Confirmation>, HardenError> {
-    Ok(Store::open(root)?.pending())
-}
-
-/// Confirms the waiting transaction; `None` if there is none.
-pub fn confirm(root: &Root) -> Result<Option<u64>, HardenError> {
-    let store = Store::open(root)?;
-    let waiting = store.pending();
-    store.clear_pending()?;
-    Ok(waiting.map(|pending| pending.transaction))
-}
-
-/// Rolls back a transaction whose time is up. `hardpand` and every `hardpan harden` call do this first.
-pub fn expire_unconfirmed(root: &Root, now: SystemTime) -> Result<Option<RollbackReport>, HardenError> {
-    let mut store = Store::open(root)?;
-    let Some(waiting) = store.pending() else {
-        return Ok(None);
-    };
-    if seconds(now) < waiting.deadline_s {
-        return Ok(None);
-    }
-    let report = rollback_in(&mut store, root, Some(waiting.transaction));
-    store.clear_pending()?;
-    Ok(Some(report))
 }

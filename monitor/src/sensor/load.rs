@@ -7,7 +7,8 @@ use super::{
 use crate::probe::{self, KernelTypes};
 use aya::{Btf, Ebpf, EbpfLoader, programs::ProgramError};
 use hardpan_abi::{GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES, switch};
-use hardpan_core::platform::{HookReport, HookState, Probes};
+use hardpan_core::btf::Kind as BtfKind;
+use hardpan_core::platform::{HookFamily, HookReport, HookState, Probes};
 
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
@@ -21,6 +22,10 @@ struct Switches {
     d_path: bool,
     ima_file_hash: bool,
     inode_storage: bool,
+    setgid_hook: bool,
+    prctl_hook: bool,
+    override_hooks: bool,
+    root_hooks: bool,
 }
 
 /// Loads the plan's programs.
@@ -32,6 +37,7 @@ pub(super) fn load(
     options: &SensorOptions,
 ) -> Result<Loaded, SensorError> {
     let helpers = probe::helpers(types);
+    let has = |function| types.btf.find(function, BtfKind::Func).is_some();
     let wanted = Switches {
         task_btf: helpers.task_btf && plan.typed,
         // Raw tracepoint programs know no other way to read.
@@ -39,6 +45,10 @@ pub(super) fn load(
         d_path: probes.d_path.works(),
         ima_file_hash: probes.ima_file_hash.works(),
         inode_storage: probes.inode_storage.works(),
+        setgid_hook: has("bpf_lsm_task_fix_setgid"),
+        prctl_hook: has("security_task_prctl"),
+        override_hooks: has("override_creds") && has("revert_creds") && probes.fentry.works(),
+        root_hooks: has("set_fs_root") && has("chroot_fs_refs") && probes.fentry.works(),
     };
     // A helper can be known and yet be refused in the program that matters (inode storage in sleepable programs before
     // 5.17): give up one convenience at a time rather than the hook.
@@ -57,10 +67,11 @@ pub(super) fn load(
     let mut last = None;
     for switches in ladder {
         let loaded = load_with(objects, plan, types, options, switches)?;
-        let exec_check_failed = loaded
-            .hooks
-            .iter()
-            .any(|hook| hook.hook == EXEC_CHECK.hook && matches!(hook.state, HookState::Failed { .. }));
+        let exec_check_failed = loaded.hooks.iter().any(|hook| {
+            hook.family == HookFamily::Exec
+                && hook.hook == EXEC_CHECK.hook
+                && matches!(hook.state, HookState::Failed { .. })
+        });
         let done = !exec_check_failed;
         last = Some(loaded);
         if done {
@@ -112,6 +123,10 @@ fn load_with(
         (switch::D_PATH, u32::from(switches.d_path)),
         (switch::IMA_FILE_HASH, u32::from(switches.ima_file_hash)),
         (switch::INODE_STORAGE, u32::from(switches.inode_storage)),
+        (switch::SETGID_HOOK, u32::from(switches.setgid_hook)),
+        (switch::PRCTL_HOOK, u32::from(switches.prctl_hook)),
+        (switch::OVERRIDE_HOOKS, u32::from(switches.override_hooks)),
+        (switch::ROOT_HOOKS, u32::from(switches.root_hooks)),
         (GLOBAL_GENERATION, options.generation),
     ];
     let mut loader = EbpfLoader::new();
@@ -135,7 +150,13 @@ fn load_with(
 
     let mut hooks = Vec::with_capacity(plan.load.len());
     for spec in &plan.load {
+        if let Some(why) = not_in_kernel(spec, types) {
+            hooks.push(report(spec, HookState::NotTried { why }));
+            continue;
+        }
+        let began = std::time::Instant::now();
         let mut state = attach(&mut ebpf, spec, btf.as_ref());
+        tracing::debug!(program = spec.program, took = ?began.elapsed(), %state, "loaded");
         if spec.program == EXEC_CHECK_SLEEPABLE.program && matches!(state, HookState::Failed { .. }) {
             // Report why it does not hash, and still see the file.
             hooks.push(report(spec, state));
@@ -146,6 +167,23 @@ fn load_with(
         hooks.push(report(spec, state));
     }
     Ok(Loaded { ebpf, hooks })
+}
+
+/// Some hooks and functions of the task family came with later kernels, or belong to one architecture.
+fn not_in_kernel(spec: &Spec, types: &KernelTypes) -> Option<String> {
+    if spec.family != HookFamily::Task {
+        return None;
+    }
+    let function = match spec.kind {
+        Kind::Lsm | Kind::LsmSleepable => format!("bpf_lsm_{}", spec.hook),
+        Kind::Fentry | Kind::Fexit => spec.hook.to_owned(),
+        Kind::TpBtf | Kind::Iter | Kind::RawTp => return None,
+    };
+    if types.btf.find(&function, BtfKind::Func).is_some() {
+        None
+    } else {
+        Some(format!("this kernel has no function {function}"))
+    }
 }
 
 fn report(spec: &Spec, state: HookState) -> HookReport {
@@ -174,6 +212,8 @@ fn attach(ebpf: &mut Ebpf, spec: &Spec, btf: Option<&Btf>) -> HookState {
         (Kind::Lsm | Kind::LsmSleepable, Some(btf)) => attach_lsm(program, spec.hook, btf),
         (Kind::TpBtf, Some(btf)) => attach_tp_btf(program, spec.hook, btf),
         (Kind::Fentry, Some(btf)) => attach_fentry(program, spec.hook, btf),
+        (Kind::Fexit, Some(btf)) => attach_fexit(program, spec.hook, btf),
+        (Kind::Iter, Some(btf)) => load_iter(program, spec.hook, btf),
     };
     match result {
         Ok(()) => HookState::Attached,
@@ -219,6 +259,19 @@ attach_by!(
     aya::programs::FEntry,
     aya::programs::FEntry::load,
     |program: &mut aya::programs::FEntry| program.attach().map(drop)
+);
+attach_by!(
+    attach_fexit,
+    aya::programs::FExit,
+    aya::programs::FExit::load,
+    |program: &mut aya::programs::FExit| program.attach().map(drop)
+);
+// An iterator is attached anew for each run.
+attach_by!(
+    load_iter,
+    aya::programs::Iter,
+    aya::programs::Iter::load,
+    |_program: &mut aya::programs::Iter| Ok(())
 );
 
 fn attach_raw(program: &mut aya::programs::Program, hook: &str) -> Step {

@@ -4,8 +4,10 @@ mod load;
 mod object;
 mod plan;
 mod selftest;
+mod task;
 
 pub use object::{ObjectError, Objects};
+pub use task::SweepError;
 
 use crate::{probe, sys};
 use aya::{
@@ -38,6 +40,11 @@ pub struct SensorOptions {
     pub generation: u32,
     /// Largest file hashed in the kernel, in bytes.
     pub hash_max_bytes: u64,
+    /// The policy lists the sleepable program for `bprm_check_security`. EL 8's does not: a kernel that skips a
+    /// sleepable program while another task sleeps in it would miss executions.
+    pub sleepable_exec: bool,
+    /// Whether tasks are compared with their shadows. Off until the benign twins have been silent on every kernel.
+    pub watch_tasks: bool,
 }
 
 impl Default for SensorOptions {
@@ -45,6 +52,8 @@ impl Default for SensorOptions {
         Self {
             generation: 1,
             hash_max_bytes: 256 << 20,
+            sleepable_exec: true,
+            watch_tasks: false,
         }
     }
 }
@@ -96,6 +105,7 @@ pub struct Sensor {
     counters: Array<MapData, u64>,
     /// Kernel-side notes of module loads; only for the self-test.
     module_notes: Option<HashMap<MapData, u64, [u8; size_of::<ModuleNote>()]>>,
+    task_maps: task::Maps,
     hooks: Vec<HookReport>,
     pending: VecDeque<(Ring, Vec<u8>)>,
     pending_bytes: usize,
@@ -114,7 +124,7 @@ impl Sensor {
     pub fn start(objects: &Objects, probes: &Probes, options: &SensorOptions) -> Result<Self, SensorError> {
         probe::raise_memlock();
         let types = probe::kernel_types().map_err(SensorError::Types)?;
-        let plan = plan::plan(probes);
+        let plan = plan::plan(probes, options);
         let mut loaded = load::load(objects, &plan, probes, &types, options)?;
         let ring = |ebpf: &mut Ebpf, name: &'static str| {
             let map = ebpf.take_map(name).ok_or(SensorError::NoMap(name))?;
@@ -139,8 +149,10 @@ impl Sensor {
             .ebpf
             .take_map("MODULE_NOTES")
             .and_then(|map| HashMap::try_from(map).ok());
+        let task_maps = task::Maps::take(&mut loaded.ebpf);
         Ok(Self {
             ebpf: Some(loaded.ebpf),
+            task_maps,
             events,
             findings,
             counters,

@@ -1,5 +1,6 @@
 //! Which programs to load on this kernel: the probes' answers turned into a list.
 
+use super::SensorOptions;
 use hardpan_core::platform::{HookFamily, Probes};
 
 /// How a program is loaded and attached.
@@ -9,6 +10,8 @@ pub(super) enum Kind {
     Lsm,
     TpBtf,
     Fentry,
+    Fexit,
+    Iter,
     RawTp,
 }
 
@@ -20,6 +23,8 @@ impl Kind {
             Self::Lsm => "lsm",
             Self::TpBtf => "tp_btf",
             Self::Fentry => "fentry",
+            Self::Fexit => "fexit",
+            Self::Iter => "iter",
             Self::RawTp => "raw_tp",
         }
     }
@@ -38,7 +43,7 @@ pub(super) struct Spec {
     pub(super) consequence: &'static str,
 }
 
-const fn spec(
+pub(super) const fn spec(
     family: HookFamily,
     program: &'static str,
     hook: &'static str,
@@ -183,7 +188,12 @@ pub(super) struct Plan {
 }
 
 /// Chooses programs by what the kernel answered.
-pub(super) fn plan(probes: &Probes) -> Plan {
+pub(super) fn plan(probes: &Probes, options: &SensorOptions) -> Plan {
+    let &SensorOptions {
+        watch_tasks,
+        sleepable_exec,
+        ..
+    } = options;
     let typed = probes.tp_btf.works();
     // The object with the LSM programs holds an inode storage map, which the kernel refuses where `bpf` is not active.
     let lsm_runs = probes.lsm.works() && !probes.lsm_fires.failed() && probes.inode_storage.works();
@@ -202,9 +212,10 @@ pub(super) fn plan(probes: &Probes) -> Plan {
             .chain(
                 TYPED
                     .iter()
+                    .chain(super::task::SPECS.iter().filter(|_| watch_tasks))
                     .filter(|spec| !RAW.iter().any(|raw| raw.hook == spec.hook)),
             )
-            .filter(|spec| spec.program != "exec_exit")
+            .filter(|spec| !matches!(spec.program, "exec_exit" | "shadow_exit" | "shadow_exec"))
             .map(|&spec| {
                 let why = match spec.kind {
                     Kind::Lsm | Kind::LsmSleepable => why_not_lsm(),
@@ -223,6 +234,10 @@ pub(super) fn plan(probes: &Probes) -> Plan {
     let (mut load, mut skipped) = (Vec::new(), Vec::new());
     if !lsm_runs {
         skipped.push((EXEC_CHECK_SLEEPABLE, why_not_lsm()));
+    } else if !sleepable_exec {
+        load.push(EXEC_CHECK);
+        let why = "the policy's gate.hooks.exec leaves lsm.s/bprm_check_security out".to_owned();
+        skipped.push((EXEC_CHECK_SLEEPABLE, why));
     } else if probes.lsm_sleepable.works() && probes.ima_file_hash.works() {
         load.push(EXEC_CHECK_SLEEPABLE);
     } else {
@@ -234,12 +249,16 @@ pub(super) fn plan(probes: &Probes) -> Plan {
         };
         skipped.push((EXEC_CHECK_SLEEPABLE, format!("hashing in the kernel: {why}")));
     }
-    for &spec in TYPED {
+    for &spec in TYPED.iter().chain(super::task::SPECS) {
+        // Switched off by choice is no gap to report.
+        if spec.family == HookFamily::Task && !watch_tasks {
+            continue;
+        }
         match spec.kind {
             // It clears up behind the LSM program.
             _ if !lsm_runs && spec.program == "exec_exit" => {}
             Kind::Lsm | Kind::LsmSleepable if !lsm_runs => skipped.push((spec, why_not_lsm())),
-            Kind::Fentry if !probes.fentry.works() => {
+            Kind::Fentry | Kind::Fexit if !probes.fentry.works() => {
                 skipped.push((spec, format!("fentry programs: {}", probes.fentry)));
             }
             _ => load.push(spec),
@@ -262,6 +281,28 @@ mod tests {
         plan.load.iter().map(|spec| spec.program).collect()
     }
 
+    fn plan_of(probes: &Probes) -> Plan {
+        plan(probes, &WATCHING)
+    }
+
+    const WATCHING: SensorOptions = SensorOptions {
+        generation: 1,
+        hash_max_bytes: 1 << 20,
+        sleepable_exec: true,
+        watch_tasks: true,
+    };
+
+    #[test]
+    fn tasks_are_not_watched_when_that_is_switched_off() {
+        let off = SensorOptions {
+            watch_tasks: false,
+            ..WATCHING
+        };
+        let plan = plan(&probes(|_| ()), &off);
+        assert!(plan.load.iter().all(|spec| spec.family != HookFamily::Task));
+        assert!(plan.skipped.is_empty());
+    }
+
     fn probes(change: impl FnOnce(&mut Probes)) -> Probes {
         let mut probes = Probes::untried("test", "x86_64", "a test");
         for outcome in [
@@ -282,15 +323,28 @@ mod tests {
 
     #[test]
     fn everything_works() {
-        let plan = plan(&probes(|_| ()));
+        let plan = plan_of(&probes(|_| ()));
         assert!(plan.typed && plan.skipped.is_empty());
-        assert_eq!(plan.load.len(), TYPED.len() + 1);
+        assert_eq!(plan.load.len(), TYPED.len() + super::super::task::SPECS.len() + 1);
         assert!(programs(&plan).contains(&"exec_check_sleepable"));
     }
 
     #[test]
+    fn a_policy_can_leave_the_sleepable_program_out() {
+        let plain = SensorOptions {
+            sleepable_exec: false,
+            ..WATCHING
+        };
+        let plan = plan(&probes(|_| ()), &plain);
+        assert!(
+            programs(&plan).contains(&"exec_check") && !programs(&plan).contains(&"exec_check_sleepable")
+        );
+        assert!(plan.skipped[0].1.contains("gate.hooks.exec"));
+    }
+
+    #[test]
     fn no_hash_helper_takes_the_plain_program() {
-        let plan = plan(&probes(|p| {
+        let plan = plan_of(&probes(|p| {
             p.ima_file_hash = Outcome::Missing {
                 why: "unknown helper".into(),
             }
@@ -304,7 +358,7 @@ mod tests {
 
     #[test]
     fn bpf_not_among_the_lsms_leaves_tracing() {
-        let plan = plan(&probes(|p| {
+        let plan = plan_of(&probes(|p| {
             p.lsm_fires = Outcome::Missing {
                 why: "did not run".into(),
             }
@@ -328,7 +382,7 @@ mod tests {
             errno: 1,
             what: "bpf(BPF_PROG_LOAD)".into(),
         };
-        let plan = plan(&probes(|p| {
+        let plan = plan_of(&probes(|p| {
             p.tp_btf = refused();
             p.fentry = refused();
             p.lsm = refused();

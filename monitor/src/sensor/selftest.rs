@@ -4,10 +4,10 @@
 //! this very executable with `--version`, and offers the kernel a module that is none. Module loads and frees are not
 //! tested: no module is loaded for a test.
 
-use super::Sensor;
+use super::{Sensor, task};
 use crate::sys::task as calls;
 use hardpan_abi::{CredEvent, CredWitness, EventHeader, EventKind, ExecEvent, exec_flag};
-use hardpan_core::platform::HookState;
+use hardpan_core::platform::{HookFamily, HookReport, HookState};
 use std::{
     io,
     process::{Command, Stdio},
@@ -58,6 +58,10 @@ pub(super) fn run(sensor: &mut Sensor, limit: Duration) {
             return;
         }
     };
+    // The sweep is run by user space: its first run also makes the shadows of tasks that are there already.
+    if let Err(error) = sensor.sweep() {
+        tracing::debug!(%error, "the first sweep failed");
+    }
     let mut seen = Seen::default();
     let deadline = Instant::now() + limit;
     loop {
@@ -89,6 +93,7 @@ fn act() -> Acts {
     })
     .join()
     .unwrap_or_default();
+    calls::touch_task_hooks();
     let capset = calls::flip_inheritable(FLIPPED_CAPABILITY).map_err(|error| error.to_string());
     calls::set_fsuid(NOBODY);
     calls::set_fsuid(nix::unistd::Uid::effective().as_raw());
@@ -157,8 +162,11 @@ fn module_note(sensor: &mut Sensor, process: u32, thread: u32) -> bool {
     found
 }
 
-fn was_seen(hook: &str, seen: &Seen) -> Option<bool> {
-    Some(match hook {
+fn was_seen(hook: &HookReport, maps: &task::Maps, seen: &Seen) -> Option<bool> {
+    if hook.family == HookFamily::Task {
+        return maps.ran(&hook.hook, &hook.variant);
+    }
+    Some(match hook.hook.as_str() {
         "sched_process_exec" => seen.exec,
         "bprm_check_security" => seen.exec_by_lsm,
         "commit_creds" => seen.cred,
@@ -177,7 +185,7 @@ fn all_seen(sensor: &Sensor, seen: &Seen) -> bool {
         .hooks
         .iter()
         .filter(|hook| hook.state == HookState::Attached)
-        .all(|hook| was_seen(&hook.hook, seen) != Some(false))
+        .all(|hook| was_seen(hook, &sensor.task_maps, seen) != Some(false))
 }
 
 fn judge(sensor: &mut Sensor, acts: &Acts, seen: &Seen, limit: Duration) {
@@ -185,7 +193,7 @@ fn judge(sensor: &mut Sensor, acts: &Acts, seen: &Seen, limit: Duration) {
         if hook.state != HookState::Attached {
             continue;
         }
-        match was_seen(&hook.hook, seen) {
+        match was_seen(hook, &sensor.task_maps, seen) {
             Some(true) => hook.state = HookState::SelfTested,
             Some(false) => {
                 let about = match hook.hook.as_str() {

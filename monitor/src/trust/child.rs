@@ -40,6 +40,8 @@ struct Request {
     vendor_pins: bool,
     keyring: Vec<PathBuf>,
     database_keys: bool,
+    key_sets: Option<Vec<String>>,
+    legacy_signatures: bool,
     /// The file that keeps readings.
     store: PathBuf,
     boot_id: String,
@@ -56,6 +58,8 @@ impl Request {
             vendor_pins: config.vendor_pins,
             keyring: config.keyring.clone(),
             database_keys: config.database_keys,
+            key_sets: config.key_sets.clone(),
+            legacy_signatures: config.legacy_signatures,
             store: config.state_dir.join(STORE_NAME),
             boot_id: enrich::host(Path::new("/")).boot_id,
             previous_database: previous
@@ -73,6 +77,8 @@ impl Request {
             vendor_pins: self.vendor_pins,
             keyring: self.keyring.clone(),
             database_keys: self.database_keys,
+            key_sets: self.key_sets.clone(),
+            legacy_signatures: self.legacy_signatures,
             ..Config::default().trust
         }
     }
@@ -207,7 +213,7 @@ async fn take(stream: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<V
 fn reading(config: &Trust, outcome: ScanOutcome) -> Reading {
     let summary = outcome.summary;
     // Pins and keys are read here once more, for what is wrong with them: the child tells only of packages.
-    let (_, mut findings) = keys::pins(config.vendor_pins, &config.pins);
+    let (_, mut findings) = keys::pins(config.vendor_pins, config.key_sets.as_deref(), &config.pins);
     findings.extend(keys::material(&config.keyring).1);
     let local = manifests(config, &mut findings);
     findings.extend(

@@ -13,7 +13,7 @@ use hardpan_core::record::{Finding, FindingCode};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Time after which a reading that failed is tried again even if nothing changed.
 const RETRY: Duration = Duration::from_secs(60);
@@ -30,11 +30,18 @@ pub struct TrustUpdate {
 }
 
 /// Reads and watches until the receiver is gone. `reload` asks for a reading at once.
-pub async fn keep(config: Trust, updates: mpsc::Sender<TrustUpdate>, reload: Arc<Notify>) {
+///
+/// `config` changes with the policy: whose signatures count is its business too.
+pub async fn keep(
+    mut config: watch::Receiver<Trust>,
+    updates: mpsc::Sender<TrustUpdate>,
+    reload: Arc<Notify>,
+) {
     let mut current: Option<Arc<LoadedTrust>> = None;
     loop {
-        let stamp = Stamp::of(&config);
-        let result = read(&config, current.as_deref()).await;
+        let config_now = config.borrow_and_update().clone();
+        let stamp = Stamp::of(&config_now);
+        let result = read(&config_now, current.as_deref()).await;
         let failed = result.is_err();
         let update = match result {
             Ok(Reading { trust, mut findings }) => {
@@ -50,7 +57,7 @@ pub async fn keep(config: Trust, updates: mpsc::Sender<TrustUpdate>, reload: Arc
             }
             Err(error) => TrustUpdate {
                 trust: None,
-                findings: vec![unreadable(&config, &error, current.is_some())],
+                findings: vec![unreadable(&config_now, &error, current.is_some())],
             },
         };
         if updates.send(update).await.is_err() {
@@ -58,7 +65,9 @@ pub async fn keep(config: Trust, updates: mpsc::Sender<TrustUpdate>, reload: Arc
         }
         tokio::select! {
             () = reload.notified() => {}
-            () = changed(config.poll, &stamp, || Stamp::of(&config)) => {}
+            // Without a sender nothing changes any more.
+            Ok(()) = config.changed() => {}
+            () = changed(config_now.poll, &stamp, || Stamp::of(&config_now)) => {}
             () = expired(current.as_deref()) => {}
             () = tokio::time::sleep(RETRY), if failed => {}
             () = updates.closed() => return,

@@ -1,10 +1,10 @@
 //! Which keys are pinned, and where their material may be found.
 
+use crate::chain::chain;
 use crate::config::read_safely;
 use hardpan_core::record::{Finding, FindingCode};
 use hardpan_rpm::Pins;
 use hardpan_rpm::scan::KeyMaterial;
-use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,8 @@ const MAX_KEY_FILES: usize = 1000;
 const MAX_KEY_BYTES: u64 = 1 << 20;
 
 /// All pins that can be read. What cannot is told in findings: one broken file does not take trust from the others.
-pub(super) fn pins(vendor: bool, dirs: &[PathBuf]) -> (Pins, Vec<Finding>) {
+/// `key_sets` names the vendors whose pins count; `None`: all of them.
+pub(super) fn pins(vendor: bool, key_sets: Option<&[String]>, dirs: &[PathBuf]) -> (Pins, Vec<Finding>) {
     let mut pins = Pins::default();
     let mut findings = Vec::new();
     let mut add = |text: &str, origin: &str| {
@@ -58,6 +59,10 @@ pub(super) fn pins(vendor: bool, dirs: &[PathBuf]) -> (Pins, Vec<Finding>) {
     };
     if vendor {
         for (name, text) in VENDOR_PINS {
+            let stem = name.strip_suffix(".toml").unwrap_or(name);
+            if key_sets.is_some_and(|sets| !sets.iter().any(|set| set == stem)) {
+                continue;
+            }
             add(text, &format!("vendor pins {name}"));
         }
     }
@@ -148,20 +153,23 @@ fn unusable(path: &Path, why: &str) -> Finding {
     }
 }
 
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_can_leave_vendors_out() {
+        let (all, _) = pins(true, None, &[]);
+        let (few, findings) = pins(true, Some(&["rocky".to_owned(), "epel".to_owned()]), &[]);
+        assert!(findings.is_empty());
+        let vendors: std::collections::BTreeSet<&str> = few.iter().map(|pin| pin.vendor.as_str()).collect();
+        assert_eq!(vendors.into_iter().collect::<Vec<_>>(), ["epel", "rocky"]);
+        assert!(few.len() < all.len());
+        let (mut legacy, _) = pins(true, None, &[]);
+        assert!(!legacy.iter().all(|pin| pin.legacy));
+        legacy.accept_legacy();
+        assert!(legacy.iter().all(|pin| pin.legacy));
+    }
 
     #[test]
     fn every_vendor_file_is_built_in_and_usable() {
@@ -172,7 +180,7 @@ mod tests {
             .collect();
         there.sort();
         assert_eq!(there, VENDOR_PINS.map(|(name, _)| name));
-        let (pins, findings) = pins(true, &[]);
+        let (pins, findings) = pins(true, None, &[]);
         assert!(findings.is_empty(), "{findings:?}");
         assert!(pins.len() >= 7);
     }
@@ -185,7 +193,7 @@ mod tests {
         fs::write(dir.path().join("ours.toml"), pin).unwrap();
         fs::write(dir.path().join("broken.toml"), "nonsense").unwrap();
         fs::write(dir.path().join("ignored.txt"), "nonsense").unwrap();
-        let (pins, findings) = pins(false, &[dir.path().to_owned(), "/nonexistent".into()]);
+        let (pins, findings) = pins(false, None, &[dir.path().to_owned(), "/nonexistent".into()]);
         assert_eq!((pins.len(), findings.len()), (1, 1));
         assert_eq!(findings[0].code, FindingCode::KeyUnusable);
         assert!(findings[0].path.as_ref().unwrap().text().ends_with("broken.toml"));

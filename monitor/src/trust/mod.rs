@@ -19,5 +19,5 @@ pub use watch::Stamp;
 
 /// The vendors' pins that are part of this program.
 pub fn vendor_pins() -> (hardpan_rpm::Pins, Vec<hardpan_core::record::Finding>) {
-    keys::pins(true, &[])
+    keys::pins(true, None, &[])
 }

@@ -204,7 +204,10 @@ fn encode(outcome: &ScanOutcome, boot_id: &str) -> Result<Vec<u8>, OutcomeError>
 
 /// What to scan and whom to believe, from the configuration; the findings are about pins and keys that cannot be read.
 pub fn scan_options(config: &Trust) -> (ScanOptions, Vec<Finding>) {
-    let (pins, mut findings) = keys::pins(config.vendor_pins, &config.pins);
+    let (mut pins, mut findings) = keys::pins(config.vendor_pins, config.key_sets.as_deref(), &config.pins);
+    if config.legacy_signatures {
+        pins.accept_legacy();
+    }
     let (material, unreadable) = keys::material(&config.keyring);
     findings.extend(unreadable);
     let mut options = ScanOptions::new(&config.root, pins);

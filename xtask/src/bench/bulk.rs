@@ -29,9 +29,22 @@ pub(crate) struct Bulk {
     pub(crate) bytes: u64,
 }
 
+/// How large the files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sizes {
+    /// As on a server: for what reads contents.
+    Real,
+    /// A few bytes: for what looks at metadata only.
+    Tiny,
+}
+
 /// Makes the root, or takes the one from an earlier run.
-pub(crate) fn bulk(places: &Places) -> Done<Bulk> {
-    let dir = places.cache.join(format!("bench-root-{PACKAGES}x{FILES}"));
+pub(crate) fn bulk(places: &Places, sizes: Sizes) -> Done<Bulk> {
+    let name = match sizes {
+        Sizes::Real => "bench-root",
+        Sizes::Tiny => "bench-root-tiny",
+    };
+    let dir = places.cache.join(format!("{name}-{PACKAGES}x{FILES}"));
     let bulk = |bytes| Bulk {
         root: dir.join("root"),
         keyring: dir.join("keyring"),
@@ -54,7 +67,7 @@ pub(crate) fn bulk(places: &Places) -> Done<Bulk> {
     ));
     let signer = Signer::generate("Hardpan bench key")?;
     let built = dir.join("build");
-    let bytes = build(&built)?;
+    let bytes = build(&built, sizes)?;
     let files: Vec<PathBuf> = (0..PACKAGES)
         .map(|package| built.join(format!("bulk-{package}.rpm")))
         .collect();
@@ -97,7 +110,7 @@ pub(crate) fn bulk(places: &Places) -> Done<Bulk> {
 }
 
 /// One spec with a sub-package each: one rpmbuild instead of 1500.
-fn build(dir: &Path) -> Done<u64> {
+fn build(dir: &Path, sizes: Sizes) -> Done<u64> {
     let stage = dir.join("stage");
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut total = 0;
@@ -109,7 +122,10 @@ fn build(dir: &Path) -> Done<u64> {
         let folder = stage.join(format!("usr/share/bulk-{package}"));
         place::make_dir(&folder)?;
         for file in 0..FILES {
-            let size = size(&mut random);
+            let size = match sizes {
+                Sizes::Real => size(&mut random),
+                Sizes::Tiny => 1 + random.below(100),
+            };
             write_file(&folder.join(format!("f{file}")), size, &mut random)?;
             total += size;
         }

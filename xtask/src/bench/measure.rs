@@ -22,11 +22,17 @@ pub(crate) struct Cost {
     pub(crate) peak_mib: f64,
 }
 
-/// A command's best of several runs: the machine's noise only ever adds.
-pub(crate) fn best(runs: u32, mut command: impl FnMut() -> Command) -> Done<Cost> {
+/// A command's best of several runs: the machine's noise only ever adds. Exit code 1 is fine: the tools compared use it
+/// for "differences found".
+pub(crate) fn best(runs: u32, command: impl FnMut() -> Command) -> Done<Cost> {
+    best_with(runs, &[0, 1], command)
+}
+
+/// The same for a program with other exit codes for success.
+pub(crate) fn best_with(runs: u32, codes: &[i32], mut command: impl FnMut() -> Command) -> Done<Cost> {
     let mut best: Option<Cost> = None;
     for _ in 0..runs.max(1) {
-        let cost = once(&mut command())?;
+        let cost = once(&mut command(), codes)?;
         best = Some(match best {
             None => cost,
             Some(so_far) => Cost {
@@ -39,8 +45,8 @@ pub(crate) fn best(runs: u32, mut command: impl FnMut() -> Command) -> Done<Cost
     best.ok_or_else(|| TaskError::cannot("nothing was measured", "this is a bug in the benchmark"))
 }
 
-/// Runs it once. Exit code 1 is fine: the tools compared use it for "differences found".
-fn once(command: &mut Command) -> Done<Cost> {
+/// Runs it once.
+fn once(command: &mut Command, codes: &[i32]) -> Done<Cost> {
     let before = children_cpu();
     let start = Instant::now();
     let mut child = command
@@ -70,7 +76,7 @@ fn once(command: &mut Command) -> Done<Cost> {
         }
     };
     let wall = start.elapsed();
-    if !matches!(status.code(), Some(0 | 1)) {
+    if !status.code().is_some_and(|code| codes.contains(&code)) {
         return Err(TaskError::Command {
             command: sh::shown(command),
             ended: status.to_string(),

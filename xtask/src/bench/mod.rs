@@ -2,7 +2,9 @@
 //!
 //! Figures of different machines, or of different hours of one, cannot be compared; ratios within a run can.
 
+mod audit;
 mod bulk;
+mod exec;
 mod measure;
 mod rpmdb;
 mod verify;
@@ -116,7 +118,9 @@ pub(crate) fn run(name: Bench, json: bool) -> Done {
     match name {
         Bench::Rpmdb => rpmdb::run(&places)?.print(json),
         Bench::Verify => verify::run(&places)?.print(json),
-        Bench::Exec | Bench::Pipeline | Bench::Audit => Err(TaskError::cannot(
+        Bench::Audit => audit::run(&places)?.print(json),
+        Bench::Exec => exec::run(&places, json),
+        Bench::Pipeline => Err(TaskError::cannot(
             format!("the benchmark `{}` is not built yet", name.name()),
             "docs/SPECIFICATION.md lists the promised numbers and what measures each",
         )),

@@ -1,6 +1,6 @@
 //! Verifying the files of 1 500 signed packages, beside rpm and AIDE, and beside the bare limit.
 
-use super::bulk::{self, bulk};
+use super::bulk::{self, Sizes, bulk};
 use super::measure::best;
 use super::{Bench, Outcome, hardpan};
 use crate::error::Done;
@@ -13,7 +13,7 @@ const RUNS: u32 = 3;
 
 pub(super) fn run(places: &Places) -> Done<Outcome> {
     let hardpan = hardpan(places)?;
-    let bulk = bulk(places)?;
+    let bulk = bulk(places, Sizes::Real)?;
     let data = format!(
         "{} signed packages, {} files, {} MB, warm cache",
         bulk::PACKAGES,

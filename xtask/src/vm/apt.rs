@@ -75,6 +75,31 @@ impl Session {
         ))
     }
 
+    /// A package's name, and the names of those among its needs that are wanted.
+    pub(super) fn with_needs(
+        &mut self,
+        kernel: &Debian,
+        package: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Done<Vec<String>> {
+        for suites in [kernel.suites, kernel.more_suites] {
+            self.update(suites)?;
+            let Ok(said) = sh::output(self.apt("apt-cache").args(["depends", package])) else {
+                continue;
+            };
+            let needs = said
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("Depends: "))
+                .filter(|name| wanted(name))
+                .map(str::to_owned);
+            return Ok([package.to_owned()].into_iter().chain(needs).collect());
+        }
+        Err(TaskError::cannot(
+            format!("{} has no package {package}", self.mirror.main),
+            "a newer kernel came: remove the old one from the cache, and both are downloaded anew",
+        ))
+    }
+
     /// Downloads packages into `dir`.
     pub(super) fn download(&self, names: &[String], dir: &Path) -> Done<Vec<PathBuf>> {
         sh::quiet(

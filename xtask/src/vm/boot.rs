@@ -34,6 +34,8 @@ pub(crate) struct Boot {
     /// What went wrong with the machine itself.
     pub(super) troubles: Vec<String>,
     pub(super) took: Duration,
+    /// The longest time during which the host did not let this process run.
+    pub(super) stood_still: Duration,
     last_sequence: Option<u64>,
     results: PathBuf,
 }
@@ -104,8 +106,9 @@ impl Boot {
                 }
             })?;
         boot.took = started.elapsed();
+        boot.stood_still = ending.stood_still;
         boot.end(
-            &ending,
+            &ending.how,
             &String::from_utf8_lossy(&fs::read(&console).unwrap_or_default()),
         )?;
         Ok(boot)

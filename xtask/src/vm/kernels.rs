@@ -1,6 +1,6 @@
 //! Kernels to boot: downloaded from Debian, the host's own, or one brought from outside.
 
-use super::apt;
+use super::{apt, attack};
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places, program};
 use crate::{sh, ui};
@@ -22,6 +22,10 @@ pub(crate) struct Kernel {
     pub(crate) tier: Option<&'static str>,
     /// More kernel command line.
     pub(crate) append: &'static str,
+    /// The attack module built for it.
+    pub(crate) attack: Option<PathBuf>,
+    /// One processor whose clock counts instructions: a guest's nanosecond is one of them.
+    pub(crate) counts: bool,
 }
 
 impl Kernel {
@@ -135,14 +139,17 @@ pub(crate) fn select(places: &Places, names: &[String]) -> Done<Vec<Kernel>> {
         .iter()
         .filter(|kernel| names.is_empty() || names.iter().any(|name| name == kernel.name))
     {
-        kernels.push(debian.fetch(places, &mut session)?);
+        let mut kernel = debian.fetch(places, &mut session)?;
+        kernel.attack = Some(attack::build(places, debian, &kernel, &mut session)?);
+        kernels.push(kernel);
     }
     for variant in VARIANTS
         .iter()
         .filter(|variant| names.iter().any(|name| name == variant.name))
     {
         for base in MATRIX.iter().filter(|kernel| kernel.name == variant.base) {
-            let kernel = base.fetch(places, &mut session)?;
+            let mut kernel = base.fetch(places, &mut session)?;
+            kernel.attack = Some(attack::build(places, base, &kernel, &mut session)?);
             let (name, append, tier) = (variant.name.into(), variant.append, Some(variant.tier));
             kernels.push(Kernel {
                 name,
@@ -178,6 +185,8 @@ pub(crate) fn outside(image: &Path) -> Done<Kernel> {
         modules: None,
         tier: None,
         append: "",
+        attack: None,
+        counts: false,
     })
 }
 
@@ -204,6 +213,8 @@ fn host() -> Done<Kernel> {
         modules: modules.is_dir().then_some(modules),
         tier: None,
         append: "",
+        attack: None,
+        counts: false,
     })
 }
 
@@ -281,6 +292,8 @@ impl Debian {
             modules: Some(dir.join("modules").join(&record.release)),
             tier: Some(self.tier),
             append: "",
+            attack: None,
+            counts: false,
         };
         kernel.image.is_file().then_some(kernel)
     }

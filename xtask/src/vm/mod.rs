@@ -1,6 +1,7 @@
 //! `cargo xtask test vm`: the same scenarios on several kernels.
 
 mod apt;
+mod attack;
 mod boot;
 mod initramfs;
 mod kernels;
@@ -19,9 +20,10 @@ use crate::cli::VmArgs;
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent};
-use crate::ui;
+use crate::{signal, ui};
 use boot::Boot;
 use hardpan_tests::plan::Plan;
+use hardpan_tests::predicate::Facts;
 use hardpan_tests::scenario::{self, Requirement, Scenario};
 use initramfs::Archive;
 use report::Report;
@@ -31,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// `cargo xtask test vm`.
@@ -42,9 +45,29 @@ pub(crate) fn run(args: &VmArgs) -> Done {
     test(&places, args)?.finish()
 }
 
+/// `cargo xtask test soak`.
+pub(crate) fn soak(kernel: String, forks: u32) -> Done {
+    let args = VmArgs {
+        kernel: vec![kernel],
+        scenario: vec!["cred-soak".to_owned()],
+        ..VmArgs::default()
+    };
+    test_with(&Places::find()?, &args, |scenario| {
+        let run = &mut scenario.attack.run;
+        *run = format!("HP_FORKS={forks}\n{run}");
+        scenario.limit_s = scenario.limit_s.max(u64::from(forks) / 20);
+    })?
+    .finish()
+}
+
 /// Boots every chosen kernel and judges every chosen scenario on it.
 pub(crate) fn test(places: &Places, args: &VmArgs) -> Done<Tally> {
-    let scenarios = chosen(places, &args.scenario)?;
+    test_with(places, args, |_| ())
+}
+
+fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> Done<Tally> {
+    let mut scenarios = chosen(places, &args.scenario)?;
+    scenarios.iter_mut().for_each(change);
     setup::ensure(places, Extent::Vm, args.yes)?;
     let kernels = match &args.kernel_image {
         Some(image) => vec![kernels::outside(image)?],
@@ -83,6 +106,33 @@ pub(crate) fn test(places: &Places, args: &VmArgs) -> Done<Tally> {
     Ok(report.tally())
 }
 
+/// A host that does not run for so long makes watchdogs in a guest bark.
+const STOOD_STILL: Duration = Duration::from_secs(5);
+
+/// Boots a machine that counts instructions, and returns the facts that its parts reported.
+pub(crate) fn facts(places: &Places, kernel: &str, plan: &Plan) -> Done<Facts> {
+    setup::ensure(places, Extent::Vm, false)?;
+    let mut kernels = select(places, &[kernel.to_owned()])?;
+    for kernel in &mut kernels {
+        kernel.counts = true;
+    }
+    let guest = Guest::prepare(places, &kernels)?;
+    let mut facts = Facts::new();
+    for kernel in &kernels {
+        let initramfs = guest.archive(&kernel.name, plan)?;
+        ui::step(&format!("booting {} with counted instructions", kernel.name));
+        let boot = Boot::run(kernel, plan, &initramfs, "", &results_dir(places, "bench"))?;
+        if let Some(trouble) = boot.troubles.first() {
+            return Err(TaskError::cannot(
+                format!("the machine was in trouble: {trouble}"),
+                "its console and logs are in target/vm/results/bench",
+            ));
+        }
+        facts.extend(boot.parts.into_values().flat_map(|part| part.facts));
+    }
+    Ok(facts)
+}
+
 /// One kernel's part of the work.
 #[derive(Debug)]
 struct Job<'a> {
@@ -91,6 +141,25 @@ struct Job<'a> {
     plan: Plan,
     initramfs: PathBuf,
     results: PathBuf,
+}
+
+impl Job<'_> {
+    /// Boots the machine; once more if the host stood still meanwhile and something failed.
+    fn boot(&self, append: &str) -> Done<Boot> {
+        let parts: usize = self.plan.groups.iter().map(|group| group.parts.len()).sum();
+        ui::step(&format!("booting {} ({parts} parts)", self.kernel.name));
+        let run = || Boot::run(self.kernel, &self.plan, &self.initramfs, append, &self.results);
+        let boot = run()?;
+        if boot.stood_still < STOOD_STILL || report::is_clean(self.kernel, &self.here, &boot) {
+            return Ok(boot);
+        }
+        ui::step(&format!(
+            "booting {} again: this host stood still for {} s and something failed",
+            self.kernel.name,
+            boot.stood_still.as_secs()
+        ));
+        run()
+    }
 }
 
 /// Boots every job's machine, as many at a time as there are processors: an emulated machine mostly keeps one busy.
@@ -105,9 +174,10 @@ fn boot_all(jobs: &[Job<'_>], append: &str, mut take: impl FnMut(&Job<'_>, Boot)
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let parts: usize = job.plan.groups.iter().map(|group| group.parts.len()).sum();
-                    ui::step(&format!("booting {} ({parts} parts)", job.kernel.name));
-                    let boot = Boot::run(job.kernel, &job.plan, &job.initramfs, append, &job.results);
+                    if signal::seen() {
+                        break;
+                    }
+                    let boot = job.boot(append);
                     if sender.send((job, boot)).is_err() {
                         break;
                     }
@@ -147,6 +217,7 @@ fn chosen(places: &Places, names: &[String]) -> Done<Vec<Scenario>> {
 fn fits(scenario: &Scenario, kernel: &Kernel) -> bool {
     scenario.requires.iter().all(|requirement| match requirement {
         Requirement::Modules => kernel.modules.is_some(),
+        Requirement::AttackModule => kernel.attack.is_some(),
     })
 }
 

@@ -4,12 +4,11 @@ use super::kernels::Kernel;
 use crate::error::{Done, TaskError};
 use crate::place::{self, program};
 use crate::setup::QEMU;
+use crate::signal;
 use hardpan_tests::frame::{self, FrameError, Head};
 use std::io::BufReader;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,7 +35,17 @@ const TROUBLE: [&str; 9] = [
 pub(crate) struct Machine {
     child: Child,
     frames: Receiver<Result<(Head, Vec<u8>), FrameError>>,
-    interrupted: Arc<AtomicBool>,
+    stood_still: Duration,
+}
+
+/// What is known when a machine has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// How it ended.
+    pub(crate) how: Ending,
+    /// The longest time during which this process did not run: somebody suspended or starved the host, and whatever
+    /// the guest's clocks and watchdogs made of that says nothing about Hardpan.
+    pub(crate) stood_still: Duration,
 }
 
 /// How a boot ended.
@@ -62,15 +71,16 @@ impl Machine {
             .iter()
             .find_map(|name| program(name))
             .ok_or_else(|| TaskError::cannot("there is no QEMU for x86-64", "run `cargo xtask setup`"))?;
-        let interrupted = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&interrupted))
-                .map_err(TaskError::file("watching for a signal in", "this process"))?;
-        }
+        signal::watch()?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(qemu);
         command
-            .args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"])
+            .args(["-accel", "tcg", "-cpu", "max", "-m", "1024"])
+            .args(if kernel.counts {
+                ["-smp", "1", "-icount", "shift=0,sleep=off"]
+            } else {
+                ["-smp", "2", "-rtc", "base=utc"]
+            })
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
             .arg("-kernel")
             .arg(&kernel.image)
@@ -107,18 +117,21 @@ impl Machine {
         Ok(Self {
             child,
             frames,
-            interrupted,
+            stood_still: Duration::ZERO,
         })
     }
 
     /// Hands every frame to `take` until the end. `patience`: how long the guest may be silent.
-    pub(crate) fn drive(mut self, patience: Duration, mut take: impl FnMut(Head, Vec<u8>)) -> Done<Ending> {
+    pub(crate) fn drive(mut self, patience: Duration, mut take: impl FnMut(Head, Vec<u8>)) -> Done<Ended> {
         let mut heard = Instant::now();
         let ending = loop {
-            if self.interrupted.load(Ordering::Relaxed) {
+            if signal::seen() {
                 break Ending::Interrupted;
             }
-            match self.frames.recv_timeout(POLL) {
+            let asked = Instant::now();
+            let received = self.frames.recv_timeout(POLL);
+            self.stood_still = self.stood_still.max(asked.elapsed().saturating_sub(POLL));
+            match received {
                 Ok(Ok((Head::End, _))) => break Ending::Orderly,
                 Ok(Ok((frame, payload))) => {
                     heard = Instant::now();
@@ -131,7 +144,7 @@ impl Machine {
             }
         };
         // Ctrl-C reaches QEMU as well, which may end before it is noticed here.
-        let ending = if self.interrupted.load(Ordering::Relaxed) {
+        let ending = if signal::seen() {
             Ending::Interrupted
         } else {
             ending
@@ -147,7 +160,10 @@ impl Machine {
         self.child
             .wait()
             .map_err(TaskError::file("waiting for", "qemu"))?;
-        Ok(ending)
+        Ok(Ended {
+            how: ending,
+            stood_still: self.stood_still,
+        })
     }
 }
 

@@ -50,17 +50,7 @@ impl Report {
     /// Judges a boot and prints its lines. `run`: the scenarios that the boot was to run.
     pub(super) fn add(&mut self, kernel: &Kernel, all: &[Scenario], run: &[&Scenario], boot: &Boot) {
         let tier = boot.tier();
-        let mut verdicts = BTreeMap::from([(MACHINE.to_owned(), machine(kernel, boot))]);
-        for scenario in all {
-            let verdict = if !run.iter().any(|other| other.name == scenario.name) {
-                Verdict::NotRun("the kernel brings no modules".into())
-            } else if !scenario.tiers.is_empty() && !scenario.tiers.contains(&tier) {
-                Verdict::NotRun(format!("not at tier {tier}"))
-            } else {
-                of(scenario_problems(scenario, boot, &tier))
-            };
-            verdicts.insert(scenario.name.clone(), verdict);
-        }
+        let verdicts = verdicts(kernel, all, run, boot);
         ui::data(&format!(
             "{}: Linux {}, tier {tier}, LSMs {}",
             kernel.name, boot.release, boot.lsm
@@ -121,6 +111,30 @@ impl Report {
         }
         tally
     }
+}
+
+fn verdicts(kernel: &Kernel, all: &[Scenario], run: &[&Scenario], boot: &Boot) -> BTreeMap<String, Verdict> {
+    let tier = boot.tier();
+    let mut verdicts = BTreeMap::from([(MACHINE.to_owned(), machine(kernel, boot))]);
+    for scenario in all {
+        let verdict = if !run.iter().any(|other| other.name == scenario.name) {
+            Verdict::NotRun("the kernel brings no modules".into())
+        } else if !scenario.tiers.is_empty() && !scenario.tiers.contains(&tier) {
+            Verdict::NotRun(format!("not at tier {tier}"))
+        } else {
+            of(scenario_problems(scenario, boot, &tier))
+        };
+        verdicts.insert(scenario.name.clone(), verdict);
+    }
+    verdicts
+}
+
+/// Whether nothing failed.
+pub(super) fn is_clean(kernel: &Kernel, run: &[&Scenario], boot: &Boot) -> bool {
+    let all: Vec<Scenario> = run.iter().map(|scenario| (*scenario).clone()).collect();
+    !verdicts(kernel, &all, run, boot)
+        .values()
+        .any(|verdict| matches!(verdict, Verdict::Fail(_)))
 }
 
 fn line(kernel: &str, row: &str, verdict: &Verdict) {

@@ -1,5 +1,6 @@
 //! The guest's root file system: signed packages with real programs in them, and a little configuration.
 
+use super::attack;
 use super::kernels::Kernel;
 use super::packages::{Builder, Content, Package, Signer};
 use crate::error::{Done, TaskError};
@@ -15,7 +16,7 @@ use std::process::Command;
 /// The triple of the static programs.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 /// Modules that go into the guest: small ones without needs of their own.
-pub(super) const MODULES: [&str; 2] = ["dummy", "nls_utf8"];
+pub(super) const MODULES: [&str; 3] = ["dummy", "nls_utf8", "overlay"];
 /// Where unpackaged things for scenarios lie in the guest.
 const STUFF: &str = "hardpan-vm";
 /// What the packaged program says.
@@ -115,6 +116,7 @@ pub(super) fn assemble(places: &Places, built: &Programs, kernels: &[Kernel], di
     for (name, mode) in [("hp-flood", 0o755), ("hp-memfd", 0o755), ("hp-setuid", 0o4755)] {
         tools.program(&format!("/usr/bin/{name}"), built.path(name), mode);
     }
+    tools.program("/usr/bin/hp-task", attack::program(places, dir)?, 0o755);
     tools.text(
         "/usr/bin/hp-script",
         "#!/bin/sh\necho 'hello from a signed script'\n",
@@ -281,6 +283,9 @@ fn modules(kernel: &Kernel, root: &Path, builder: &mut Builder, vendor: &Signer)
             Content::Bytes(packed),
             0o644,
         );
+    }
+    if let Some(attack) = &kernel.attack {
+        place::copy(attack, &stuff.join(format!("{}.ko", attack::MODULE)))?;
     }
     builder.add(&package, Some(vendor))
 }

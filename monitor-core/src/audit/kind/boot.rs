@@ -131,6 +131,16 @@ impl Bootloader {
                 text.lines()
                     .any(|line| line.trim().starts_with("GRUB2_PASSWORD=grub.pbkdf2."))
             });
+            // A hash in grub.cfg itself (from /etc/grub.d) protects as well; EL's own line there is a variable.
+            let set = set.or_else(|| {
+                configs.iter().find(|(_, text)| {
+                    text.lines().any(|line| {
+                        let mut words = line.split_whitespace();
+                        words.next() == Some("password_pbkdf2")
+                            && words.nth(1).is_some_and(|hash| hash.starts_with("grub.pbkdf2."))
+                    })
+                })
+            });
             let place = set.map_or("/boot/grub2/user.cfg", |(path, _)| path);
             outcome.expect(
                 set.is_some(),
@@ -217,13 +227,15 @@ mod tests {
             .result,
             Fail
         );
-        assert_eq!(
-            outcome_of(
+        let password = |config: &str, expected: Verdict| {
+            let outcome = outcome_of(
                 "kind = \"bootloader\"\npassword = true",
-                &tree(&[("/boot/grub2/grub.cfg", "")])
-            )
-            .result,
-            Fail
-        );
+                &tree(&[("/boot/grub2/grub.cfg", config)]),
+            );
+            assert_eq!(outcome.result, expected, "{config}");
+        };
+        password("", Fail);
+        password("password_pbkdf2 root ${GRUB2_PASSWORD}\n", Fail);
+        password("  password_pbkdf2 boss grub.pbkdf2.sha512.10000.AB\n", Pass);
     }
 }

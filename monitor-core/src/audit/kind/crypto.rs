@@ -33,6 +33,10 @@ pub struct Without {
     pub keys: Vec<String>,
     /// Words; `*` is a wildcard.
     pub words: Vec<String>,
+    /// What holds where the policy has none of the keys (a crypto-policies that does not know them yet); without it a
+    /// policy without the keys is not understood.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub absent: String,
 }
 
 const CONFIG: &str = "/etc/crypto-policies/config";
@@ -57,7 +61,10 @@ impl CryptoPolicy {
         let config = configured(config);
         let mut outcome = Outcome::start();
         self.judge(&config, CONFIG, &mut outcome);
+        let mounted = Self::mounted_over(ctx, &mut outcome)?;
         match ctx.text(CURRENT)? {
+            // Below the mount lies what was configured before: it is not in effect.
+            Some(current) if mounted => outcome.note(CURRENT, current.trim()),
             Some(current) => {
                 let current = current.trim();
                 self.judge(current, CURRENT, &mut outcome);
@@ -70,8 +77,19 @@ impl CryptoPolicy {
             }
             None => outcome.note(CURRENT, "no such file"),
         }
+        if !self.without.is_empty() && mounted {
+            return Err(Stop::unreadable(
+                EFFECTIVE,
+                "not the policy in effect: EL's FIPS overlay is mounted over the back-ends",
+            ));
+        }
         if !self.without.is_empty() {
             self.effective(ctx, &mut outcome)?;
+        }
+        if mounted {
+            return Ok(
+                outcome.because("the back-ends are the FIPS policy's, mounted over the configured ones")
+            );
         }
         for name in &self.back_ends {
             let path = format!("/etc/crypto-policies/back-ends/{name}.config");
@@ -80,6 +98,24 @@ impl CryptoPolicy {
             outcome.expect(ok, path, "a link into /usr/share/crypto-policies", target);
         }
         Ok(outcome.because(format!("crypto policy {config}")))
+    }
+
+    /// Whether EL 10's fips-crypto-policy-overlay lies over the back-ends: they are no links then.
+    fn mounted_over(ctx: &Ctx<'_>, outcome: &mut Outcome) -> Result<bool, Stop> {
+        if !ctx.facts.live {
+            return Ok(false);
+        }
+        let text = ctx.text("/proc/self/mountinfo")?.unwrap_or_default();
+        let Some((source, is_fips)) = super::fips::overlay(text) else {
+            return Ok(false);
+        };
+        outcome.expect(
+            is_fips,
+            "/proc/self/mountinfo",
+            "over /etc/crypto-policies/back-ends: nothing, or the FIPS policy's (fips-crypto-policy-overlay)",
+            format!("{source} is mounted there"),
+        );
+        Ok(true)
     }
 
     fn judge(&self, policy: &str, place: &str, outcome: &mut Outcome) {
@@ -122,9 +158,16 @@ impl CryptoPolicy {
                         .then(|| (index + 1, key, value.trim()))
                 })
             });
-            let Some((line, key, value)) = found else {
-                let keys = rule.keys.join(" or ");
-                return Err(Stop::unreadable(EFFECTIVE, format!("has no {keys}")));
+            let (place, key, value) = match found {
+                Some((line, key, value)) => (format!("{EFFECTIVE}:{line}"), key.clone(), value),
+                None if !rule.absent.is_empty() => {
+                    let keys = rule.keys.join(" or ");
+                    (format!("{EFFECTIVE} (has no {keys})"), keys, rule.absent.as_str())
+                }
+                None => {
+                    let keys = rule.keys.join(" or ");
+                    return Err(Stop::unreadable(EFFECTIVE, format!("has no {keys}")));
+                }
             };
             let bad: Vec<&str> = value
                 .split_whitespace()
@@ -136,7 +179,7 @@ impl CryptoPolicy {
             } else {
                 bad.join(" ")
             };
-            outcome.expect(bad.is_empty(), format!("{EFFECTIVE}:{line}"), expected, shown);
+            outcome.expect(bad.is_empty(), place, expected, shown);
         }
         Ok(())
     }
@@ -155,6 +198,31 @@ mod tests {
         ]);
         let outcome = outcome_of(&format!("kind = \"crypto_policy\"\n{toml}"), &facts);
         assert_eq!(outcome.result, expected, "{toml} {policy}\n{outcome:?}");
+    }
+
+    #[test]
+    fn back_ends_below_the_fips_overlay() {
+        let check = |mounts: &str, expected: Verdict| {
+            let mut facts = tree(&[
+                ("/etc/crypto-policies/config", "FIPS\n"),
+                // What was configured before the overlay.
+                (
+                    "/etc/crypto-policies/state/current",
+                    if mounts.is_empty() { "FIPS\n" } else { "DEFAULT\n" },
+                ),
+            ]);
+            facts.live = true;
+            facts
+                .texts
+                .insert("/proc/self/mountinfo".into(), Ok(Some(mounts.into())));
+            let outcome = outcome_of("kind = \"crypto_policy\"\nback_ends = [\"nss\"]", &facts);
+            assert_eq!(outcome.result, expected, "{mounts}\n{outcome:?}");
+        };
+        let mount =
+            |root: &str| format!("41 22 253:0 {root} /etc/crypto-policies/back-ends rw - xfs /dev/vda2 rw\n");
+        check("", Fail);
+        check(&mount("/usr/share/crypto-policies/back-ends/FIPS"), Pass);
+        check(&mount("/usr/share/crypto-policies/back-ends/LEGACY"), Fail);
     }
 
     #[test]
@@ -182,6 +250,9 @@ mod tests {
             Pass,
         );
         check(cbc, "DEFAULT", "", Error);
+        let etm = "without = [{ keys = [\"etm@SSH\"], words = [\"ANY\"], absent = \"ANY\" }]";
+        check(etm, "DEFAULT", "", Fail);
+        check(etm, "DEFAULT:NO-ETM", "etm@SSH = DISABLE_ETM\n", Pass);
         assert_eq!(
             outcome_of("kind = \"crypto_policy\"\nnever = [\"LEGACY\"]", &tree(&[])).result,
             NotApplicable

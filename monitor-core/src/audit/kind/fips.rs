@@ -47,6 +47,10 @@ pub struct Certificate {
     pub builds: String,
     /// Vendor and product.
     pub product: String,
+    /// Whose builds it names, as rpm's vendor tag has it; empty means any. The same version rebuilt by somebody else is
+    /// not on it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub vendor: String,
     /// Certificate number, or `in process`, or `unverified`.
     pub number: String,
     /// active, historical, in process.
@@ -95,6 +99,16 @@ impl Fips {
                 }
             );
             match known.first() {
+                Some(c) if !c.vendor.is_empty() && c.vendor != package.vendor => {
+                    uncertified += 1;
+                    outcome.note(
+                        shown,
+                        format!(
+                            "certificate {} ({}) names builds of {}; this one is a rebuild and not on it (as of {})",
+                            c.number, c.product, c.vendor, c.as_of
+                        ),
+                    );
+                }
                 Some(c) if c.status == "active" => {
                     let found = format!(
                         "certificate {} ({}, {}, as of {})",
@@ -120,6 +134,17 @@ impl Fips {
                     );
                 }
             }
+        }
+        match ctx.output(Tool::OpensslProviders) {
+            Ok(Some(text)) => {
+                let active = fips_provider(text);
+                outcome.note(
+                    Tool::OpensslProviders.name(),
+                    active.unwrap_or_else(|| "no FIPS provider is active".to_owned()),
+                );
+            }
+            Ok(None) | Err(Stop::Offline) => {}
+            Err(stop) => return Err(stop),
         }
         if uncertified > 0 {
             outcome.result = Verdict::Informational;
@@ -193,6 +218,43 @@ fn boot_entries(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
     Ok(outcome.because("fips=1 everywhere"))
 }
 
+/// Name, version and status of OpenSSL's FIPS provider, from `openssl list -providers`.
+fn fips_provider(text: &str) -> Option<String> {
+    let mut found: Option<Vec<&str>> = None;
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let line = line.trim();
+        if indent <= 2 {
+            found = match found {
+                None if line == "fips" => Some(Vec::new()),
+                None => None,
+                done => return done.map(|parts| parts.join(", ")),
+            };
+        } else if let Some(parts) = &mut found {
+            parts.push(line);
+        }
+    }
+    found.map(|parts| parts.join(", "))
+}
+
+/// Whether a bind mount of EL 10's fips-crypto-policy-overlay lies over the back-ends: its source must be the FIPS
+/// policy's own. Anything else mounted there is no FIPS policy, whatever the configuration says.
+pub(super) fn overlay(mountinfo: &str) -> Option<(String, bool)> {
+    mountinfo
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ').skip(3);
+            let (root, target) = (fields.next()?, fields.next()?);
+            (target == "/etc/crypto-policies/back-ends").then(|| {
+                (
+                    root.to_owned(),
+                    root.ends_with("/share/crypto-policies/back-ends/FIPS"),
+                )
+            })
+        })
+        .next_back()
+}
+
 fn policy(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
     let mut outcome = Outcome::start();
     let current = ctx
@@ -200,28 +262,46 @@ fn policy(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
         .unwrap_or_default()
         .trim();
     let mounted = match ctx.text("/proc/self/mountinfo") {
-        Ok(text) => super::super::parse::mounts::mountinfo(text.unwrap_or_default())
-            .iter()
-            .any(|mount| mount.target == "/etc/crypto-policies/back-ends"),
+        Ok(text) => overlay(text.unwrap_or_default()),
         Err(Stop::Offline) => {
             outcome = outcome.configured();
-            false
+            None
         }
         Err(stop) => return Err(stop),
     };
-    if mounted {
-        outcome.note(
-            "/proc/self/mountinfo",
-            "/etc/crypto-policies/back-ends is mounted over (fips-crypto-policy-overlay)",
-        );
-    }
     let base = current.split(':').next().unwrap_or_default();
-    outcome.expect(
-        base == "FIPS" || mounted,
-        "/etc/crypto-policies/state/current",
-        "FIPS, or FIPS with sub-policies",
-        current,
-    );
+    match &mounted {
+        Some((source, is_fips)) => {
+            outcome.expect(
+                *is_fips,
+                "/proc/self/mountinfo",
+                "over /etc/crypto-policies/back-ends: nothing, or the FIPS policy's (fips-crypto-policy-overlay)",
+                format!("{source} is mounted there"),
+            );
+            // The files below the mounts may say DEFAULT: they are not in effect.
+            outcome.note("/etc/crypto-policies/state/current", current);
+        }
+        None => outcome.expect(
+            base == "FIPS",
+            "/etc/crypto-policies/state/current",
+            "FIPS, or FIPS with sub-policies",
+            current,
+        ),
+    }
+    // A sub-policy may take back what the base asks for: what counts is the result.
+    let effective = ctx
+        .text("/etc/crypto-policies/state/CURRENT.pol")?
+        .unwrap_or_default();
+    for line in effective.lines().filter(|_| mounted.is_none()) {
+        if let Some((key, value)) = line.split_once('=')
+            && ["hash", "sign", "mac", "group", "cipher", "min_rsa_size"].contains(&key.trim())
+        {
+            outcome.note(
+                format!("/etc/crypto-policies/state/CURRENT.pol {}", key.trim()),
+                value.trim(),
+            );
+        }
+    }
     for module in current.split(':').skip(1) {
         let relaxes = !["OSPP", "STIG", "NO-SHA1", "NO-CAMELLIA", "NO-ENFORCE-EMS"].contains(&module)
             || module == "NO-ENFORCE-EMS";
@@ -414,9 +494,50 @@ mod tests {
     }
 
     #[test]
+    fn what_is_mounted_over_the_policy_counts() {
+        let check = |root: Option<&str>, current: &str, expected: Verdict| {
+            let mut facts = tree(&[
+                ("/etc/crypto-policies/state/current", current),
+                ("/etc/crypto-policies/state/CURRENT.pol", "hash = SHA2-256\n"),
+            ]);
+            facts.live = true;
+            let mounts = root.map_or_else(String::new, |root| {
+                format!("41 22 253:0 {root} /etc/crypto-policies/back-ends rw - xfs /dev/vda2 rw\n")
+            });
+            facts
+                .texts
+                .insert("/proc/self/mountinfo".into(), Ok(Some(mounts.into())));
+            let outcome = outcome_of("kind = \"fips\"\nask = \"policy\"", &facts);
+            assert_eq!(outcome.result, expected, "{root:?} {current}\n{outcome:?}");
+        };
+        check(None, "FIPS", Pass);
+        check(None, "FIPS:OSPP", Pass);
+        check(None, "DEFAULT", Fail);
+        check(Some("/usr/share/crypto-policies/back-ends/FIPS"), "DEFAULT", Pass);
+        check(Some("/usr/share/crypto-policies/back-ends/LEGACY"), "FIPS", Fail);
+        check(Some("/tmp/x"), "FIPS", Fail);
+    }
+
+    #[test]
+    fn the_active_provider_is_read() {
+        let text = "Providers:\n  default\n    name: OpenSSL Default Provider\n    status: active\n  fips\n    name: Red Hat Enterprise Linux 9 - OpenSSL FIPS Provider\n    version: 3.0.7-395c1a240fbfffd8\n    status: active\n";
+        assert_eq!(
+            super::fips_provider(text).as_deref(),
+            Some(
+                "name: Red Hat Enterprise Linux 9 - OpenSSL FIPS Provider, version: 3.0.7-395c1a240fbfffd8, status: active"
+            )
+        );
+        assert_eq!(
+            super::fips_provider("Providers:\n  default\n    status: active\n"),
+            None
+        );
+    }
+
+    #[test]
     fn a_rebuild_is_not_on_the_vendors_certificate() {
         let toml = "kind = \"fips\"\nask = \"modules\"\n[[certificates]]\npackage = \"openssl-libs\"\nbuilds = \"*ciqfips*\"\nproduct = \"CIQ\"\nnumber = \"5116\"\nstatus = \"active\"\nas_of = \"2026-02-01\"\n";
-        let check = |evr: &str, expected: Verdict| {
+        let of_vendor = toml.replace("number =", "vendor = \"CIQ, Inc.\"\nnumber =");
+        let check = |toml: &str, evr: &str, expected: Verdict| {
             let mut facts = tree(&[]);
             let package = Package {
                 name: "openssl-libs".into(),
@@ -427,8 +548,9 @@ mod tests {
             facts.packages = Some(Ok(vec![package]));
             assert_eq!(outcome_of(toml, &facts).result, expected, "{evr}");
         };
-        check("3.0.7-27.el9.ciqfips.1", Pass);
-        check("3.0.7-27.el9", Informational);
+        check(toml, "3.0.7-27.el9.ciqfips.1", Pass);
+        check(toml, "3.0.7-27.el9", Informational);
+        check(&of_vendor, "3.0.7-27.el9.ciqfips.1", Informational);
     }
 
     #[test]

@@ -154,6 +154,7 @@ impl Home {
             ".kshrc",
         ];
         let wanted = self.mode_max.as_deref().unwrap_or("077");
+        let mut lines: Vec<(String, &str)> = Vec::new();
         for user in users.iter().filter(|user| user.home != "/") {
             let paths: Vec<String> = names.iter().map(|name| format!("{}/{name}", user.home)).collect();
             for (path, text) in ctx.texts(&paths)? {
@@ -172,7 +173,7 @@ impl Home {
                                 outcome.expect(false, &place, "search path inside the home", bad);
                             }
                         }
-                        _ => {}
+                        _ => lines.push((place, line)),
                     }
                 }
             }
@@ -181,17 +182,26 @@ impl Home {
             let query = super::sweep_check::world_writable_programs();
             let result = ctx.sweep(&query)?;
             for hit in &result.hits {
-                outcome.note(&hit.path, describe(hit.stat));
+                let name = hit.path.rsplit('/').next().unwrap_or_default();
+                let run = lines.iter().find(|(_, line)| runs(line, &hit.path, name));
+                if let Some((place, line)) = run {
+                    let found = format!("{line} ({}: {})", hit.path, describe(hit.stat));
+                    outcome.expect(false, place, "no world-writable program", found);
+                }
             }
-            if result.total > 0 {
-                outcome.fail(format!(
-                    "{} world-writable programs exist that a start-up file could run",
-                    result.total
-                ));
-            }
+            outcome.note(
+                "all local file systems",
+                format!("{} world-writable programs", result.total),
+            );
         }
         Ok(())
     }
+}
+
+/// Whether a line of a start-up file names a program, by path or as a word.
+fn runs(line: &str, path: &str, name: &str) -> bool {
+    line.split(|c: char| c.is_whitespace() || ";|&()`$\"'=<>".contains(c))
+        .any(|word| word == path || word == name)
 }
 
 /// Parts of a PATH assignment that lead out of the home and are not the inherited path.

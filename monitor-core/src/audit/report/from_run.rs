@@ -62,7 +62,7 @@ impl Report {
             },
             target: Target {
                 host: audit.host.clone(),
-                addresses: Vec::new(),
+                addresses: audit.addresses.clone(),
                 image: if audit.live {
                     String::new()
                 } else {
@@ -151,7 +151,7 @@ fn rule(audit: &run::Report, result: &run::ControlResult, checks: &Checks) -> Ru
                 .filter_map(|check| checks.get(&check.id))
                 .map(|check| check.provenance.as_str()),
         ),
-        duration_us: None,
+        duration_us: result.duration_us,
     }
 }
 

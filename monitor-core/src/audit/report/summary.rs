@@ -6,7 +6,7 @@
 use super::{Chapter, Means, Report, RuleResult, Severity, text};
 use crate::audit::outcome::Verdict;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// How many controls got which result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -164,6 +164,37 @@ impl Report {
     /// Coverage over all controls.
     pub fn coverage(&self) -> Coverage {
         Coverage::of(&self.rules)
+    }
+
+    /// Failures by severity, or by level where the benchmark has no severities (CIS), waived ones apart:
+    /// (word, open, waived). Severities come worst first, levels in their order.
+    pub fn failures_by_weight(&self) -> Vec<(String, usize, usize)> {
+        if self.has_severities() {
+            return self
+                .failures_by_severity()
+                .into_iter()
+                .map(|(severity, open, waived)| (severity.word().to_owned(), open, waived))
+                .collect();
+        }
+        let levels: BTreeSet<&str> = self.rules.iter().map(|rule| rule.level.as_str()).collect();
+        levels
+            .into_iter()
+            .map(|level| {
+                let counts = Counts::of(self.rules.iter().filter(|rule| rule.level == level));
+                let word = if level.is_empty() { "no level" } else { level };
+                (
+                    word.to_owned(),
+                    counts.fail.saturating_sub(counts.waived),
+                    counts.waived,
+                )
+            })
+            .filter(|(_, open, waived)| open + waived > 0)
+            .collect()
+    }
+
+    /// Whether any control has a severity.
+    pub fn has_severities(&self) -> bool {
+        self.rules.iter().any(|rule| rule.severity != Severity::Unknown)
     }
 
     /// Failures by severity, worst first, waived ones apart: (severity, open, waived).

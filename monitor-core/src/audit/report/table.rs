@@ -33,6 +33,9 @@ const ID_MAX: usize = 20;
 /// Width of the result column: `pass (configured)`.
 const RESULT_WIDTH: usize = 17;
 
+/// Pieces of evidence shown of a fact or a question, without --verbose.
+const EVIDENCE_SHOWN: usize = 8;
+
 const BOLD: &str = "1";
 const DIM: &str = "2";
 
@@ -157,7 +160,7 @@ fn findings(table: &mut Table, report: &Report, all: bool) {
         }
         table.title(&text::line(&chapter.chapter.name()));
         for rule in rules {
-            one(table, rule, id_width);
+            one(table, rule, id_width, all);
         }
     }
 }
@@ -171,7 +174,7 @@ fn wants_attention(rule: &RuleResult) -> bool {
     }
 }
 
-fn one(table: &mut Table, rule: &RuleResult, id_width: usize) {
+fn one(table: &mut Table, rule: &RuleResult, id_width: usize, all: bool) {
     let control = text::line(&rule.control).into_owned();
     let result = rule.result_text();
     let level = text::line(&rule.level).into_owned();
@@ -188,7 +191,7 @@ fn one(table: &mut Table, rule: &RuleResult, id_width: usize) {
     } else {
         table.paragraph(&first, first_width, &text::line(&rule.title));
     }
-    if rule.result() == Verdict::Pass || rule.result() == Verdict::NotSelected {
+    if rule.result() == Verdict::NotSelected || rule.result() == Verdict::Pass && !all {
         return;
     }
     let why = text::line(&rule.outcome.reason).into_owned();
@@ -209,6 +212,31 @@ fn one(table: &mut Table, rule: &RuleResult, id_width: usize) {
             };
             table.paragraph(&first, 14, remedy);
         }
+    }
+    evidence(table, rule, all);
+}
+
+/// What was found: everything when asked; otherwise the first of it where it is the answer (facts, questions).
+fn evidence(table: &mut Table, rule: &RuleResult, all: bool) {
+    let is_answer = matches!(rule.result(), Verdict::Informational | Verdict::NotChecked);
+    let most = match (all, is_answer) {
+        (true, _) => usize::MAX,
+        (false, true) => EVIDENCE_SHOWN,
+        (false, false) => return,
+    };
+    let pieces = &rule.outcome.evidence;
+    for piece in pieces.iter().take(most) {
+        let expected = if piece.expected.is_empty() {
+            String::new()
+        } else {
+            format!(" (expected {})", piece.expected)
+        };
+        let line = format!("{}: {}{expected}", piece.source, piece.found);
+        table.paragraph("        ", 10, &text::line(&line));
+    }
+    let more = pieces.len().saturating_sub(most);
+    if more > 0 {
+        table.paragraph("        ", 10, &format!("and {more} more (--verbose shows them)"));
     }
 }
 
@@ -257,14 +285,14 @@ fn summary(table: &mut Table, report: &Report) {
     }
     let total = table.paint(BOLD, &columns.row("all", &cells(report.counts())));
     table.line(&total);
-    let severities = report.failures_by_severity();
+    let severities = report.failures_by_weight();
     if !severities.is_empty() {
         let mut line = String::from("failed");
         for (index, (severity, open, waived)) in severities.into_iter().enumerate() {
             let comma = if index == 0 { ":" } else { "," };
             text::add(
                 &mut line,
-                format_args!("{comma} {} {}", open + waived, severity.word()),
+                format_args!("{comma} {} {}", open + waived, text::line(&severity)),
             );
         }
         table.paragraph("  ", 2, &line);

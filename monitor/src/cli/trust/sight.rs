@@ -1,6 +1,7 @@
 //! What the commands look at: which system, which keys, which stored state.
 
 use super::{Failure, now, say};
+pub(in crate::cli) use crate::chain::chain;
 use crate::config::{self, Config, Sources, Trust};
 use crate::enrich;
 use crate::trust::local_trust;
@@ -200,16 +201,4 @@ fn tell_about_store(current: &Current) {
             }
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(in crate::cli) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -104,7 +104,15 @@ pub(super) fn score(page: &mut Page, report: &Report) {
     }
     page.raw("<div class=cards>\n<div class=card>\n<h3>Coverage</h3>\n");
     coverage(page, report);
-    page.raw("</div>\n<div class=card>\n<h3>Failed, by severity</h3>\n");
+    // CIS has levels and no severities.
+    let by = if report.has_severities() {
+        "severity"
+    } else {
+        "level"
+    };
+    page.raw("</div>\n<div class=card>\n<h3>Failed, by ");
+    page.raw(by);
+    page.raw("</h3>\n");
     severities(page, report);
     page.raw("</div>\n</div>\n</section>\n");
 }
@@ -124,7 +132,7 @@ fn coverage(page: &mut Page, report: &Report) {
 }
 
 fn severities(page: &mut Page, report: &Report) {
-    let severities = report.failures_by_severity();
+    let severities = report.failures_by_weight();
     if severities.is_empty() {
         page.raw("<p>No control failed.</p>\n");
         return;
@@ -134,12 +142,12 @@ fn severities(page: &mut Page, report: &Report) {
         .map(|(_, open, waived)| open + waived)
         .max()
         .unwrap_or(0);
-    page.raw("<table class=compact><thead><tr><th scope=col>Severity</th><th scope=col class=wide>");
+    page.raw("<table class=compact><thead><tr><th scope=col>Of</th><th scope=col class=wide>");
     page.raw("<span class=vh>Share</span></th><th scope=col class=num>Open</th>");
     page.raw("<th scope=col class=num>Waived</th></tr></thead><tbody>\n");
     for (severity, open, waived) in severities {
         page.raw("<tr>");
-        page.element("th scope=row", severity.word());
+        page.element("th scope=row", &severity);
         page.raw("<td class=wide>");
         bar(
             page,

@@ -55,6 +55,7 @@ fn audits() -> (Checks, Vec<audit::Report>) {
                 benchmark_title: benchmark.title.clone(),
                 benchmark_version: benchmark.version.clone(),
                 host: Host::default(),
+                addresses: vec!["192.0.2.7".into(), "2001:db8::7".into()],
                 root: "/mnt/image".into(),
                 live: false,
                 started: "2026-11-22T05:10:00Z".into(),

@@ -27,6 +27,7 @@ fn table() {
                       systemctl enable --now tmp.mount
           1.2.1.1  notchecked         L1      Package signing keys are the vendor's
               Do you know each of these keys?
+                rpmdb: gpg-pubkey-350d275d (Rocky Enterprise)
           1.5.1    fail               L1      Address space layout randomization is full
               kernel.randomize_va_space: expected 2, found 1
               remedy: hardpan harden plan (sysctl kernel.randomize_va_space)
@@ -42,6 +43,7 @@ fn table() {
         6 Logging and auditing
           6.3.2.1  informational      L2      Room for audit logs
               for information
+                /etc/audit/auditd.conf:12: max_log_file = 8
 
         Summary
           chapter                                        pass   fail waived  error  other  score

@@ -1,0 +1,200 @@
+//! What exec, fork, setuid and open cost in guest instructions, with and without Hardpan.
+//!
+//! QEMU counts: with one processor and `-icount shift=0` a guest's nanosecond is an instruction, so the figures are the
+//! same on every host, to within what timer ticks and the daemon's own work add.
+
+use crate::error::{Done, TaskError};
+use crate::place::Places;
+use crate::ui;
+use crate::vm;
+use hardpan_tests::plan::{Group, Part, Plan, Role};
+use serde::Serialize;
+
+/// The kernel that is measured, the base of EL 10.
+const KERNEL: &str = "6.12";
+/// The loops, as the guest's program names them, and what they are.
+const LOOPS: [(&str, &str); 4] = [
+    ("exec", "fork+exec+exit"),
+    ("fork", "fork+exit"),
+    ("setuid", "setuid twice"),
+    ("open", "open+close"),
+];
+/// A case: its name in the guest, what it is, and what is loaded.
+const CASES: [(&str, &str); 4] = [
+    ("nothing", "nothing loaded"),
+    (
+        "floor",
+        "empty LSM programs at file_open, capable, bprm_check_security",
+    ),
+    ("off", "hardpand, tasks not watched"),
+    ("on", "hardpand, tasks watched (default)"),
+];
+/// Figures measured before on the same kernel series with the same loops (one processor, `-icount shift=0`), not in
+/// this run: what it is, then exec and open+close without and with it.
+const MEASURED_BEFORE: [(&str, [u64; 4]); 2] = [
+    ("LKRG 1.0.1, default profile", [654_700, 730_100, 5_410, 19_870]),
+    (
+        "fapolicyd 1.1.7, file trust, warm",
+        [654_700, 809_850, 5_410, 41_950],
+    ),
+];
+
+/// One case.
+#[derive(Debug, Serialize)]
+struct Row {
+    what: String,
+    /// Instructions of each loop, in the order of `loops`; `null`: not measured.
+    instructions: Vec<Option<u64>>,
+    /// Per cent more than with nothing loaded.
+    more_percent: Vec<Option<f64>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    bench: &'static str,
+    kernel: &'static str,
+    loops: Vec<&'static str>,
+    rows: Vec<Row>,
+    /// What watching tasks adds, per cent of nothing loaded.
+    watching_adds_percent: Vec<Option<f64>>,
+    left_out: Vec<&'static str>,
+}
+
+pub(super) fn run(places: &Places, json: bool) -> Done {
+    let outcome = measure(places)?;
+    if json {
+        let text = serde_json::to_string_pretty(&outcome)
+            .map_err(|error| TaskError::cannot(format!("writing JSON: {error}"), "this is a bug"))?;
+        ui::data(&text);
+        return Ok(());
+    }
+    ui::data(&format!(
+        "{}: guest instructions per operation, kernel {}",
+        outcome.bench, outcome.kernel
+    ));
+    let mut head = format!("{:<66}", "");
+    for name in &outcome.loops {
+        head.push_str(&format!("{name:>24}"));
+    }
+    ui::data(&head);
+    for row in &outcome.rows {
+        let mut line = format!("{:<66}", row.what);
+        for (count, more) in row.instructions.iter().zip(&row.more_percent) {
+            let cell = match (count, more) {
+                (Some(count), Some(more)) => format!("{count} ({more:+.1} %)"),
+                (Some(count), None) => count.to_string(),
+                _ => "-".to_owned(),
+            };
+            line.push_str(&format!("{cell:>24}"));
+        }
+        ui::data(&line);
+    }
+    let mut line = format!("{:<66}", "watching tasks adds");
+    for more in &outcome.watching_adds_percent {
+        let cell = more.map_or_else(|| "-".to_owned(), |more| format!("{more:+.2} %"));
+        line.push_str(&format!("{cell:>24}"));
+    }
+    ui::data(&line);
+    for left_out in &outcome.left_out {
+        ui::data(&format!("left out: {left_out}"));
+    }
+    Ok(())
+}
+
+fn measure(places: &Places) -> Done<Outcome> {
+    let found = vm::facts(places, KERNEL, &plan())?;
+    let number =
+        |case: &str, name: &str| -> Option<u64> { found.get(&format!("{case}_{name}"))?.parse().ok() };
+    let measured = |case| LOOPS.map(|(name, _)| number(case, name));
+    let nothing = measured("nothing");
+    if nothing.iter().any(Option::is_none) {
+        return Err(TaskError::cannot(
+            "the guest measured nothing",
+            "its output is in target/vm/results/bench",
+        ));
+    }
+    let rows = CASES
+        .iter()
+        .map(|&(case, what)| row(what, measured(case), nothing));
+    let before = MEASURED_BEFORE
+        .iter()
+        .map(|(what, [exec, exec_with, open, open_with])| {
+            row(
+                &format!("{what} (measured before)"),
+                [Some(*exec_with), None, None, Some(*open_with)],
+                [Some(*exec), None, None, Some(*open)],
+            )
+        });
+    let (on, off) = (measured("on"), measured("off"));
+    let adds = on
+        .into_iter()
+        .zip(off)
+        .zip(nothing)
+        .map(|((on, off), nothing)| Some((on? as f64 - off? as f64) * 100.0 / nothing? as f64));
+    Ok(Outcome {
+        bench: "exec",
+        kernel: KERNEL,
+        loops: LOOPS.map(|(_, what)| what).to_vec(),
+        rows: rows.chain(before).collect(),
+        watching_adds_percent: adds.collect(),
+        left_out: vec!["fapolicyd and auditd beside it in the same run", "the exec gate"],
+    })
+}
+
+fn row(what: &str, count: [Option<u64>; 4], base: [Option<u64>; 4]) -> Row {
+    Row {
+        what: what.to_owned(),
+        instructions: count.to_vec(),
+        more_percent: count
+            .into_iter()
+            .zip(base)
+            .map(|(count, base)| Some((count? as f64 / base? as f64 - 1.0) * 100.0))
+            .collect(),
+    }
+}
+
+/// What each program cost: the kernel's own count of runs and nanoseconds. It costs, too, so it comes last.
+const PROGRAMS: &str = r#"
+echo 1 > /proc/sys/kernel/bpf_stats_enabled
+hp-task cost > /dev/null
+echo 0 > /proc/sys/kernel/bpf_stats_enabled
+for info in /proc/$(pidof hardpand)/fdinfo/*; do
+  awk '/^prog_id/ {id=$2} /^run_time_ns/ {ns=$2} /^run_cnt/ {n=$2} END {if (n > 0) print "program", id, n, "runs", int(ns / n), "instructions each"}' $info
+done
+"#;
+
+/// Without a daemon first, then with each configuration.
+fn plan() -> Plan {
+    // Parts run in the folder of a scenario; nothing of it is used.
+    let part = |role, run: String| Part {
+        scenario: "setuid".to_owned(),
+        role,
+        run,
+        limit_s: 600,
+    };
+    let group = |name: &str, role, config: &str, prepare: Option<&str>, also: &str| Group {
+        name: name.to_owned(),
+        config: config.to_owned(),
+        scenario: None,
+        prepare: prepare.map(str::to_owned),
+        restore: None,
+        may_refuse: false,
+        parts: vec![part(
+            role,
+            format!("{also}hp-task cost | sed 's/^/{name}_/' >> $HP_FACTS\n{PROGRAMS}"),
+        )],
+    };
+    Plan {
+        groups: vec![
+            group(
+                "off",
+                Role::Attack,
+                "[sensor]\nwatch_tasks = false\n",
+                Some("hp-task cost > /run/nothing\nhp-task floor > /run/floor\n"),
+                "sed 's/^/nothing_/' /run/nothing >> $HP_FACTS\nsed 's/^/floor_/' /run/floor >> $HP_FACTS\n",
+            ),
+            group("on", Role::Twin, "", None, ""),
+        ],
+        live: false,
+    }
+}

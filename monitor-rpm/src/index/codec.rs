@@ -408,6 +408,10 @@ impl Layout {
         let mut previous: Option<&[u8]> = None;
         for number in 0..u32::try_from(n_dirs).unwrap_or(u32::MAX) {
             let dir = self.dir_checked(bytes, number).ok_or("directory")?;
+            // Else a path could be put together in several ways, and a look-up would miss it. Source packages have "".
+            if !dir.is_empty() && !dir.ends_with(b"/") {
+                return Err("directory without a slash at its end");
+            }
             if previous.is_some_and(|previous| previous >= dir) {
                 return Err("order of directories");
             }
@@ -417,6 +421,9 @@ impl Layout {
         for number in 0..u32::try_from(self.n_files()).unwrap_or(u32::MAX) {
             let record = self.file(bytes, number).ok_or("file")?;
             let name = self.name_checked(bytes, record.name).ok_or("name of a file")?;
+            if name.contains(&b'/') {
+                return Err("name of a file");
+            }
             if record.dir as usize >= n_dirs || record.package as usize >= self.n_packages() {
                 return Err("directory or package of a file");
             }

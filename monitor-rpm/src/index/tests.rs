@@ -118,6 +118,18 @@ fn damaged_indexes_are_refused() {
     resealed_check(&|bytes| bytes[digests] = 255, "order of digests");
     resealed_check(&|bytes| bytes[facts] = 1, "files of a digest");
     resealed_check(&|bytes| bytes[section(4) + 3] = 9, "directory");
+    // Found by fuzzing: paths that no look-up finds again. A text in the pool has its length in front.
+    let in_pool = |at: usize| {
+        let at =
+            section(5) + usize::try_from(u32::from_le_bytes(good[at..at + 4].try_into().unwrap())).unwrap();
+        let len = usize::from(u16::from_le_bytes([good[at], good[at + 1]]));
+        (at + 2, at + 1 + len)
+    };
+    resealed_check(
+        &|bytes| bytes[in_pool(section(4)).1] = b'x',
+        "directory without a slash at its end",
+    );
+    resealed_check(&|bytes| bytes[in_pool(files + 4).0] = b'/', "name of a file");
     resealed_check(&|bytes| bytes[section(3) + 3] = 9, "text of a package");
     resealed_check(&|bytes| bytes[section(3) + 31] = 9, "signer of a package");
     resealed_check(&|bytes| bytes[section(2) + 3] = 9, "text of a signer");

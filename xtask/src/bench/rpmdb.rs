@@ -69,7 +69,7 @@ pub(super) fn run(places: &Places) -> Done<Outcome> {
         command
     };
     outcome.add(
-        "rpm -qa --dump (checks digests and signatures)",
+        "rpm -qa --dump (with its own checks of headers)",
         best(RUNS, || rpm(&["-qa", "--dump"]))?,
     );
     outcome.add(

@@ -7,8 +7,7 @@ use crate::{
     maps::{FINDINGS, count},
     mem::{Mem, Probed},
     off::{self, has, on},
-    shadow_read as read,
-    task,
+    shadow_read as read, task,
 };
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task};
 use hardpan_abi::{Counter, CredIds, EventKind, TaskFindingEvent, TaskFindingKind, TaskHook, TaskRest};

@@ -9,8 +9,7 @@ use crate::{
     mem::{Mem, Typed},
     rule,
     shadow::TASK_POLICY,
-    shadow_read as read,
-    task,
+    shadow_read as read, task,
 };
 use aya_ebpf::helpers::generated::bpf_send_signal;
 use hardpan_abi::{
@@ -239,9 +238,8 @@ unsafe fn emit<M: Mem, const SWEEP: bool>(
         read::rest_of(&mut record.old_rest, &shadow.known);
         read::rest_of(&mut record.new_rest, now);
         record.new_rest.groups_differ = rule::nonzero(now.groups ^ shadow.known.groups) as u32;
-        record.new_rest.root_differs = rule::nonzero(
-            (now.root[0] ^ shadow.known.root[0]) | (now.root[1] ^ shadow.known.root[1]),
-        ) as u32;
+        record.new_rest.root_differs =
+            rule::nonzero((now.root[0] ^ shadow.known.root[0]) | (now.root[1] ^ shadow.known.root[1])) as u32;
         record.kind = what & 0xff;
         record.hook = what >> 8 & 0xff;
         record.witness = what >> 16;
@@ -265,7 +263,13 @@ unsafe fn emit<M: Mem, const SWEEP: bool>(
 #[inline(always)]
 fn copy_ids(from: &CredIds, to: &mut CredIds) {
     // SAFETY: both are a `CredIds`.
-    unsafe { read::copy_words((&raw const *from).cast(), (&raw mut *to).cast(), size_of::<CredIds>() / 8) };
+    unsafe {
+        read::copy_words(
+            (&raw const *from).cast(),
+            (&raw mut *to).cast(),
+            size_of::<CredIds>() / 8,
+        )
+    };
 }
 
 const _: () = assert!(size_of::<hardpan_abi::TaskInfo>() % 8 == 0 && TaskHook::SLOTS <= 256);

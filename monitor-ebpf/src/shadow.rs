@@ -579,7 +579,9 @@ pub unsafe fn sweep(task: *const u8) {
             }
             return;
         }
-        let Some(now) = SWEEP_VIEW.get_ptr_mut(0) else { return };
+        let Some(now) = SWEEP_VIEW.get_ptr_mut(0) else {
+            return;
+        };
         let now = &mut *now;
         let (epoch, moving) = root_moves();
         read::view_cred::<Typed>(now, Typed::pointer(task, &off::OFF_TASK_REAL_CRED));

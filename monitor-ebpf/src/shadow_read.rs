@@ -105,22 +105,49 @@ pub unsafe fn cred_diff<M: Mem>(slot: Slot, known: &TaskView, cred: *const u8) -
     let mut differs = 0u64;
     // SAFETY (all): fields of `cred`.
     unsafe {
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_UID) ^ at(&raw const ids.uid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_GID) ^ at(&raw const ids.gid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SUID) ^ at(&raw const ids.suid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SGID) ^ at(&raw const ids.sgid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EUID) ^ at(&raw const ids.euid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EGID) ^ at(&raw const ids.egid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSUID) ^ at(&raw const ids.fsuid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSGID) ^ at(&raw const ids.fsgid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SECUREBITS) ^ at(&raw const ids.securebits)));
-        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_INHERITABLE) ^ at(&raw const ids.cap_inheritable)));
-        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_PERMITTED) ^ at(&raw const ids.cap_permitted)));
-        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ at(&raw const ids.cap_effective)));
-        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_BSET) ^ at(&raw const ids.cap_bset)));
-        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_AMBIENT) ^ at(&raw const ids.cap_ambient)));
-        differs = joined(differs | (number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ at(&raw const known.user_ns)));
-        differs = joined(differs | (number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ at(&raw const known.groups)));
+        differs =
+            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_UID) ^ at(&raw const ids.uid)));
+        differs =
+            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_GID) ^ at(&raw const ids.gid)));
+        differs =
+            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SUID) ^ at(&raw const ids.suid)));
+        differs =
+            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SGID) ^ at(&raw const ids.sgid)));
+        differs =
+            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EUID) ^ at(&raw const ids.euid)));
+        differs =
+            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EGID) ^ at(&raw const ids.egid)));
+        differs = joined(
+            differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSUID) ^ at(&raw const ids.fsuid)),
+        );
+        differs = joined(
+            differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSGID) ^ at(&raw const ids.fsgid)),
+        );
+        differs = joined(
+            differs
+                | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SECUREBITS) ^ at(&raw const ids.securebits)),
+        );
+        differs = joined(
+            differs
+                | (M::read::<u64>(cred, &off::OFF_CRED_CAP_INHERITABLE) ^ at(&raw const ids.cap_inheritable)),
+        );
+        differs = joined(
+            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_PERMITTED) ^ at(&raw const ids.cap_permitted)),
+        );
+        differs = joined(
+            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ at(&raw const ids.cap_effective)),
+        );
+        differs =
+            joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_BSET) ^ at(&raw const ids.cap_bset)));
+        differs = joined(
+            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_AMBIENT) ^ at(&raw const ids.cap_ambient)),
+        );
+        differs = joined(
+            differs | (number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ at(&raw const known.user_ns)),
+        );
+        differs = joined(
+            differs | (number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ at(&raw const known.groups)),
+        );
     }
     differs
 }
@@ -136,18 +163,28 @@ pub unsafe fn cred_diff_open<M: Mem>(slot: Slot, known: &TaskView, cred: *const 
     let mut differs = 0u64;
     // SAFETY (all): fields of `cred`.
     unsafe {
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_UID) ^ at(&raw const ids.uid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EUID) ^ at(&raw const ids.euid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSUID) ^ at(&raw const ids.fsuid)));
-        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSGID) ^ at(&raw const ids.fsgid)));
+        differs =
+            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_UID) ^ at(&raw const ids.uid)));
+        differs =
+            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EUID) ^ at(&raw const ids.euid)));
+        differs = joined(
+            differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSUID) ^ at(&raw const ids.fsuid)),
+        );
+        differs = joined(
+            differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSGID) ^ at(&raw const ids.fsgid)),
+        );
         differs = joined(
             differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_PERMITTED) ^ at(&raw const ids.cap_permitted)),
         );
         differs = joined(
             differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ at(&raw const ids.cap_effective)),
         );
-        differs = joined(differs | (number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ at(&raw const known.user_ns)));
-        differs = joined(differs | (number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ at(&raw const known.groups)));
+        differs = joined(
+            differs | (number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ at(&raw const known.user_ns)),
+        );
+        differs = joined(
+            differs | (number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ at(&raw const known.groups)),
+        );
     }
     differs
 }
@@ -171,14 +208,17 @@ pub unsafe fn ns_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -> 
         macro_rules! one {
             ($at:tt, $member:ident, $inum:ident) => {
                 if $at != TIME {
-                    acc = joined(acc | (number::<M>(slot, nsproxy, &off::$member) ^ at(&raw const known.ns[$at])));
+                    acc = joined(
+                        acc | (number::<M>(slot, nsproxy, &off::$member) ^ at(&raw const known.ns[$at])),
+                    );
                 }
             };
         }
         namespaces!(one);
         // An exec moves a task into the time namespace that was meant for its children.
         let time = number::<M>(slot, nsproxy, &off::OFF_NSPROXY_TIME_NS);
-        acc | (nonzero(time ^ at(&raw const known.ns[TIME])) & nonzero(time ^ at(&raw const known.ns[TIME_FOR_CHILDREN])))
+        acc | (nonzero(time ^ at(&raw const known.ns[TIME]))
+            & nonzero(time ^ at(&raw const known.ns[TIME_FOR_CHILDREN])))
     }
 }
 
@@ -213,7 +253,8 @@ pub unsafe fn seccomp_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8
         let narrow = (mode::<M>(task) ^ at(&raw const known.seccomp_mode))
             | (flag::<M>(task) ^ at(&raw const known.seccomp_flag))
             | (no_new_privs::<M>(task) ^ at(&raw const known.no_new_privs));
-        u64::from(narrow) | (number::<M>(slot, task, &off::OFF_TASK_SECCOMP_FILTER) ^ at(&raw const known.seccomp_filter))
+        u64::from(narrow)
+            | (number::<M>(slot, task, &off::OFF_TASK_SECCOMP_FILTER) ^ at(&raw const known.seccomp_filter))
     }
 }
 

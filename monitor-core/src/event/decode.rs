@@ -183,7 +183,10 @@ mod tests {
             panic!("no finding")
         };
         assert_eq!(finding.kind, hardpan_abi::TaskFindingKind::CredEdited);
-        assert_eq!((finding.hook, finding.task.comm.text().as_ref()), ("file_open", "victim"));
+        assert_eq!(
+            (finding.hook, finding.task.comm.text().as_ref()),
+            ("file_open", "victim")
+        );
         let check = |change: fn(&mut hardpan_abi::TaskFindingEvent), field| {
             let mut wire = sample::task_wire();
             change(&mut wire);

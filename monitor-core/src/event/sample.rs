@@ -1,6 +1,9 @@
 //! Records as the programs write them, for tests of this crate.
 
-use hardpan_abi::{ABI_VERSION, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo, ModuleEvent, ModuleOrigin, TaskFindingEvent, TaskFindingKind, TaskHook, TaskInfo, TaskRest, exec_flag};
+use hardpan_abi::{
+    ABI_VERSION, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo, ModuleEvent,
+    ModuleOrigin, TaskFindingEvent, TaskFindingKind, TaskHook, TaskInfo, TaskRest, exec_flag,
+};
 use zerocopy::IntoBytes;
 
 fn padded<const N: usize>(text: &str) -> [u8; N] {

@@ -15,7 +15,9 @@ pub enum DaemonError {
     #[error("hardpand needs root: the kernel lets nobody else load its programs")]
     NotRoot,
     /// Enforce mode was asked for.
-    #[error("in mode \"enforce\" this build can only answer tampered tasks, and sensor.task_response is \"record\"")]
+    #[error(
+        "in mode \"enforce\" this build can only answer tampered tasks, and sensor.task_response is \"record\""
+    )]
     NoEnforcement,
     /// The response to tampered tasks could not be set.
     #[error("the response to tampered tasks could not be set")]
@@ -62,7 +64,8 @@ impl DaemonError {
                 "use --mode observe, or set sensor.task_response to \"deny\" or \"kill\"".to_owned()
             }
             Self::TaskResponse(_) => {
-                "`hardpan doctor` shows which programs this kernel takes; --mode observe needs none of this".to_owned()
+                "`hardpan doctor` shows which programs this kernel takes; --mode observe needs none of this"
+                    .to_owned()
             }
             Self::Objects(_) => {
                 "build them with `cargo xtask ebpf`, name them in HARDPAN_BPF_OBJECT, or install the package"

@@ -269,7 +269,8 @@ mod tests {
     fn every_hook_has_a_self_test_but_a_few() {
         for spec in SPECS {
             let untested = slot(spec.hook, spec.kind.name()).is_none();
-            let known = spec.hook.starts_with("__ia32_") || matches!(spec.hook, "chroot_fs_refs" | "mem_write");
+            let known =
+                spec.hook.starts_with("__ia32_") || matches!(spec.hook, "chroot_fs_refs" | "mem_write");
             assert_eq!(untested, known, "{}", spec.hook);
         }
     }

@@ -22,7 +22,10 @@ const LOOPS: [(&str, &str); 4] = [
 /// A case: its name in the guest, what it is, and what is loaded.
 const CASES: [(&str, &str); 4] = [
     ("nothing", "nothing loaded"),
-    ("floor", "empty LSM programs at file_open, capable, bprm_check_security"),
+    (
+        "floor",
+        "empty LSM programs at file_open, capable, bprm_check_security",
+    ),
     ("off", "hardpand, tasks not watched"),
     ("on", "hardpand, tasks watched (default)"),
 ];
@@ -100,7 +103,8 @@ pub(super) fn run(places: &Places, json: bool) -> Done {
 
 fn measure(places: &Places) -> Done<Outcome> {
     let found = vm::facts(places, KERNEL, &plan())?;
-    let number = |case: &str, name: &str| -> Option<u64> { found.get(&format!("{case}_{name}"))?.parse().ok() };
+    let number =
+        |case: &str, name: &str| -> Option<u64> { found.get(&format!("{case}_{name}"))?.parse().ok() };
     let measured = |case| LOOPS.map(|(name, _)| number(case, name));
     let nothing = measured("nothing");
     if nothing.iter().any(Option::is_none) {
@@ -109,14 +113,18 @@ fn measure(places: &Places) -> Done<Outcome> {
             "its output is in target/vm/results/bench",
         ));
     }
-    let rows = CASES.iter().map(|&(case, what)| row(what, measured(case), nothing));
-    let before = MEASURED_BEFORE.iter().map(|(what, [exec, exec_with, open, open_with])| {
-        row(
-            &format!("{what} (measured before)"),
-            [Some(*exec_with), None, None, Some(*open_with)],
-            [Some(*exec), None, None, Some(*open)],
-        )
-    });
+    let rows = CASES
+        .iter()
+        .map(|&(case, what)| row(what, measured(case), nothing));
+    let before = MEASURED_BEFORE
+        .iter()
+        .map(|(what, [exec, exec_with, open, open_with])| {
+            row(
+                &format!("{what} (measured before)"),
+                [Some(*exec_with), None, None, Some(*open_with)],
+                [Some(*exec), None, None, Some(*open)],
+            )
+        });
     let (on, off) = (measured("on"), measured("off"));
     let adds = on
         .into_iter()

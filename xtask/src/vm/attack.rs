@@ -91,7 +91,8 @@ fn headers(
     let makefile = tree
         .join("usr/src")
         .join(format!("linux-headers-{release}/Makefile"));
-    let text = String::from_utf8_lossy(&place::read(&makefile)?).replace("/usr/src/", &format!("{}/usr/src/", kept.display()));
+    let text = String::from_utf8_lossy(&place::read(&makefile)?)
+        .replace("/usr/src/", &format!("{}/usr/src/", kept.display()));
     place::write(&makefile, text)?;
     // Last and in one go: an interrupted download leaves nothing that looks finished.
     fs::rename(&tree, &kept).map_err(TaskError::file("moving headers to", &kept))?;
@@ -100,7 +101,10 @@ fn headers(
 
 /// A newer distribution's build tools may want a newer C library than the host's: they get their own.
 fn loaders(session: &apt::Session, tree: &Path, kept: &Path, scratch: &Path) -> Done {
-    const TOOLS: [&str; 2] = ["scripts/mod/modpost.real-lsb-64", "tools/objtool/objtool.real-x86"];
+    const TOOLS: [&str; 2] = [
+        "scripts/mod/modpost.real-lsb-64",
+        "tools/objtool/objtool.real-x86",
+    ];
     const LIBRARIES: [&str; 4] = ["libc6", "libelf1t64", "zlib1g", "libzstd1"];
     let lib = tree.join("usr/lib");
     let entries = fs::read_dir(&lib).map_err(TaskError::file("reading", &lib))?;
@@ -119,7 +123,12 @@ fn loaders(session: &apt::Session, tree: &Path, kept: &Path, scratch: &Path) -> 
                 let dir = scratch.join("libraries");
                 place::make_dir(&dir)?;
                 for package in session.download(&LIBRARIES.map(str::to_owned), &dir)? {
-                    sh::quiet(Command::new("dpkg").arg("-x").arg(&package).arg(tree.join("host")))?;
+                    sh::quiet(
+                        Command::new("dpkg")
+                            .arg("-x")
+                            .arg(&package)
+                            .arg(tree.join("host")),
+                    )?;
                 }
                 fetched = true;
             }

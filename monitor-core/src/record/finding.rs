@@ -78,6 +78,8 @@ findings! {
     TierBelow: "tier-below-configured", Operation, 3, None;
     /// Events were lost.
     EventsLost: "events-lost", Operation, 4, Some(&attack::TOOLS_IMPAIRED);
+    /// More tasks than can be watched at once.
+    TasksUntracked: "tasks-untracked", Operation, 4, Some(&attack::TOOLS_IMPAIRED);
     /// A pinned key, or a file of pins, cannot be used.
     KeyUnusable: "key-unusable", Operation, 3, None;
     /// Records from the kernel could not be understood.

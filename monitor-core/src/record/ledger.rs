@@ -20,6 +20,8 @@ pub struct Ledger {
     pub aggregated: u64,
     /// Events dropped because a queue of the daemon was full.
     pub lost_in_daemon: u64,
+    /// Times that a task found no room among the shadows. No event; a gap in what is watched.
+    pub untracked: u64,
 }
 
 impl Ledger {
@@ -43,6 +45,7 @@ impl Ledger {
             Counter::ModuleLost,
             Counter::TaskLost,
         ]);
+        self.untracked = sum(&[Counter::TaskUntracked]);
     }
 
     /// All counted losses.
@@ -100,12 +103,14 @@ mod tests {
         counters[Counter::CredGenerated as usize] = 10;
         counters[Counter::ExecLost as usize] = 5;
         counters[Counter::ExecHashed as usize] = 1000;
+        counters[Counter::TaskUntracked as usize] = 7;
         let mut ledger = Ledger::default();
         ledger.set_kernel(&counters);
         assert_eq!(
             (ledger.generated, ledger.lost_in_ring, ledger.unaccounted()),
             (110, 5, 105)
         );
+        assert_eq!(ledger.untracked, 7);
         ledger.received = 105;
         ledger.recorded = 40;
         ledger.aggregated = 50;

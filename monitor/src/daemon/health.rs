@@ -117,6 +117,20 @@ impl Health {
                 .hint("programs of another version of Hardpan may be attached")
             });
         }
+        let untracked = ledger.untracked.saturating_sub(self.told.untracked);
+        if untracked > 0 {
+            findings.push(Finding {
+                count: Some(untracked),
+                ..Finding::new(
+                    FindingCode::TasksUntracked,
+                    format!(
+                        "there are more tasks than the {} that can be watched at once",
+                        hardpan_abi::TASKS_MAX
+                    ),
+                )
+                .hint("tampering with the others is not noticed; limit the number of tasks (systemd: TasksMax=)")
+            });
+        }
         if !findings.is_empty() {
             self.told = *ledger;
             self.quiet = QUIET_S;
@@ -156,6 +170,7 @@ mod tests {
         );
         ledger.lost_in_ring = 10;
         ledger.undecodable = 1;
+        ledger.untracked = 2;
         for _ in 0..QUIET_S {
             assert!(health.check(&ledger).is_empty());
         }
@@ -163,7 +178,8 @@ mod tests {
             codes(&health.check(&ledger)),
             [
                 (FindingCode::EventsLost, Some(7)),
-                (FindingCode::RecordsUndecodable, Some(1))
+                (FindingCode::RecordsUndecodable, Some(1)),
+                (FindingCode::TasksUntracked, Some(2))
             ]
         );
         for _ in 0..=QUIET_S {

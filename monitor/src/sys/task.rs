@@ -103,16 +103,19 @@ pub fn touch_task_hooks() {
         // this thread, and to what it was.
         unsafe { libc::syscall(libc::SYS_setgroups, count, groups.as_ptr()) };
     }
-    // SAFETY: no memory is involved: unshare of nothing, setns of no descriptor, an unknown seccomp operation, and a
-    // prctl that only asks; and a root that is set to what it is.
-    unsafe {
-        libc::syscall(libc::SYS_unshare, 0);
-        libc::syscall(libc::SYS_setns, -1, 0);
-        libc::syscall(libc::SYS_seccomp, u32::MAX, 0, 0);
-        libc::prctl(libc::PR_CAPBSET_READ, 0, 0, 0, 0);
-        libc::kill(libc::getpid(), 0);
-        libc::chroot(c"/".as_ptr());
+    // Unshare of nothing, setns of no descriptor, an unknown seccomp operation, a prctl that only asks.
+    for (call, first) in [
+        (libc::SYS_unshare, 0),
+        (libc::SYS_setns, -1),
+        (libc::SYS_seccomp, libc::c_long::from(u32::MAX)),
+        (libc::SYS_prctl, libc::c_long::from(libc::PR_CAPBSET_READ)),
+    ] {
+        // SAFETY: no memory is involved.
+        unsafe { libc::syscall(call, first, 0, 0, 0, 0) };
     }
+    let _signalled = nix::sys::signal::kill(nix::unistd::Pid::this(), None);
+    // SAFETY: a C string; the root is set to what it is.
+    unsafe { libc::chroot(c"/".as_ptr()) };
     // The kernel overrides credentials for this call where the ids differ.
     let former = set_fsuid(65_534);
     // SAFETY: a C string.

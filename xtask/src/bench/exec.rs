@@ -9,6 +9,7 @@ use crate::ui;
 use crate::vm;
 use hardpan_tests::plan::{Group, Part, Plan, Role};
 use serde::Serialize;
+use std::fmt::Write as _;
 
 /// The kernel that is measured, the base of EL 10.
 const KERNEL: &str = "6.12";
@@ -74,7 +75,7 @@ pub(super) fn run(places: &Places, json: bool) -> Done {
     ));
     let mut head = format!("{:<66}", "");
     for name in &outcome.loops {
-        head.push_str(&format!("{name:>24}"));
+        let _infallible = write!(head, "{name:>24}");
     }
     ui::data(&head);
     for row in &outcome.rows {
@@ -85,14 +86,14 @@ pub(super) fn run(places: &Places, json: bool) -> Done {
                 (Some(count), None) => count.to_string(),
                 _ => "-".to_owned(),
             };
-            line.push_str(&format!("{cell:>24}"));
+            let _infallible = write!(line, "{cell:>24}");
         }
         ui::data(&line);
     }
     let mut line = format!("{:<66}", "watching tasks adds");
     for more in &outcome.watching_adds_percent {
         let cell = more.map_or_else(|| "-".to_owned(), |more| format!("{more:+.2} %"));
-        line.push_str(&format!("{cell:>24}"));
+        let _infallible = write!(line, "{cell:>24}");
     }
     ui::data(&line);
     for left_out in &outcome.left_out {
@@ -130,7 +131,7 @@ fn measure(places: &Places) -> Done<Outcome> {
         .into_iter()
         .zip(off)
         .zip(nothing)
-        .map(|((on, off), nothing)| Some((on? as f64 - off? as f64) * 100.0 / nothing? as f64));
+        .map(|((on, off), nothing)| Some((float(on?) - float(off?)) * 100.0 / float(nothing?)));
     Ok(Outcome {
         bench: "exec",
         kernel: KERNEL,
@@ -141,6 +142,12 @@ fn measure(places: &Places) -> Done<Outcome> {
     })
 }
 
+/// Counts of instructions stay far below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "a ratio is shown with one decimal")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
 fn row(what: &str, count: [Option<u64>; 4], base: [Option<u64>; 4]) -> Row {
     Row {
         what: what.to_owned(),
@@ -148,7 +155,7 @@ fn row(what: &str, count: [Option<u64>; 4], base: [Option<u64>; 4]) -> Row {
         more_percent: count
             .into_iter()
             .zip(base)
-            .map(|(count, base)| Some((count? as f64 / base? as f64 - 1.0) * 100.0))
+            .map(|(count, base)| Some((float(count?) / float(base?) - 1.0) * 100.0))
             .collect(),
     }
 }

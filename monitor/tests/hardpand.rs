@@ -79,7 +79,7 @@ fn configuration_mistakes_are_2_with_a_hint() {
 fn what_it_cannot_do_is_3() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("hardpan.toml");
-    fs::write(&file, "").unwrap();
+    fs::write(&file, "[sensor]\ntask_response = 'record'\n").unwrap();
     let arguments = ["--config", file.to_str().unwrap(), "--output", "-"];
     let enforce = [&arguments[..], &["--mode", "enforce"]].concat();
     check(&run(HARDPAND, &enforce), 3, "hint: use --mode observe");

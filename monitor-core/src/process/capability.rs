@@ -1,7 +1,7 @@
 //! Capability sets in words. (tidy: table)
 
-/// Capabilities by number, as `capabilities(7)` names them.
-const NAMES: [&str; 41] = [
+/// Capabilities by number, as `capabilities(7)` names them; up to Linux 6.12.
+pub(crate) const CAPABILITIES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_DAC_READ_SEARCH",
@@ -50,7 +50,7 @@ pub fn capability_names(set: u64) -> Vec<String> {
     (0..64)
         .filter(|bit| set >> bit & 1 == 1)
         .map(|bit: usize| {
-            NAMES
+            CAPABILITIES
                 .get(bit)
                 .map_or_else(|| bit.to_string(), |name| (*name).to_owned())
         })

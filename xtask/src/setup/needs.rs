@@ -71,6 +71,7 @@ pub(super) const NEEDS: &[Need] = &[
     vm(Probe::Program(&["gpg"]), &["gnupg"], &["gnupg2"]),
     vm(Probe::StaticBusybox, &["busybox-static"], &["busybox"]),
     vm(Probe::Program(&["kmod"]), &["kmod"], &["kmod"]),
+    vm(Probe::Program(&["make"]), &["make"], &["make"]),
     vm(Probe::Program(&["xz"]), &["xz-utils"], &["xz"]),
     vm(Probe::Program(&["gzip"]), &["gzip"], &["gzip"]),
     Need {

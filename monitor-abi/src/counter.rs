@@ -40,11 +40,25 @@ pub enum Counter {
     TaskReused = 19,
     /// Credentials of the same content under another address, taken over without a finding.
     TaskAdopted = 20,
+    /// Records of the gate.
+    GateGenerated = 24,
+    /// Records of the gate that found no room in the ring.
+    GateLost = 25,
+    /// What the gate refused.
+    GateRefused = 26,
+    /// Executions judged by the gate, scripts and interpreters each.
+    GateAskedExec = 27,
+    /// Verdicts withdrawn because the file was opened for writing.
+    GateWithdrawn = 28,
+    /// Executable mappings of files judged by the gate.
+    GateAskedMap = 29,
+    /// Files made executable by `mprotect` judged by the gate.
+    GateAskedProtect = 30,
 }
 
 impl Counter {
     /// All counters, in slot order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 22] = [
         Self::ExecGenerated,
         Self::ExecLost,
         Self::CredGenerated,
@@ -60,6 +74,13 @@ impl Counter {
         Self::TaskUntracked,
         Self::TaskReused,
         Self::TaskAdopted,
+        Self::GateGenerated,
+        Self::GateLost,
+        Self::GateRefused,
+        Self::GateAskedExec,
+        Self::GateWithdrawn,
+        Self::GateAskedMap,
+        Self::GateAskedProtect,
     ];
 
     /// The counter's name in records and in `hardpan status`.
@@ -80,6 +101,13 @@ impl Counter {
             Self::TaskUntracked => "task_untracked",
             Self::TaskReused => "task_reused",
             Self::TaskAdopted => "task_adopted",
+            Self::GateGenerated => "gate_generated",
+            Self::GateLost => "gate_lost",
+            Self::GateRefused => "gate_refused",
+            Self::GateAskedExec => "gate_asked_exec",
+            Self::GateWithdrawn => "gate_withdrawn",
+            Self::GateAskedMap => "gate_asked_map",
+            Self::GateAskedProtect => "gate_asked_protect",
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum EventKind {
     /// Something is wrong with a task's credentials, namespaces or seccomp state:
     /// [`TaskFindingEvent`](crate::TaskFindingEvent).
     TaskFinding = 10,
+    /// The exec gate refused something or alerts: [`GateEvent`](crate::GateEvent).
+    Gate = 11,
 }
 
 impl EventKind {
@@ -41,6 +43,7 @@ impl EventKind {
             3 => Some(Self::ModuleLoad),
             4 => Some(Self::ModuleFree),
             10 => Some(Self::TaskFinding),
+            11 => Some(Self::Gate),
             _ => None,
         }
     }

@@ -95,6 +95,24 @@ pub struct FileInfo {
     pub reserved: u32,
 }
 
+impl FileInfo {
+    /// All zero.
+    pub const EMPTY: Self = Self {
+        ino: 0,
+        size_bytes: 0,
+        fs_magic: 0,
+        ctime_s: 0,
+        ctime_ns: 0,
+        dev: 0,
+        mode: 0,
+        nlink: 0,
+        uid: 0,
+        gid: 0,
+        generation: 0,
+        reserved: 0,
+    };
+}
+
 /// A successful exec: this head, then `argv_bytes` bytes of arguments, each ended by a NUL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -186,6 +204,18 @@ pub struct InodeDigest {
     pub filled: u32,
     /// SHA-256.
     pub digest: [u8; 32],
+    /// Counts openings for writing: a digest taken while it rose is not kept.
+    pub writes: u32,
+    /// The gate's epoch when `class` was looked up; 0: never.
+    pub epoch: u32,
+    /// A [`GateClass`](crate::GateClass) number, valid in `epoch`.
+    pub class: u32,
+    /// [`trusted_mark`](crate::trusted_mark) bits, valid in `epoch`.
+    pub marks: u32,
+    /// The gate's epoch when an alert about this file was written; 0: never. One alert per file and epoch.
+    pub alerted: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 const _: () = {

@@ -102,11 +102,17 @@ macro_rules! kernel_fields {
             OFF_BPRM_CRED, "linux_binprm", ["cred"], Required;
             OFF_BPRM_FILENAME, "linux_binprm", ["filename"], Required;
             OFF_BPRM_INTERP, "linux_binprm", ["interp"], Required;
+            OFF_BPRM_BUF, "linux_binprm", ["buf"], Optional("scripts told from programs before they run");
             OFF_MM_ARG_START, "mm_struct", ["arg_start"], Required;
             OFF_MM_ARG_END, "mm_struct", ["arg_end"], Required;
             // Files.
             OFF_FILE_INODE, "file", ["f_inode"], Required;
             OFF_FILE_PATH, "file", ["f_path"], Required;
+            OFF_FILE_MODE, "file", ["f_mode"], Required;
+            OFF_VMA_FILE, "vm_area_struct", ["vm_file"], Optional("files made executable by mprotect");
+            OFF_VMA_ANON, "vm_area_struct", ["anon_vma"], Optional("changed private copies of files made executable by mprotect");
+            OFF_INODE_MAPPING, "inode", ["i_mapping"], Optional("writes into files that are running");
+            OFF_MAPPING_MAPPED, "address_space", ["i_mmap.rb_root.rb_node"], Optional("writes into files that are running");
             OFF_INODE_MODE, "inode", ["i_mode"], Required;
             OFF_INODE_UID, "inode", ["i_uid"], Required;
             OFF_INODE_GID, "inode", ["i_gid"], Required;
@@ -119,6 +125,8 @@ macro_rules! kernel_fields {
             OFF_INODE_CTIME_NS, "inode", ["i_ctime_nsec", "__i_ctime.tv_nsec", "i_ctime.tv_nsec"], Required;
             OFF_INODE_GENERATION, "inode", ["i_generation"], Optional("inode generation of files");
             OFF_INODE_WRITECOUNT, "inode", ["i_writecount"], Required;
+            OFF_SHMEM_SEALS, "shmem_inode_info", ["seals"], Optional("programs run from sealed anonymous memory");
+            OFF_SHMEM_INODE, "shmem_inode_info", ["vfs_inode"], Optional("programs run from sealed anonymous memory");
             OFF_SB_DEV, "super_block", ["s_dev"], Required;
             OFF_SB_MAGIC, "super_block", ["s_magic"], Required;
             // Modules.

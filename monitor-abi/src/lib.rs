@@ -15,6 +15,7 @@ mod cred;
 mod event;
 mod exec;
 mod field;
+mod gate;
 mod module;
 mod task;
 
@@ -30,6 +31,11 @@ pub use exec::{
 pub use field::{
     ABSENT, ENUM_CONSTANTS, EnumConstant, FIELDS, Field, FieldNeed, GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES,
     switch,
+};
+pub use gate::{
+    GATE_HASH_ALWAYS_BYTES, GATE_NO_RULE, GATE_RULES_MAX, GATE_SIZE_BITS, GateAction, GateClass, GateConfig,
+    GateEvent, GateHook, GateKind, GateMode, GateRule, TrustedEntry, gate_flag, gate_size_bits, gate_test,
+    trusted_mark,
 };
 pub use module::{MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin};
 pub use task::{

@@ -5,7 +5,9 @@
 //! point where the exec can no longer fail and the argument area is final.
 
 use crate::{
-    file::{self, content_can_change_at_will, read_inode},
+    content::{self, Content, DigestCache},
+    file::read_inode,
+    gate,
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Typed},
     off::{self, on},
@@ -15,18 +17,15 @@ use aya_ebpf::{
     EbpfContext,
     helpers::{
         bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes,
-        generated::{bpf_d_path, bpf_ima_file_hash, bpf_probe_read_user},
+        generated::{bpf_d_path, bpf_probe_read_user},
     },
     macros::map,
     maps::HashMap,
 };
 use hardpan_abi::{
     Counter, DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, EventKind, ExecEvent, ExecStash,
-    FileInfo, InodeDigest, exec_flag,
+    FileInfo, GateHook, exec_flag,
 };
-
-/// `HASH_ALGO_SHA256` (include/uapi/linux/hash_info.h).
-const HASH_ALGO_SHA256: i64 = 4;
 
 /// What the hook learned, by thread. Preallocated and not LRU: an attacker can't evict entries. An entry goes with the
 /// exec's success, is overwritten by the thread's next exec, and is dropped when the thread exits.
@@ -36,8 +35,8 @@ pub static EXEC_STASH: HashMap<u64, ExecStash> = HashMap::with_max_entries(4096,
 /// Template for new stash entries, in read-only data (it is larger than what is left of the stack).
 static EMPTY_STASH: ExecStash = ExecStash {
     bprm: 0,
-    file: EMPTY_FILE,
-    script: EMPTY_FILE,
+    file: FileInfo::EMPTY,
+    script: FileInfo::EMPTY,
     digest: [0; 32],
     script_digest: [0; 32],
     flags: 0,
@@ -52,36 +51,47 @@ static EMPTY_STASH: ExecStash = ExecStash {
     reserved: 0,
 };
 
-const EMPTY_FILE: FileInfo = FileInfo {
-    ino: 0,
-    size_bytes: 0,
-    fs_magic: 0,
-    ctime_s: 0,
-    ctime_ns: 0,
-    dev: 0,
-    mode: 0,
-    nlink: 0,
-    uid: 0,
-    gid: 0,
-    generation: 0,
-    reserved: 0,
-};
-
-/// How a program gets at the inode cache: only the LSM object has that map.
-pub trait DigestCache {
-    /// The inode's cache entry, made if `create`; null if there is none.
-    ///
-    /// # Safety
-    /// `inode` is a typed pointer to a `struct inode`.
-    unsafe fn entry(inode: *const u8, create: bool) -> *mut InodeDigest;
-}
-
 /// `bprm_check_security(struct linux_binprm *bprm)`: the same argument on every kernel since 4.18.
 ///
-/// `SLEEPABLE` programs may hash. Default on doubt: fail open (observe), the record says what was not seen.
-/// Returns the digest state for diagnostics, or `None` if there was no room to keep anything.
+/// `SLEEPABLE` programs may hash. Default on doubt: see [`crate::gate`]; the record says what was not seen. What cannot
+/// be kept for the record is judged all the same.
 #[inline(always)]
-pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Option<u8> {
+pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Checked {
+    let mut content = Content::none();
+    let mut info = FileInfo::EMPTY;
+    // SAFETY: bprm, its file and that file's inode are typed pointers; they live during the hook.
+    let (file, entry) = unsafe {
+        let file = Typed::pointer(bprm, &off::OFF_BPRM_FILE);
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        read_inode::<Typed>(&mut info, inode);
+        let entry = content::look::<C, SLEEPABLE>(file, inode, &info, &mut content);
+        content.forget(&info);
+        (file, entry)
+    };
+    let state = keep(bprm, file, &info, &content);
+    // SAFETY: as above.
+    let answer = unsafe {
+        let asked = gate::Asked {
+            kind: gate::exec_kind(bprm),
+            hook: GateHook::ExecCheck as u32,
+            flags: 0,
+        };
+        gate::ask::<true>(file, &info, &content, entry, asked)
+    };
+    Checked { state, answer }
+}
+
+/// What a look at an execution came to.
+pub struct Checked {
+    /// The digest's state, for diagnostics; `None` if there was no room to keep anything.
+    pub state: Option<u8>,
+    /// 1 to refuse.
+    pub answer: i32,
+}
+
+/// Keeps what was seen for the record.
+#[inline(always)]
+fn keep(bprm: *const u8, file: *const u8, info: &FileInfo, content: &Content) -> Option<u8> {
     let key = bpf_get_current_pid_tgid();
     // An interpreter's turn comes with another `interp`. Comparing the address of bprm alone would take the next exec of
     // a thread for the interpreter of one that failed: the allocator likes to hand out the same memory again.
@@ -113,33 +123,32 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Option<u
         }
     }
     stash.calls = stash.calls.wrapping_add(1);
-    stash.digest_state = DigestState::NotTried as u8;
-    stash.digest_errno = 0;
+    stash.file = *info;
+    stash.digest_state = content.state as u8;
+    stash.digest_errno = content.errno;
+    // SAFETY: both are 32 bytes and 8-aligned inside their structs.
+    unsafe { copy_words::<4>(content.digest.as_ptr(), (&raw mut stash.digest).cast()) };
     stash.flags &= !exec_flag::DIGEST_CACHED;
-
-    // SAFETY: bprm, its file and that file's inode are typed pointers; they live during the hook.
-    unsafe {
-        let file = Typed::pointer(bprm, &off::OFF_BPRM_FILE);
-        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
-        read_inode::<Typed>(&mut stash.file, inode);
-        if on(&off::HAS_D_PATH) {
+    if content.cached != 0 {
+        stash.flags |= exec_flag::DIGEST_CACHED;
+    }
+    if on(&off::HAS_D_PATH) {
+        // SAFETY: a typed file.
+        let written = unsafe {
             let path = file.add(off::OFF_FILE_PATH.load() as usize);
-            let written = bpf_d_path(
+            bpf_d_path(
                 path.cast_mut().cast(),
                 (&raw mut stash.path).cast(),
                 EXEC_PATH_LEN as u32,
-            );
-            if written > 0 && written <= EXEC_PATH_LEN as i64 {
-                stash.path_bytes = (written - 1) as u16;
-                stash.flags |= exec_flag::PATH_FROM_KERNEL;
-            } else {
-                // Longer than our buffer (ENAMETOOLONG), or outside the task's root.
-                stash.path_bytes = 0;
-                stash.flags &= !exec_flag::PATH_FROM_KERNEL;
-            }
-        }
-        if SLEEPABLE && on(&off::HAS_IMA_FILE_HASH) {
-            hash::<C>(stash, file, inode);
+            )
+        };
+        if written > 0 && written <= EXEC_PATH_LEN as i64 {
+            stash.path_bytes = (written - 1) as u16;
+            stash.flags |= exec_flag::PATH_FROM_KERNEL;
+        } else {
+            // Longer than our buffer (ENAMETOOLONG), or outside the task's root.
+            stash.path_bytes = 0;
+            stash.flags &= !exec_flag::PATH_FROM_KERNEL;
         }
     }
     Some(stash.digest_state)
@@ -169,88 +178,6 @@ fn stash_for(key: u64, bprm: u64, first: bool) -> Option<*mut ExecStash> {
     entry.bprm = bprm;
     entry.flags = exec_flag::SEEN_BY_LSM;
     Some(stash)
-}
-
-/// Hashes the file, or answers from the inode cache.
-#[inline(always)]
-unsafe fn hash<C: DigestCache>(stash: &mut ExecStash, file: *const u8, inode: *const u8) {
-    let info = stash.file;
-    if info.mode & file::MODE_TYPE != file::MODE_REGULAR
-        || content_can_change_at_will(info.fs_magic)
-        || info.size_bytes > off::HASH_MAX_BYTES.load()
-    {
-        return;
-    }
-    // A file that has writers can change after it was hashed; the record then says so instead of a digest.
-    // SAFETY (all reads below): typed pointers.
-    let writers: i32 = unsafe { Typed::read(inode, &off::OFF_INODE_WRITECOUNT) };
-    if writers > 0 {
-        stash.digest_state = DigestState::Writers as u8;
-        return;
-    }
-    let cached = on(&off::HAS_INODE_STORAGE);
-    if cached {
-        // SAFETY: typed inode.
-        let entry = unsafe { C::entry(inode, false) };
-        if !entry.is_null() {
-            // SAFETY: the helper returned a live value; fields may be torn by a concurrent exec of the same file, which
-            // writes the same bytes for the same size and ctime.
-            let entry = unsafe { &*entry };
-            if entry.filled == 1
-                && entry.size_bytes == info.size_bytes
-                && entry.ctime_s == info.ctime_s
-                && entry.ctime_ns == info.ctime_ns
-            {
-                copy32(&entry.digest, &mut stash.digest);
-                stash.digest_state = DigestState::Sha256 as u8;
-                stash.flags |= exec_flag::DIGEST_CACHED;
-                count(Counter::ExecHashCached);
-                return;
-            }
-        }
-    }
-    let mut digest = [0u64; 8]; // room for SHA-512, should an IMA policy answer with it
-    // SAFETY: typed file; the buffer is 64 bytes long.
-    let algorithm = unsafe { bpf_ima_file_hash(file.cast_mut().cast(), (&raw mut digest).cast(), 64) };
-    count(Counter::ExecHashed);
-    if algorithm < 0 {
-        stash.digest_errno = algorithm as i32;
-        stash.digest_state = DigestState::Failed as u8;
-        return;
-    }
-    if algorithm != HASH_ALGO_SHA256 {
-        stash.digest_state = DigestState::OtherAlgorithm as u8;
-        return;
-    }
-    // Hashing took a while: recheck that nobody began to write, and that the inode is what it was.
-    let writers: i32 = unsafe { Typed::read(inode, &off::OFF_INODE_WRITECOUNT) };
-    let mut after = EMPTY_FILE;
-    // SAFETY: typed inode.
-    unsafe { read_inode::<Typed>(&mut after, inode) };
-    if writers > 0
-        || after.size_bytes != info.size_bytes
-        || after.ctime_s != info.ctime_s
-        || after.ctime_ns != info.ctime_ns
-    {
-        stash.digest_state = DigestState::Writers as u8;
-        return;
-    }
-    store32(&digest, &mut stash.digest);
-    stash.digest_state = DigestState::Sha256 as u8;
-    if cached {
-        // SAFETY: typed inode.
-        let entry = unsafe { C::entry(inode, true) };
-        if !entry.is_null() {
-            // SAFETY: see above.
-            let entry = unsafe { &mut *entry };
-            entry.filled = 0;
-            entry.size_bytes = info.size_bytes;
-            entry.ctime_s = info.ctime_s;
-            entry.ctime_ns = info.ctime_ns;
-            store32(&digest, &mut entry.digest);
-            entry.filled = 1;
-        }
-    }
 }
 
 /// Room for a record and its arguments.
@@ -300,7 +227,7 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
 #[inline(always)]
 unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64, arg_total: u32) -> bool {
     let stash = EXEC_STASH.get_ptr(&key);
-    let mut info = EMPTY_FILE;
+    let mut info = FileInfo::EMPTY;
     let mut flags = 0;
     // SAFETY: see `done`.
     unsafe {
@@ -350,7 +277,7 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
                 }
             }
             _ => {
-                event.script = EMPTY_FILE;
+                event.script = FileInfo::EMPTY;
                 zero32(&mut event.digest);
                 zero32(&mut event.script_digest);
                 event.digest_state = DigestState::NotTried as u8;
@@ -441,12 +368,6 @@ fn at_most<const N: usize>(value: u32) -> u32 {
 #[inline(always)]
 fn copy32(from: &[u8; 32], to: &mut [u8; 32]) {
     // SAFETY: both are 32 bytes and 8-aligned inside their structs.
-    unsafe { copy_words::<4>((&raw const *from).cast(), (&raw mut *to).cast()) }
-}
-
-#[inline(always)]
-fn store32(from: &[u64; 8], to: &mut [u8; 32]) {
-    // SAFETY: 32 of the 64 bytes.
     unsafe { copy_words::<4>((&raw const *from).cast(), (&raw mut *to).cast()) }
 }
 

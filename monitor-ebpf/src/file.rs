@@ -8,6 +8,8 @@ use hardpan_abi::FileInfo;
 
 /// `S_IFMT`.
 pub const MODE_TYPE: u32 = 0o170_000;
+/// Nanoseconds of a change time: since 6.13 bit 31 says that somebody has looked at it (`I_CTIME_QUERIED`).
+pub const CTIME_NS: u32 = 0x3fff_ffff;
 /// `S_IFREG`.
 pub const MODE_REGULAR: u32 = 0o100_000;
 
@@ -22,8 +24,7 @@ pub unsafe fn read_inode<M: Mem>(out: &mut FileInfo, inode: *const u8) {
         out.ino = M::read(inode, &off::OFF_INODE_INO);
         out.size_bytes = M::read(inode, &off::OFF_INODE_SIZE);
         out.ctime_s = M::read(inode, &off::OFF_INODE_CTIME_S);
-        // Since 6.13 bit 31 tells the kernel that somebody has looked at the time (I_CTIME_QUERIED).
-        out.ctime_ns = M::read::<u32>(inode, &off::OFF_INODE_CTIME_NS) & 0x3fff_ffff;
+        out.ctime_ns = M::read::<u32>(inode, &off::OFF_INODE_CTIME_NS) & CTIME_NS;
         let mode: u16 = M::read(inode, &off::OFF_INODE_MODE);
         out.mode = u32::from(mode);
         out.nlink = M::read(inode, &off::OFF_INODE_NLINK);

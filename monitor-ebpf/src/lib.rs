@@ -10,9 +10,11 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod access;
+pub mod content;
 pub mod cred;
 pub mod exec;
 pub mod file;
+pub mod gate;
 pub mod judge;
 pub mod maps;
 pub mod mem;

@@ -4,14 +4,17 @@
 
 use aya_ebpf::{
     bindings::inode,
+    EbpfContext,
     btf_maps::InodeStorage,
+    helpers::generated::bpf_probe_read_kernel,
     macros::{btf_map, btf_tracepoint, fentry, fexit, lsm},
     programs::{BtfTracePointContext, FEntryContext, FExitContext, LsmContext},
 };
 use hardpan_abi::{CredWitness, EventKind, InodeDigest, TaskHook, TaskWitness};
 use hardpan_ebpf::{
     access, cred,
-    exec::{self, DigestCache},
+    content::DigestCache,
+    exec, gate,
     mem::{Mem, Typed},
     module, off, shadow,
 };
@@ -50,21 +53,21 @@ impl DigestCache for Cache {
 }
 
 // match-proto: int bprm_check_security(struct linux_binprm *bprm)
-// Default on doubt: open. It observes only.
+// Default on doubt: what the policy's gate.on_doubt says; open while the gate is off.
 #[lsm(hook = "bprm_check_security", sleepable)]
 fn exec_check_sleepable(ctx: LsmContext) -> i32 {
-    let state = exec::check::<Cache, true>(ctx.arg(0));
-    diagnose!(&ctx, state);
-    0
+    let checked = exec::check::<Cache, true>(ctx.arg(0));
+    diagnose!(&ctx, checked.state);
+    shadow::answer(checked.answer)
 }
 
 // match-proto: int bprm_check_security(struct linux_binprm *bprm)
-// Default on doubt: open. It observes only.
+// Default on doubt: what the policy's gate.on_doubt says; open while the gate is off.
 #[lsm(hook = "bprm_check_security")]
 fn exec_check(ctx: LsmContext) -> i32 {
-    let state = exec::check::<Cache, false>(ctx.arg(0));
-    diagnose!(&ctx, state);
-    0
+    let checked = exec::check::<Cache, false>(ctx.arg(0));
+    diagnose!(&ctx, checked.state);
+    shadow::answer(checked.answer)
 }
 
 // match-proto: sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
@@ -341,13 +344,64 @@ macro_rules! guard {
 
 // No argument is looked at, so no prototype matters.
 guard! {
-    guard_file_open, "file_open", FileOpen;
     guard_capable, "capable", Capable;
     guard_exec, "bprm_check_security", ExecCheck;
     guard_kill, "task_kill", Kill;
     guard_read_file, "kernel_read_file", ReadFile;
     guard_bpf, "bpf", Bpf;
     guard_socket, "socket_create", SocketCreate;
+}
+
+/// The first argument as a number (see [`gate::mmap`]).
+#[inline(always)]
+fn raw_argument(ctx: &LsmContext) -> u64 {
+    let mut raw = 0u64;
+    // SAFETY: the helper checks the address; the context holds at least one argument.
+    unsafe { bpf_probe_read_kernel((&raw mut raw).cast(), 8, ctx.as_ptr().cast()) };
+    raw
+}
+
+// match-proto: int mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)
+// Default on doubt: what the policy's gate.on_doubt says; open while the gate is off.
+#[lsm(hook = "mmap_file", sleepable)]
+fn gate_mmap_sleepable(ctx: LsmContext) -> i32 {
+    let raw = raw_argument(&ctx);
+    // SAFETY: the hook's own arguments.
+    shadow::answer(unsafe { gate::mmap::<Cache, true>(ctx.arg(0), raw, ctx.arg(2)) })
+}
+
+// match-proto: int mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)
+// Default on doubt: as above. It goes by verdicts that user space filled in.
+#[lsm(hook = "mmap_file")]
+fn gate_mmap(ctx: LsmContext) -> i32 {
+    let raw = raw_argument(&ctx);
+    // SAFETY: the hook's own arguments.
+    shadow::answer(unsafe { gate::mmap::<Cache, false>(ctx.arg(0), raw, ctx.arg(2)) })
+}
+
+// match-proto: int file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)
+// Default on doubt: what the policy's gate.on_doubt says; open while the gate is off.
+#[lsm(hook = "file_mprotect")]
+fn gate_mprotect(ctx: LsmContext) -> i32 {
+    // SAFETY: the hook's own arguments.
+    shadow::answer(unsafe { gate::mprotect::<Cache>(ctx.arg(0), ctx.arg(2)) })
+}
+
+// match-proto: int file_open(struct file *file)
+// Default on doubt: open.
+#[lsm(hook = "file_open")]
+fn gate_file_open(ctx: LsmContext) -> i32 {
+    // SAFETY: the hook's own argument.
+    shadow::answer(unsafe { gate::opened::<Cache>(ctx.arg(0)) })
+}
+
+// match-proto: int file_open(struct file *file)
+// Both in one: opens are many, and each program costs a call. Default on doubt: open.
+#[lsm(hook = "file_open")]
+fn guard_file_open(ctx: LsmContext) -> i32 {
+    // SAFETY: the hook's own argument.
+    let gate = unsafe { gate::opened::<Cache>(ctx.arg(0)) };
+    shadow::answer(gate | shadow::check(TaskHook::FileOpen))
 }
 
 // match-proto: int ptrace_access_check(struct task_struct *child, unsigned int mode)

@@ -16,21 +16,6 @@ use hardpan_abi::{
 #[map]
 pub static MODULE_NOTES: HashMap<u64, ModuleNote> = HashMap::with_max_entries(256, 0);
 
-const NO_FILE: FileInfo = FileInfo {
-    ino: 0,
-    size_bytes: 0,
-    fs_magic: 0,
-    ctime_s: 0,
-    ctime_ns: 0,
-    dev: 0,
-    mode: 0,
-    nlink: 0,
-    uid: 0,
-    gid: 0,
-    generation: 0,
-    reserved: 0,
-};
-
 /// `kernel_read_file(struct file *file, enum kernel_read_file_id id[, bool contents])`: the third argument exists since
 /// 5.10 / EL 9.0 and is not read.
 ///
@@ -42,7 +27,7 @@ pub unsafe fn read_file(file: *const u8, id: u32) {
         return;
     }
     let mut note = ModuleNote {
-        file: NO_FILE,
+        file: FileInfo::EMPTY,
         origin: ModuleOrigin::File as u32,
         reserved: 0,
     };
@@ -58,7 +43,7 @@ pub fn load_data(id: u32) {
         return;
     }
     let note = ModuleNote {
-        file: NO_FILE,
+        file: FileInfo::EMPTY,
         origin: ModuleOrigin::Memory as u32,
         reserved: 0,
     };
@@ -93,7 +78,7 @@ pub unsafe fn event<M: Mem>(module: *const u8, kind: EventKind) {
                 record.origin = (*note).origin;
             }
             None => {
-                record.file = NO_FILE;
+                record.file = FileInfo::EMPTY;
                 record.origin = ModuleOrigin::Unknown as u32;
             }
         }

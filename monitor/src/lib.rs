@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod enrich;
 pub mod export;
+pub mod gate;
 pub mod harden;
 pub mod policy;
 pub mod probe;

@@ -147,7 +147,7 @@ impl Exec {
     }
 }
 
-fn text<'a>(field: &'static str, bytes: &'a [u8], used: u16) -> Result<&'a [u8], DecodeError> {
+pub(super) fn text<'a>(field: &'static str, bytes: &'a [u8], used: u16) -> Result<&'a [u8], DecodeError> {
     bytes.get(..usize::from(used)).ok_or_else(|| DecodeError::Length {
         field,
         claimed: usize::from(used),
@@ -155,7 +155,7 @@ fn text<'a>(field: &'static str, bytes: &'a [u8], used: u16) -> Result<&'a [u8],
     })
 }
 
-fn digest(state: u8, bytes: &[u8; 32], errno: i32) -> Result<KernelDigest, DecodeError> {
+pub(super) fn digest(state: u8, bytes: &[u8; 32], errno: i32) -> Result<KernelDigest, DecodeError> {
     let state = DigestState::from_u8(state).ok_or_else(|| DecodeError::UnknownNumber {
         field: "digest_state",
         number: u64::from(state),

@@ -6,6 +6,7 @@
 mod cred;
 mod decode;
 mod exec;
+mod gate;
 mod module;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -15,6 +16,7 @@ mod text;
 pub use cred::CredChange;
 pub use decode::{DecodeError, decode};
 pub use exec::{Argv, Exec, KernelDigest, ScriptFile};
+pub use gate::GateEvent;
 pub use module::{ModuleAction, ModuleChange, SignatureState};
 pub use task::TaskFinding;
 pub use text::{RawText, escape};
@@ -32,6 +34,8 @@ pub enum Event {
     Module(Box<ModuleChange>),
     /// Something is wrong with a task.
     Task(Box<TaskFinding>),
+    /// The exec gate refused something, or alerts.
+    Gate(Box<GateEvent>),
 }
 
 impl Event {
@@ -42,6 +46,7 @@ impl Event {
             Self::Cred(event) => &event.head,
             Self::Module(event) => &event.head,
             Self::Task(event) => &event.head,
+            Self::Gate(event) => &event.head,
         }
     }
 }

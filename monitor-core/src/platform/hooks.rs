@@ -14,6 +14,8 @@ pub enum HookFamily {
     Module,
     /// Integrity of tasks.
     Task,
+    /// The exec gate.
+    Gate,
 }
 
 impl HookFamily {
@@ -24,6 +26,7 @@ impl HookFamily {
             Self::Cred => "cred",
             Self::Module => "module",
             Self::Task => "task",
+            Self::Gate => "gate",
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod document;
 pub mod effective;
 pub mod fapolicyd;
+pub mod gate;
 pub mod harden;
 pub mod replay;
 pub mod requirement;

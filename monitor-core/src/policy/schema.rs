@@ -209,6 +209,12 @@ pub static KEYS: &[KeySpec] = &[
         "a trust refresh that would lose more is held until confirmed",
     ),
     key(
+        &[at("gate"), at("must_run")],
+        Kind::Texts,
+        Order::None,
+        "files that must be allowed to run before the gate enforces, where they exist",
+    ),
+    key(
         &[at("gate"), at("hooks"), at("exec")],
         Kind::Texts,
         Order::None,

@@ -37,6 +37,22 @@ pub const UNTRUSTED_PROGRAM: Technique = Technique {
     tactics: &["TA0002"],
 };
 
+/// A library of no vendor was loaded into a process.
+pub const HIJACKED_LIBRARY: Technique = Technique {
+    id: "T1574",
+    name: "Hijack Execution Flow",
+    sub: Some(("T1574.006", "Dynamic Linker Hijacking")),
+    tactics: &["TA0003", "TA0004", "TA0005"],
+};
+
+/// A set-id file that no vendor made so.
+pub const SETID: Technique = Technique {
+    id: "T1548",
+    name: "Abuse Elevation Control Mechanism",
+    sub: Some(("T1548.001", "Setuid and Setgid")),
+    tactics: &["TA0004"],
+};
+
 /// A kernel module without a good signature.
 pub const KERNEL_MODULE: Technique = Technique {
     id: "T1547",
@@ -94,7 +110,9 @@ pub const PROC_MEMORY: Technique = Technique {
 };
 
 /// All of them, for tests.
-pub const ALL: [&Technique; 10] = [
+pub const ALL: [&Technique; 12] = [
+    &HIJACKED_LIBRARY,
+    &SETID,
     &PTRACE,
     &PROC_MEMORY,
     &PRIVILEGE_EXPLOIT,

@@ -193,7 +193,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-fn own_file(own: &mut Own, field: &'static str, facts: &FileFacts, verdict: &Verdict) -> OwnFile {
+pub(super) fn own_file(own: &mut Own, field: &'static str, facts: &FileFacts, verdict: &Verdict) -> OwnFile {
     let path = facts.path.as_ref();
     let owner = verdict.owner();
     OwnFile {
@@ -242,7 +242,7 @@ fn signer(file: &TrustedFile) -> OwnSigner {
 }
 
 /// The verdict in a sentence.
-fn explain(verdict: &Verdict, own: &OwnFile) -> String {
+pub(super) fn explain(verdict: &Verdict, own: &OwnFile) -> String {
     let package = own.package.as_deref().unwrap_or_default();
     match verdict {
         Verdict::Trusted(file) => {
@@ -335,7 +335,7 @@ fn event_fields(verdict: &ExecVerdict) -> Event {
     }
 }
 
-const fn technique(verdict: &Verdict) -> Option<&'static Technique> {
+pub(super) const fn technique(verdict: &Verdict) -> Option<&'static Technique> {
     match verdict {
         Verdict::Trusted(_) | Verdict::Unverified(_) => None,
         Verdict::Untrusted { .. } => Some(&attack::UNTRUSTED_PROGRAM),

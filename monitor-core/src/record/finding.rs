@@ -96,6 +96,12 @@ findings! {
     PolicyNone: "policy-none", Operation, 3, None;
     /// The policy asks for enforcement, which is not to be had here.
     EnforceUnavailable: "enforce-unavailable", Operation, 4, None;
+    /// Something that runs, or must be able to run, would be refused: the gate observes.
+    EnforceNotReady: "enforce-not-ready", Operation, 4, None;
+    /// A refresh of trust would have taken too many digests away: it is held until confirmed.
+    TrustLossHeld: "trust-loss-held", Operation, 4, Some(&attack::DATA_MANIPULATED);
+    /// The kernel side has no room for all digests.
+    TrustOverflow: "trust-overflow", Operation, 4, None;
     /// The release gets no security updates any more.
     ReleaseEndOfLife: "release-end-of-life", Operation, 3, None;
     /// Something that `hardpan harden apply` set is no longer so.

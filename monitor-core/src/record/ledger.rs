@@ -38,12 +38,14 @@ impl Ledger {
             Counter::CredGenerated,
             Counter::ModuleGenerated,
             Counter::TaskGenerated,
+            Counter::GateGenerated,
         ]);
         self.lost_in_ring = sum(&[
             Counter::ExecLost,
             Counter::CredLost,
             Counter::ModuleLost,
             Counter::TaskLost,
+            Counter::GateLost,
         ]);
         self.untracked = sum(&[Counter::TaskUntracked]);
     }

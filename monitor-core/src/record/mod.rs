@@ -8,6 +8,7 @@ mod cred;
 mod ecs;
 mod exec;
 mod finding;
+mod gate;
 mod ledger;
 mod module;
 mod own;
@@ -23,6 +24,7 @@ pub use exec::{
     DigestSource, ExecFacts, ExecSummary, FileDigest, FileFacts, PathSource, exec, exec_aggregate,
 };
 pub use finding::{Finding, FindingCode, FindingKind};
+pub use gate::{GateFacts, gate};
 pub use ledger::Ledger;
 pub use module::module_change;
 pub use parts::Scene;

@@ -35,6 +35,8 @@ pub(super) struct Own {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) task: Option<OwnTask>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gate: Option<OwnGate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) finding: Option<OwnFinding>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) service: Option<OwnService>,
@@ -295,4 +297,20 @@ pub(super) struct OwnDifference {
     pub(super) field: &'static str,
     pub(super) before: String,
     pub(super) after: String,
+}
+
+/// What the exec gate did, and on what ground.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnGate {
+    /// `exec`, `library`, `script`, `file-write`.
+    pub(super) kind: &'static str,
+    /// The hook that asked.
+    pub(super) hook: &'static str,
+    /// What the kernel side knew of the file.
+    pub(super) class: &'static str,
+    /// It was refused.
+    pub(super) refused: bool,
+    /// Why it was not judged by its digest alone: `setid-not-signed`, `private-copy`, `doubt`, `boot-grace`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) why: Vec<&'static str>,
 }

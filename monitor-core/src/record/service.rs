@@ -19,6 +19,8 @@ pub enum ServiceEvent {
     TrustLoaded,
     /// A policy was taken into use.
     PolicyLoaded,
+    /// The exec gate's mode is another one now.
+    GateMode,
     /// Release, kernel or package database are no longer those of the last start: learned anew.
     HostChanged,
 }
@@ -101,11 +103,12 @@ impl Service<'_> {
             ServiceEvent::Heartbeat => ("metric", vec!["info"], "heartbeat"),
             ServiceEvent::TrustLoaded => ("event", vec!["info"], "trust-loaded"),
             ServiceEvent::PolicyLoaded => ("event", vec!["change"], "policy-loaded"),
+            ServiceEvent::GateMode => ("event", vec!["change"], "gate-mode"),
             ServiceEvent::HostChanged => ("event", vec!["change"], "host-changed"),
         };
         let fields = Event {
             kind,
-            category: vec![if self.event == ServiceEvent::PolicyLoaded {
+            category: vec![if matches!(self.event, ServiceEvent::PolicyLoaded | ServiceEvent::GateMode) {
                 "configuration"
             } else {
                 "host"
@@ -170,7 +173,7 @@ impl Service<'_> {
                 Some(policy) => format!("policy loaded: {}, mode {}", policy.layers, policy.mode),
                 None => "policy loaded".to_owned(),
             },
-            ServiceEvent::HostChanged => self.reason.clone().unwrap_or_default(),
+            ServiceEvent::HostChanged | ServiceEvent::GateMode => self.reason.clone().unwrap_or_default(),
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Health {
     pub hardening: Told,
     /// Of the policy's files.
     pub policy: Told,
+    /// Of the exec gate.
+    pub gate: Told,
     quiet: u64,
     /// What is trusted at the moment.
     pub trust: Option<TrustState>,
@@ -55,6 +57,7 @@ impl Health {
             packages: Told::default(),
             hardening: Told::default(),
             policy: Told::default(),
+            gate: Told::default(),
             quiet: 0,
             trust: None,
         }

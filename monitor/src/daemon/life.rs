@@ -2,6 +2,7 @@
 
 use super::error::DaemonError;
 use super::execs::Waiting;
+use super::gate::{Gate, Worked};
 use super::hardening::Look;
 use super::health::Health;
 use super::notify::Notify;
@@ -37,6 +38,8 @@ pub(super) struct Daemon<'a> {
     pub(super) reload: Arc<tokio::sync::Notify>,
     pub(super) policy: Keeper,
     pub(super) hardening: mpsc::Receiver<Look>,
+    pub(super) gate: Gate,
+    pub(super) gate_work: mpsc::Receiver<Worked>,
     pub(super) health: Health,
     pub(super) notify: Notify,
 }
@@ -202,6 +205,7 @@ impl Daemon<'_> {
         let sweeps = sensor.watch_tasks && !every.is_zero();
         let mut sweep = tokio::time::interval(every.max(Duration::from_millis(1)));
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.renew_gate();
         loop {
             tokio::select! {
                 biased;
@@ -213,6 +217,7 @@ impl Daemon<'_> {
                     self.load_policy();
                     self.respond(source)?;
                     self.reload.notify_one();
+                    self.renew_gate();
                 }
                 _ = tick.tick() => self.tick(source),
                 _ = sweep.tick(), if sweeps => source.sweep(),
@@ -221,7 +226,11 @@ impl Daemon<'_> {
                         self.pipeline.done(&done);
                     }
                 }
-                update = self.trust.recv() => self.take_trust(update),
+                update = self.trust.recv() => {
+                    self.take_trust(update);
+                    self.renew_gate();
+                }
+                Some(worked) = self.gate_work.recv() => self.take_gate(worked, source),
                 Some(look) = self.hardening.recv() => self.take_hardening(look),
                 Some(findings) = self.audits.recv() => self.take_findings(&findings),
                 read = source.next(|record| self.pipeline.take(record)) => {
@@ -253,7 +262,52 @@ impl Daemon<'_> {
             };
             self.pipeline.recorder.emit(&heartbeat.draft(at_us));
         }
+        if self.gate.is_due(self.policy.in_force().as_ref()) {
+            self.renew_gate();
+        }
         self.notify.watchdog();
+    }
+
+    /// Room for trusted digests in the kernel: for those that are there, and half as many again.
+    pub(super) fn room_for_digests(&self) -> u32 {
+        const LEAST: usize = 4096;
+        let most = self
+            .policy
+            .in_force()
+            .map_or(200_000, |policy| policy.gate.max_digests);
+        let trusted = self.pipeline.trust().map_or(0, |trust| {
+            let may_execute = trust.index.digests().filter(|digest| digest.class.may_execute());
+            may_execute.count() + trust.local.digests().len()
+        });
+        u32::try_from(trusted + trusted / 2 + LEAST)
+            .unwrap_or(u32::MAX)
+            .min(most)
+    }
+
+    /// Trust, policy or mode may be others now.
+    fn renew_gate(&mut self) {
+        self.gate.renew(self.pipeline.trust(), self.policy.in_force());
+    }
+
+    fn take_gate(&mut self, worked: Worked, source: &mut impl EventSource) {
+        let at_us = self.at_us();
+        let (news, again) = self.gate.take(worked, source);
+        for finding in self.health.gate.news(&news.findings) {
+            warn!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(at_us));
+        }
+        if let Some((mode, why)) = news.mode {
+            let word = mode_word(mode);
+            info!(mode = word, why, "exec gate");
+            let service = Service {
+                reason: Some(format!("the exec gate's mode is {word} now: {why}")),
+                ..self.service(ServiceEvent::GateMode)
+            };
+            self.pipeline.recorder.emit(&service.draft(at_us));
+        }
+        if again {
+            self.renew_gate();
+        }
     }
 
     fn counters(&self, source: &impl EventSource) -> BTreeMap<String, u64> {
@@ -345,6 +399,14 @@ impl Daemon<'_> {
         if lost > 0 {
             warn!(lost, "records were lost on their way out");
         }
+    }
+}
+
+const fn mode_word(mode: hardpan_abi::GateMode) -> &'static str {
+    match mode {
+        hardpan_abi::GateMode::Off => "off",
+        hardpan_abi::GateMode::Observe => "observe",
+        hardpan_abi::GateMode::Enforce => "enforce",
     }
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod error;
 mod execs;
+mod gate;
 mod hardening;
 mod health;
 mod life;

@@ -6,20 +6,21 @@ use super::recorder::Recorder;
 use crate::config::{self, Config, RecordExec};
 use crate::enrich::clock::Clock;
 use crate::enrich::hash::Hashed;
+use crate::enrich::identity::Identity;
 use crate::enrich::pool::{DigestCache, Done, HashPool, Job};
 use crate::enrich::{Proc, Users};
 use crate::trust::{LoadedTrust, SeenTrust};
 use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{
-    CredChange, DecodeError, Event, Exec, ModuleAction, ModuleChange, RawText, Task, TaskFinding, decode,
+    CredChange, DecodeError, Event, Exec, GateEvent, ModuleAction, ModuleChange, RawText, Task, TaskFinding, decode,
 };
 use hardpan_core::policy::rule::observed;
 use hardpan_core::process::ProcessTable;
 use hardpan_core::record::{
-    Draft, ExecFacts, ExecSummary, Ledger, Scene, cred_change, exec, exec_aggregate, module_change,
-    task_finding,
+    DigestSource, Draft, ExecFacts, ExecSummary, FileDigest, FileFacts, GateFacts, Ledger, PathSource, Scene,
+    cred_change, exec, exec_aggregate, gate, module_change, task_finding,
 };
-use hardpan_core::verdict::{ExecVerdict, NoDigest, TrustIndex, Verdict};
+use hardpan_core::verdict::{ExecVerdict, NoDigest, Subject, TrustIndex, Verdict, judge};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +104,11 @@ impl Pipeline {
         self.trust = trust;
     }
 
+    /// What is judged by.
+    pub(super) fn trust(&self) -> Option<Arc<LoadedTrust>> {
+        self.trust.clone()
+    }
+
     /// Decides by this from now on. What was counted under the policy before goes out under its epoch.
     pub(super) fn set_policy(&mut self, policy: Option<Arc<InForce>>, epoch: u64) {
         self.flush();
@@ -130,6 +136,7 @@ impl Pipeline {
             Ok(Event::Cred(event)) => self.take_cred(&event),
             Ok(Event::Module(event)) => self.take_module(&event),
             Ok(Event::Task(event)) => self.take_task(&event),
+            Ok(Event::Gate(event)) => self.take_gate(&event),
             Err(error) => self.undecodable(&error),
         }
     }
@@ -272,6 +279,25 @@ impl Pipeline {
         execs::verdict(event, facts, host_tree, trust)
     }
 
+    /// The verdict on a file that is no execution's.
+    fn judge_file(&self, file: &FileFacts, no_link: bool, host_tree: bool) -> Verdict {
+        let accepts_local_unsigned = self
+            .policy
+            .as_ref()
+            .is_some_and(|policy| policy.accepts_local_unsigned);
+        let seen = self.trust.as_deref().map(|trust| SeenTrust {
+            trust,
+            accepts_local_unsigned,
+        });
+        let path = file.path.as_ref().map(|(path, _)| path.as_bytes());
+        let subject = Subject {
+            digest: file.digest.as_ref().map(|digest| &digest.sha256),
+            host_path: path.filter(|path| host_tree && path.starts_with(b"/")),
+            no_link,
+        };
+        judge(&subject, seen.as_ref().map(|seen| seen as &dyn TrustIndex))
+    }
+
     fn is_aggregated(&self, verdict: &ExecVerdict) -> bool {
         self.record == RecordExec::Untrusted && verdict.is_trusted()
     }
@@ -388,6 +414,48 @@ impl Pipeline {
             draft.decided(&policy.task(event, seen));
         }
         warn!("{}", draft.message());
+        self.record(&draft);
+    }
+
+    fn take_gate(&mut self, event: &GateEvent) {
+        let task = event.head.task.clone();
+        let around = self.scene_of(&task, event.head.boottime_ns);
+        let host_tree = self.proc.saw_host_tree(task.process, task.mnt_ns);
+        let source = if event.digest_cached {
+            DigestSource::KernelCache
+        } else {
+            DigestSource::Kernel
+        };
+        let digest = match (event.digest.sha256(), Identity::of_event(&event.file)) {
+            (Some(sha256), _) => Ok(FileDigest {
+                sha256: *sha256,
+                source,
+            }),
+            (None, Some(identity)) => self.cache.get(&identity).map_or(Err(NoDigest::Busy), |sha256| {
+                Ok(FileDigest {
+                    sha256,
+                    source: DigestSource::UserSpace,
+                })
+            }),
+            (None, None) => Err(NoDigest::Busy),
+        };
+        let file = FileFacts {
+            path: event.path.clone().map(|path| (path, PathSource::Kernel)),
+            digest,
+            kernel: event.digest,
+            info: Some(event.file),
+        };
+        let verdict = self.judge_file(&file, event.file.nlink == 0, host_tree);
+        let policy = self.policy.clone();
+        let facts = GateFacts {
+            file,
+            verdict,
+            rule: event
+                .rule
+                .and_then(|rule| policy.as_ref().and_then(|policy| policy.kernel_rule(rule))),
+        };
+        let user_name = |uid| self.users.name(uid);
+        let draft = gate(event, &facts, &around.scene(self.recorder.boot_id(), &user_name));
         self.record(&draft);
     }
 

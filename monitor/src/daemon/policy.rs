@@ -9,10 +9,11 @@ use hardpan_core::event::{ModuleChange, TaskFinding};
 use hardpan_core::platform::lifecycle::{self, Phase};
 use hardpan_core::platform::{Release, Tier};
 use hardpan_core::policy::effective::{Active, Effective, Mode, Recording, RejectedPolicy, Reload};
+use hardpan_core::policy::gate::GateTable;
 use hardpan_core::policy::harden::Host as _;
 use hardpan_core::policy::rule::observed::{Around, exec_events, module_event, task_class, task_event};
 use hardpan_core::policy::rule::{
-    Action, Decision, Defaults, Fact, Facts, HitCounters, Kind, Outcome, Rule, Side, decide,
+    Action, Decision, Defaults, Fact, Facts, HitCounters, Kind, Outcome, Rule, Side, Why, decide,
 };
 use hardpan_core::policy::{Problem, Selector};
 use hardpan_core::record::{ExecFacts, Finding, FindingCode, PolicyState};
@@ -44,6 +45,10 @@ pub(super) struct InForce {
     pub asks_proc: bool,
     /// Manifests without a signature count.
     pub accepts_local_unsigned: bool,
+    /// The exec gate's settings.
+    pub gate: hardpan_core::policy::effective::Gate,
+    /// What the kernel side gets of the rules.
+    pub table: GateTable,
 }
 
 impl InForce {
@@ -63,6 +68,8 @@ impl InForce {
         Self {
             asks_proc: effective.rules.iter().any(asks),
             accepts_local_unsigned: effective.trust.accept_local_unsigned,
+            gate: effective.gate.clone(),
+            table: GateTable::new(effective, tier, &cgroup_id),
             hits: HitCounters::new(effective.rules.len()),
             recording: effective.recording.clone(),
             hash_bytes_per_s: effective.cadence.hash_bytes_per_s,
@@ -111,12 +118,32 @@ impl InForce {
         self.decide(&task_event(event, around))
     }
 
+    /// The rule behind one that the kernel side compared.
+    pub(super) fn kernel_rule(&self, compiled: u32) -> Option<&Rule> {
+        let index = self.table.sources.get(usize::try_from(compiled).ok()?)?;
+        self.hits.count(&Decision {
+            action: Action::Alert,
+            why: Why::Rule(*index, self.rules.get(*index)?),
+            weakened: false,
+            record: true,
+        });
+        self.rules.get(*index)
+    }
+
     fn hits(&self) -> BTreeMap<String, u64> {
         let names = self.rules.iter().map(|rule| rule.name.clone());
         let mut hits: BTreeMap<String, u64> = names.zip(self.hits.rules()).collect();
         hits.insert(DEFAULT.to_owned(), self.hits.defaults());
         hits
     }
+}
+
+/// The id by which the kernel knows a cgroup: the inode number of its directory.
+fn cgroup_id(path: &str) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let below = path.trim_start_matches('/');
+    let meta = std::fs::metadata(Path::new("/sys/fs/cgroup").join(below)).ok()?;
+    Some(meta.ino())
 }
 
 /// What the kernel side does, by finding.
@@ -219,6 +246,11 @@ impl Keeper {
             Some(Action::Deny) => TaskResponse::Deny,
             Some(Action::Alert | Action::Allow) | None => TaskResponse::Record,
         }
+    }
+
+    /// Whether the policy asks for enforcement by the exec gate.
+    pub(super) fn gate_enforces(&self) -> bool {
+        self.in_force.as_ref().is_some_and(|policy| policy.gate.mode == Mode::Enforce)
     }
 
     /// Time between two sweeps over all tasks: the configured one, else the policy's.
@@ -348,7 +380,7 @@ impl Keeper {
                     FindingCode::EnforceUnavailable,
                     "the policy asks for gate.mode = \"enforce\"; hardpand only observes: nothing is refused",
                 )
-                .hint("decisions are recorded as they would be made (Hardpan.policy.action)"),
+                .hint("decisions are recorded as they would be made (Hardpan.policy.action); `mode = \"enforce\"` in the configuration lets them act"),
             );
         }
         let lifecycle = active.resolved().setting(&["policy", "lifecycle"]);

@@ -2,6 +2,7 @@
 
 use super::audit;
 use super::error::DaemonError;
+use super::gate::Gate;
 use super::hardening;
 use super::health::Health;
 use super::life::Daemon;
@@ -31,10 +32,6 @@ use tracing::warn;
 
 /// Runs the daemon until a signal ends it.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
-    // What can be enforced so far is the response to tampered tasks.
-    if config.mode == Mode::Enforce && config.sensor.task_response == Some(TaskResponse::Record) {
-        return Err(DaemonError::NoEnforcement);
-    }
     if !nix::unistd::Uid::effective().is_root() {
         return Err(DaemonError::NotRoot);
     }
@@ -73,6 +70,14 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let decision = tier(&probes);
     let mut policy = Keeper::new(Path::new("/"), config, decision.tier);
     let policy_news = tokio::task::block_in_place(|| policy.load(SystemTime::now()));
+    // What is enforced is the response to tampered tasks, and the exec gate where the policy says so.
+    let enforces = config.mode == Mode::Enforce;
+    if enforces
+        && config.sensor.task_response == Some(TaskResponse::Record)
+        && !policy.gate_enforces()
+    {
+        return Err(DaemonError::NoEnforcement);
+    }
     let cache = DigestCache::new(config.hash.cache_entries);
     let hash = &config.hash;
     let (pool, hashed) = HashPool::start(
@@ -108,7 +113,10 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         config.trust.root.clone(),
         audited,
     ));
+    let (gate, gate_work) = Gate::new(&config.trust.state_dir, enforces, decision.tier);
     let mut daemon = Daemon {
+        gate,
+        gate_work,
         config,
         decision: &decision,
         pipeline,
@@ -129,7 +137,9 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         update = daemon.trust.recv() => daemon.take_trust(update),
         () = signals.stop() => return daemon.stop_early("stopped before it had begun"),
     }
-    let mut sensor = match start_sensor(config, objects, &probes, daemon.policy.kernel_side()) {
+    let room = daemon.room_for_digests();
+    daemon.gate.set_capacity(room);
+    let mut sensor = match start_sensor(config, objects, &probes, daemon.policy.kernel_side(), room) {
         Ok(sensor) => sensor,
         Err(error) => {
             daemon.stop_early(&error.to_string())?;
@@ -148,6 +158,7 @@ fn start_sensor(
     objects: &Objects,
     probes: &Probes,
     (sleepable_exec, policy_max_bytes): (bool, Option<u64>),
+    trusted_max: u32,
 ) -> Result<Sensor, DaemonError> {
     let configured = config.sensor.hash_max_bytes;
     let options = SensorOptions {
@@ -155,6 +166,7 @@ fn start_sensor(
         hash_max_bytes: policy_max_bytes.map_or(configured, |policy| policy.min(configured)),
         sleepable_exec,
         watch_tasks: config.sensor.watch_tasks,
+        trusted_max,
         ..SensorOptions::default()
     };
     let mut sensor = Sensor::start(objects, probes, &options)?;

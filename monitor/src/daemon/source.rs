@@ -1,7 +1,8 @@
 //! Where events come from: the sensor, and in tests a list of recorded ones.
 
 use super::policy::Responses;
-use crate::sensor::{Sensor, SweepError};
+use crate::sensor::{GateError, Sensor, SweepError, TrustChange};
+use hardpan_abi::{GateConfig, GateRule};
 use hardpan_core::platform::HookReport;
 use std::future::Future;
 use std::io;
@@ -27,6 +28,16 @@ pub trait EventSource {
     /// What the kernel side does about a tampered task from now on. Nothing where tasks are not watched.
     fn respond(&mut self, _responses: &Responses) -> Result<(), SweepError> {
         Ok(())
+    }
+
+    /// Changes the digests that the exec gate trusts.
+    fn change_trusted(&mut self, _change: &TrustChange) -> Result<(), GateError> {
+        Err(GateError::NotLoaded)
+    }
+
+    /// Puts the exec gate's settings and rules in force.
+    fn set_gate(&mut self, _config: &GateConfig, _rules: &[GateRule]) -> Result<(), GateError> {
+        Err(GateError::NotLoaded)
     }
 
     /// Compares all tasks with their shadows; findings come as records. Nothing where there is no such program.
@@ -58,6 +69,14 @@ impl EventSource for Sensor {
         responses
             .iter()
             .try_for_each(|(kind, response)| self.set_task_response(*kind, *response))
+    }
+
+    fn change_trusted(&mut self, change: &TrustChange) -> Result<(), GateError> {
+        Self::change_trusted(self, change)
+    }
+
+    fn set_gate(&mut self, config: &GateConfig, rules: &[GateRule]) -> Result<(), GateError> {
+        Self::set_gate(self, config, rules)
     }
 
     fn sweep(&mut self) {

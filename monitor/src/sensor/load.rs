@@ -1,7 +1,7 @@
 //! Loading and attaching, one program at a time, so that one refusal does not take the others with it.
 
 use super::{
-    Objects, SensorError, SensorOptions,
+    gate, Objects, SensorError, SensorOptions,
     plan::{EXEC_CHECK, EXEC_CHECK_SLEEPABLE, Kind, Plan, Spec},
 };
 use crate::probe::{self, KernelTypes};
@@ -135,6 +135,9 @@ fn load_with(
         loader.override_global(name, value, false);
     }
     loader.override_global(GLOBAL_HASH_MAX_BYTES, &options.hash_max_bytes, false);
+    if plan.full {
+        loader.map_max_entries("TRUSTED", options.trusted_max.max(1));
+    }
     let mut ebpf = loader
         .load(if plan.full {
             &objects.typed
@@ -150,6 +153,12 @@ fn load_with(
 
     let mut hooks = Vec::with_capacity(plan.load.len());
     for spec in &plan.load {
+        // Its first argument can be null, which only this helper tells on every kernel.
+        if spec.hook == gate::MMAP.hook && !switches.probe_read {
+            let why = "this kernel refuses bpf_probe_read_kernel".to_owned();
+            hooks.push(report(spec, HookState::NotTried { why }));
+            continue;
+        }
         if let Some(why) = not_in_kernel(spec, types) {
             hooks.push(report(spec, HookState::NotTried { why }));
             continue;
@@ -157,11 +166,18 @@ fn load_with(
         let began = std::time::Instant::now();
         let mut state = attach(&mut ebpf, spec, btf.as_ref());
         tracing::debug!(program = spec.program, took = ?began.elapsed(), %state, "loaded");
-        if spec.program == EXEC_CHECK_SLEEPABLE.program && matches!(state, HookState::Failed { .. }) {
+        let plain = match spec.program {
+            program if program == EXEC_CHECK_SLEEPABLE.program => Some(&EXEC_CHECK),
+            program if program == gate::MMAP_SLEEPABLE.program => Some(&gate::MMAP),
+            _ => None,
+        };
+        if let Some(plain) = plain
+            && matches!(state, HookState::Failed { .. })
+        {
             // Report why it does not hash, and still see the file.
             hooks.push(report(spec, state));
-            state = attach(&mut ebpf, &EXEC_CHECK, btf.as_ref());
-            hooks.push(report(&EXEC_CHECK, state));
+            state = attach(&mut ebpf, plain, btf.as_ref());
+            hooks.push(report(plain, state));
             continue;
         }
         hooks.push(report(spec, state));
@@ -171,7 +187,7 @@ fn load_with(
 
 /// Some hooks and functions of the task family came with later kernels, or belong to one architecture.
 fn not_in_kernel(spec: &Spec, types: &KernelTypes) -> Option<String> {
-    if spec.family != HookFamily::Task {
+    if spec.family != HookFamily::Task && spec.family != HookFamily::Gate {
         return None;
     }
     let function = match spec.kind {

@@ -1,11 +1,13 @@
 //! Loads the eBPF programs, proves that they run, and hands their records on.
 
+mod gate;
 mod load;
 mod object;
 mod plan;
 mod selftest;
 mod task;
 
+pub use gate::{GateError, TrustChange};
 pub use object::{ObjectError, Objects};
 pub use task::SweepError;
 
@@ -45,6 +47,8 @@ pub struct SensorOptions {
     pub sleepable_exec: bool,
     /// Whether tasks are compared with their shadows. Off until the benign twins have been silent on every kernel.
     pub watch_tasks: bool,
+    /// Room for trusted digests in the kernel.
+    pub trusted_max: u32,
 }
 
 impl Default for SensorOptions {
@@ -54,6 +58,7 @@ impl Default for SensorOptions {
             hash_max_bytes: 256 << 20,
             sleepable_exec: true,
             watch_tasks: false,
+            trusted_max: 1024,
         }
     }
 }
@@ -106,6 +111,7 @@ pub struct Sensor {
     /// Kernel-side notes of module loads; only for the self-test.
     module_notes: Option<HashMap<MapData, u64, [u8; size_of::<ModuleNote>()]>>,
     task_maps: task::Maps,
+    gate_maps: gate::Maps,
     hooks: Vec<HookReport>,
     pending: VecDeque<(Ring, Vec<u8>)>,
     pending_bytes: usize,
@@ -150,9 +156,11 @@ impl Sensor {
             .take_map("MODULE_NOTES")
             .and_then(|map| HashMap::try_from(map).ok());
         let task_maps = task::Maps::take(&mut loaded.ebpf);
+        let gate_maps = gate::Maps::take(&mut loaded.ebpf);
         Ok(Self {
             ebpf: Some(loaded.ebpf),
             task_maps,
+            gate_maps,
             events,
             findings,
             counters,

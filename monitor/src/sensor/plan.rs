@@ -1,6 +1,6 @@
 //! Which programs to load on this kernel: the probes' answers turned into a list.
 
-use super::SensorOptions;
+use super::{SensorOptions, gate};
 use hardpan_core::platform::{HookFamily, Probes};
 
 /// How a program is loaded and attached.
@@ -264,11 +264,35 @@ pub(super) fn plan(probes: &Probes, options: &SensorOptions) -> Plan {
             _ => load.push(spec),
         }
     }
+    plan_gate(probes, options, lsm_runs.then_some(()).ok_or_else(why_not_lsm), &mut load, &mut skipped);
     Plan {
         full: lsm_runs,
         typed,
         load,
         skipped,
+    }
+}
+
+/// The gate's own programs; `bprm_check_security` is the exec family's.
+fn plan_gate(
+    probes: &Probes,
+    options: &SensorOptions,
+    lsm: Result<(), String>,
+    load: &mut Vec<Spec>,
+    skipped: &mut Vec<(Spec, String)>,
+) {
+    if let Err(why) = lsm {
+        skipped.extend([(gate::MMAP_SLEEPABLE, why.clone()), (gate::MPROTECT, why)]);
+        return;
+    }
+    if !options.watch_tasks {
+        load.push(gate::FILE_OPEN);
+    }
+    load.push(gate::MPROTECT);
+    if options.sleepable_exec && probes.lsm_sleepable.works() && probes.ima_file_hash.works() {
+        load.push(gate::MMAP_SLEEPABLE);
+    } else {
+        load.push(gate::MMAP);
     }
 }
 
@@ -290,6 +314,7 @@ mod tests {
         hash_max_bytes: 1 << 20,
         sleepable_exec: true,
         watch_tasks: true,
+        trusted_max: 1,
     };
 
     #[test]

@@ -4,9 +4,9 @@
 //! this very executable with `--version`, and offers the kernel a module that is none. Module loads and frees are not
 //! tested: no module is loaded for a test.
 
-use super::{Sensor, task};
+use super::{Sensor, gate, task};
 use crate::sys::task as calls;
-use hardpan_abi::{CredEvent, CredWitness, EventHeader, EventKind, ExecEvent, exec_flag};
+use hardpan_abi::{COUNTER_SLOTS, GateMode, CredEvent, CredWitness, EventHeader, EventKind, ExecEvent, exec_flag};
 use hardpan_core::platform::{HookFamily, HookReport, HookState};
 use std::{
     io,
@@ -30,6 +30,8 @@ struct Seen {
     cred_exec: bool,
     load_data: bool,
     read_file: bool,
+    /// The counters before and after.
+    gate: Option<(Vec<u64>, Vec<u64>)>,
 }
 
 /// What the helper thread did.
@@ -45,6 +47,8 @@ struct Acts {
 }
 
 pub(super) fn run(sensor: &mut Sensor, limit: Duration) {
+    sensor.gate_allows_all(GateMode::Observe);
+    let before = sensor.counters().unwrap_or([0; COUNTER_SLOTS as usize]);
     let acts = match thread::Builder::new().name("hp-selftest".to_owned()).spawn(act) {
         Ok(handle) => handle
             .join()
@@ -80,6 +84,9 @@ pub(super) fn run(sensor: &mut Sensor, limit: Duration) {
         }
         thread::sleep(Duration::from_millis(5));
     }
+    sensor.gate_allows_all(GateMode::Off);
+    let after = sensor.counters().unwrap_or(before);
+    seen.gate = Some((before.to_vec(), after.to_vec()));
     judge(sensor, &acts, &seen, limit);
 }
 
@@ -94,6 +101,9 @@ fn act() -> Acts {
     .join()
     .unwrap_or_default();
     calls::touch_task_hooks();
+    if let Err(error) = calls::make_file_executable() {
+        tracing::debug!(%error, "mprotect could not be tested");
+    }
     let capset = calls::flip_inheritable(FLIPPED_CAPABILITY).map_err(|error| error.to_string());
     calls::set_fsuid(NOBODY);
     calls::set_fsuid(nix::unistd::Uid::effective().as_raw());
@@ -165,6 +175,10 @@ fn module_note(sensor: &mut Sensor, process: u32, thread: u32) -> bool {
 fn was_seen(hook: &HookReport, maps: &task::Maps, seen: &Seen) -> Option<bool> {
     if hook.family == HookFamily::Task {
         return maps.ran(&hook.hook, &hook.variant);
+    }
+    if hook.family == HookFamily::Gate {
+        let (before, after) = seen.gate.as_ref()?;
+        return gate::asked(&hook.hook, before, after);
     }
     Some(match hook.hook.as_str() {
         "sched_process_exec" => seen.exec,

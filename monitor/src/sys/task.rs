@@ -124,3 +124,30 @@ pub fn touch_task_hooks() {
     let _looked = std::fs::read_link("/proc/1/exe");
     let _made = std::os::unix::net::UnixStream::pair();
 }
+
+/// Maps a page of this program and makes it executable, as just-in-time linkers do.
+pub fn make_file_executable() -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    const PAGE: usize = 4096;
+    let file = std::fs::File::open("/proc/self/exe")?;
+    // SAFETY: a new private mapping of an open file at an address of the kernel's choice.
+    let at = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            PAGE,
+            libc::PROT_READ,
+            libc::MAP_PRIVATE,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the mapping just made, which nobody else knows of.
+    let result = unsafe { libc::mprotect(at, PAGE, libc::PROT_READ | libc::PROT_EXEC) };
+    let error = io::Error::last_os_error();
+    // SAFETY: as above.
+    unsafe { libc::munmap(at, PAGE) };
+    if result == 0 { Ok(()) } else { Err(error) }
+}

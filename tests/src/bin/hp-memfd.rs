@@ -1,7 +1,7 @@
-//! `hp-memfd FILE [ARGUMENT…]`: copies FILE into an anonymous memory file and runs it from there, as fileless
-//! malware does.
+//! `hp-memfd [--seal] FILE [ARGUMENT…]`: copies FILE into an anonymous memory file and runs it from there, as fileless
+//! malware does; sealed against writing, as container runtimes do with themselves.
 
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AtFlags, FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::execveat;
 use std::ffi::CString;
@@ -17,16 +17,22 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Error {
-    let Some(path) = std::env::args_os().nth(1) else {
-        return io::Error::other("usage: hp-memfd FILE [ARGUMENT…]");
+    let seal = std::env::args_os().nth(1).is_some_and(|first| first == "--seal");
+    let skipped = if seal { 2 } else { 1 };
+    let Some(path) = std::env::args_os().nth(skipped) else {
+        return io::Error::other("usage: hp-memfd [--seal] FILE [ARGUMENT…]");
     };
     let copy = || -> io::Result<()> {
         let content = std::fs::read(&path)?;
-        let memory = memfd_create(c"hp-memfd", MFdFlags::MFD_CLOEXEC)?;
+        let memory = memfd_create(c"hp-memfd", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         let mut file = File::from(memory);
         file.write_all(&content)?;
+        if seal {
+            let all = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+            fcntl(&file, FcntlArg::F_ADD_SEALS(all))?;
+        }
         let args: Vec<CString> = std::env::args()
-            .skip(1)
+            .skip(skipped)
             .map(CString::new)
             .collect::<Result<_, _>>()
             .map_err(io::Error::other)?;

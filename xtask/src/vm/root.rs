@@ -116,6 +116,8 @@ pub(super) fn assemble(places: &Places, built: &Programs, kernels: &[Kernel], di
     for (name, mode) in [("hp-flood", 0o755), ("hp-memfd", 0o755), ("hp-setuid", 0o4755)] {
         tools.program(&format!("/usr/bin/{name}"), built.path(name), mode);
     }
+    // The guest's own init has this content: what runs while the gate makes up its mind must be trusted.
+    tools.program("/usr/libexec/hp-init", built.path("vm-init"), 0o755);
     tools.program("/usr/bin/hp-task", attack::program(places, dir)?, 0o755);
     tools.text(
         "/usr/bin/hp-script",

@@ -97,25 +97,34 @@ pub const fn class_of(verdict: &Verdict, container: bool) -> &'static str {
     }
 }
 
-/// Type of a file system from its magic number, as `linux/magic.h` has them.
-pub const fn filesystem_of(magic: u64) -> Option<&'static str> {
-    Some(match magic {
-        0xef53 => "ext4",
-        0x5846_5342 => "xfs",
-        0x0102_1994 => "tmpfs",
-        0x8584_58f6 => "ramfs",
-        0x794c_7630 => "overlay",
-        0x9123_683e => "btrfs",
-        0x6969 => "nfs",
-        0x6573_5546 => "fuse",
-        0xff53_4d42 => "cifs",
-        0x7371_7368 => "squashfs",
-        0x0bd0_0bd0 => "lustre",
-        0x4750_4653 => "gpfs",
-        0x00c3_6400 => "ceph",
-        0x2fc1_2fc1 => "zfs",
-        _ => return None,
-    })
+/// Magic numbers of file systems, as `linux/magic.h` has them, and their types.
+const FILESYSTEMS: &[(u64, &str)] = &[
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x8584_58f6, "ramfs"),
+    (0x794c_7630, "overlay"),
+    (0x9123_683e, "btrfs"),
+    (0x6969, "nfs"),
+    (0x6573_5546, "fuse"),
+    (0xff53_4d42, "cifs"),
+    (0x7371_7368, "squashfs"),
+    (0x0bd0_0bd0, "lustre"),
+    (0x4750_4653, "gpfs"),
+    (0x00c3_6400, "ceph"),
+    (0x2fc1_2fc1, "zfs"),
+];
+
+/// Type of a file system from its magic number.
+pub fn filesystem_of(magic: u64) -> Option<&'static str> {
+    let known = FILESYSTEMS.iter().find(|(number, _)| *number == magic);
+    known.map(|(_, name)| *name)
+}
+
+/// Magic number of a type of file system.
+pub fn filesystem_magic(name: &str) -> Option<u64> {
+    let known = FILESYSTEMS.iter().find(|(_, known)| *known == name);
+    known.map(|(number, _)| *number)
 }
 
 fn text(raw: &RawText) -> Fact {

@@ -1,0 +1,360 @@
+//! The exec gate: what user space tells the kernel side to let run, and what the kernel side tells about it.
+
+use crate::{CredIds, EXEC_PATH_LEN, EventHeader, FileInfo};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Rules that the kernel side can hold. More make the policy unusable for enforcement, which user space says.
+pub const GATE_RULES_MAX: u32 = 32;
+
+/// Bits of the map of signed file sizes: a Bloom filter with two hash functions, as `u64` words.
+pub const GATE_SIZE_BITS: u64 = 1 << 20;
+
+/// Files up to this size are hashed whether or not a signed file has their size: it costs little, and records of what
+/// nobody signed then tell its digest.
+pub const GATE_HASH_ALWAYS_BYTES: u64 = 16 << 20;
+
+/// The two bits of a file size in the map of signed sizes: here, so that both sides cannot differ.
+pub const fn gate_size_bits(size_bytes: u64) -> [u64; 2] {
+    let mixed = size_bytes.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    [mixed >> 44, mixed >> 20 & (GATE_SIZE_BITS - 1)]
+}
+
+/// What is done with a file. Numbers are never reused; they index tables and masks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum GateKind {
+    /// Its code runs: a program, or the interpreter of a script.
+    Exec = 0,
+    /// It is mapped executable: a library, the dynamic linker, a program's own text.
+    Library = 1,
+    /// It is handed to an interpreter.
+    Script = 2,
+    /// It is opened for writing while it is mapped somewhere and its content had been judged.
+    WriteRunning = 3,
+}
+
+impl GateKind {
+    /// Kinds.
+    pub const COUNT: usize = 4;
+    /// All, in order.
+    pub const ALL: [Self; Self::COUNT] = [Self::Exec, Self::Library, Self::Script, Self::WriteRunning];
+
+    /// The kind with this number, if there is one.
+    pub const fn from_u32(raw: u32) -> Option<Self> {
+        match raw {
+            0 => Some(Self::Exec),
+            1 => Some(Self::Library),
+            2 => Some(Self::Script),
+            3 => Some(Self::WriteRunning),
+            _ => None,
+        }
+    }
+}
+
+/// What the kernel side knows of a file. Numbers are never reused; they index tables and masks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum GateClass {
+    /// Nothing is known yet.
+    Unknown = 0,
+    /// Its digest came out of a verified package header.
+    Trusted = 1,
+    /// A manifest lists it.
+    Local = 2,
+    /// Of an rpm transaction that runs, or ran a moment ago.
+    Provisional = 3,
+    /// Of a package that was replaced since boot.
+    Retired = 4,
+    /// A packaged configuration file that was changed.
+    ConfigModified = 5,
+    /// Nobody vouches for it, and it runs in a container.
+    Container = 6,
+    /// Nobody vouches for it.
+    Untrusted = 7,
+    /// It has no name in any directory, and nobody vouches for it.
+    Fileless = 8,
+    /// A packaged path with another digest.
+    Mismatch = 9,
+}
+
+impl GateClass {
+    /// Room in tables.
+    pub const SLOTS: usize = 16;
+    /// All, in order.
+    pub const ALL: [Self; 10] = [
+        Self::Unknown,
+        Self::Trusted,
+        Self::Local,
+        Self::Provisional,
+        Self::Retired,
+        Self::ConfigModified,
+        Self::Container,
+        Self::Untrusted,
+        Self::Fileless,
+        Self::Mismatch,
+    ];
+
+    /// The class with this number, if there is one.
+    pub fn from_u32(raw: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| *class as u32 == raw)
+    }
+}
+
+/// What the gate does. Ordered: stronger is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum GateAction {
+    /// Lets it happen.
+    Allow = 0,
+    /// Lets it happen and tells.
+    Alert = 1,
+    /// Refuses with `EPERM` and tells.
+    Deny = 2,
+    /// Refuses, kills the process and tells.
+    Kill = 3,
+}
+
+impl GateAction {
+    /// The action with this number, if there is one.
+    pub const fn from_u8(raw: u8) -> Option<Self> {
+        match raw {
+            0 => Some(Self::Allow),
+            1 => Some(Self::Alert),
+            2 => Some(Self::Deny),
+            3 => Some(Self::Kill),
+            _ => None,
+        }
+    }
+}
+
+/// What the gate is there for. Zero, the map's content before user space wrote it, is off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum GateMode {
+    /// Nothing is judged.
+    Off = 0,
+    /// Judged and told, never refused.
+    Observe = 1,
+    /// Refused where the policy says so.
+    Enforce = 2,
+}
+
+/// Bits of [`TrustedEntry::marks`].
+pub mod trusted_mark {
+    /// Some packaged file with this content is set-user-id.
+    pub const SETUID: u32 = 1 << 0;
+    /// Some packaged file with this content is set-group-id.
+    pub const SETGID: u32 = 1 << 1;
+    /// Some packaged file with this content carries capabilities.
+    pub const CAPABILITIES: u32 = 1 << 2;
+    /// The first of the marks that rules on digests use; the rest up to bit 31 is theirs.
+    pub const RULES_FROM: u32 = 8;
+}
+
+/// Value of the map of trusted digests, keyed by SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TrustedEntry {
+    /// A [`GateClass`] number.
+    pub class: u32,
+    /// [`trusted_mark`] bits.
+    pub marks: u32,
+}
+
+/// The gate's settings, one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct GateConfig {
+    /// A [`GateMode`] number.
+    pub mode: u32,
+    /// Non-zero: what cannot be judged (writers, a failed hash) is refused in enforce.
+    pub closed_on_doubt: u32,
+    /// Counts changes of trusted digests: verdicts of another epoch are looked up again.
+    pub epoch: u32,
+    /// Rules in use.
+    pub rules: u32,
+    /// Classes that some rule of a kind may fit, as a mask by kind: others need not be compared with the rules.
+    pub ruled: [u32; GateKind::COUNT],
+    /// [`GateAction`] numbers by kind and class, for what no rule fits.
+    pub actions: [[u8; GateClass::SLOTS]; GateKind::COUNT],
+    /// Inode number of the initial PID namespace.
+    pub init_pid_ns: u32,
+    /// Inode number of the initial user namespace.
+    pub init_user_ns: u32,
+    /// Until this moment (`bpf_ktime_get_boot_ns`) denials are only told.
+    pub grace_until_ns: u64,
+}
+
+/// Bits of [`GateRule::tests`] and [`GateRule::negated`].
+pub mod gate_test {
+    /// Effective user id within the range.
+    pub const UID: u32 = 1 << 0;
+    /// Effective group id within the range.
+    pub const GID: u32 = 1 << 1;
+    /// Audit login uid within the range.
+    pub const LOGINUID: u32 = 1 << 2;
+    /// Owner of the file within the range.
+    pub const OWNER: u32 = 1 << 3;
+    /// Inode number within the range.
+    pub const INODE: u32 = 1 << 4;
+    /// Device of the file system.
+    pub const DEVICE: u32 = 1 << 5;
+    /// Magic number of the file system.
+    pub const FILESYSTEM: u32 = 1 << 6;
+    /// Set-user-id, set-group-id.
+    pub const SETID: u32 = 1 << 7;
+    /// In a container.
+    pub const CONTAINER: u32 = 1 << 8;
+    /// Some of these effective capabilities.
+    pub const CAPABILITIES: u32 = 1 << 9;
+    /// In this cgroup.
+    pub const CGROUP: u32 = 1 << 10;
+    /// A mark of the digest's entry.
+    pub const MARK: u32 = 1 << 11;
+}
+
+/// A rule as the kernel side compares it: the first that fits decides.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct GateRule {
+    /// Mask of [`GateKind`] numbers.
+    pub kinds: u32,
+    /// Mask of [`GateClass`] numbers of the file.
+    pub classes: u32,
+    /// A [`GateAction`] number.
+    pub action: u32,
+    /// [`gate_test`] bits: what is looked at.
+    pub tests: u32,
+    /// [`gate_test`] bits: what must not hold.
+    pub negated: u32,
+    /// Device, the kernel's encoding: major << 20 | minor.
+    pub device: u32,
+    /// Inclusive ranges: uid, gid, loginuid, owner.
+    pub ids: [[u32; 2]; 4],
+    /// Inclusive range.
+    pub inode: [u64; 2],
+    /// Magic number.
+    pub filesystem: u64,
+    /// Mask of capabilities.
+    pub capabilities: u64,
+    /// Cgroup id.
+    pub cgroup: u64,
+    /// [`trusted_mark`] bits.
+    pub marks: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// [`GateEvent::hook`]: where the gate was asked. Numbers are never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum GateHook {
+    /// `bprm_check_security`
+    ExecCheck = 1,
+    /// `mmap_file`
+    MmapFile = 2,
+    /// `file_mprotect`
+    FileMprotect = 3,
+    /// `file_open`
+    FileOpen = 4,
+    /// `bprm_creds_from_file`
+    ExecCreds = 5,
+    /// `file_post_open`
+    FilePostOpen = 6,
+}
+
+impl GateHook {
+    /// The hook with this number, if there is one.
+    pub const fn from_u32(raw: u32) -> Option<Self> {
+        match raw {
+            1 => Some(Self::ExecCheck),
+            2 => Some(Self::MmapFile),
+            3 => Some(Self::FileMprotect),
+            4 => Some(Self::FileOpen),
+            5 => Some(Self::ExecCreds),
+            6 => Some(Self::FilePostOpen),
+            _ => None,
+        }
+    }
+
+    /// The hook as the kernel names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ExecCheck => "bprm_check_security",
+            Self::MmapFile => "mmap_file",
+            Self::FileMprotect => "file_mprotect",
+            Self::FileOpen => "file_open",
+            Self::ExecCreds => "bprm_creds_from_file",
+            Self::FilePostOpen => "file_post_open",
+        }
+    }
+}
+
+/// [`GateEvent::rule`] where no rule decided.
+pub const GATE_NO_RULE: u32 = u32::MAX;
+
+/// Bits of [`GateEvent::flags`].
+pub mod gate_flag {
+    /// The policy's action was carried out: the operation was refused.
+    pub const REFUSED: u32 = 1 << 0;
+    /// `path` came from `bpf_d_path`.
+    pub const PATH_FROM_KERNEL: u32 = 1 << 1;
+    /// The digest was taken from the inode cache.
+    pub const DIGEST_CACHED: u32 = 1 << 2;
+    /// The file is set-user-id or set-group-id where no packaged file with this content is.
+    pub const SETID_NOT_SIGNED: u32 = 1 << 3;
+    /// Not judged by its content: it could not be had. The answer is the one for doubt.
+    pub const DOUBT: u32 = 1 << 4;
+    /// Within the grace after boot: not refused.
+    pub const GRACE: u32 = 1 << 5;
+    /// Capabilities would have been gained that no packaged file with this content carries.
+    pub const CAPS_NOT_SIGNED: u32 = 1 << 6;
+    /// A private copy of the file that was written to is made executable (text relocations do this).
+    pub const PRIVATE_COPY: u32 = 1 << 7;
+}
+
+/// The gate refused something, or would have: a denial of any kind, or an alert about a mapping or a write. Alerts
+/// about executions are in their own records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct GateEvent {
+    /// The common head.
+    pub header: EventHeader,
+    /// Credentials of the task.
+    pub creds: CredIds,
+    /// The file.
+    pub file: FileInfo,
+    /// SHA-256 of `file`, when `digest_state` says so.
+    pub digest: [u8; 32],
+    /// A [`GateKind`] number.
+    pub kind: u32,
+    /// A [`GateClass`] number.
+    pub class: u32,
+    /// A [`GateAction`] number.
+    pub action: u32,
+    /// A [`GateHook`] number.
+    pub hook: u32,
+    /// Index of the rule that decided, or [`GATE_NO_RULE`].
+    pub rule: u32,
+    /// [`gate_flag`] bits.
+    pub flags: u32,
+    /// A [`DigestState`](crate::DigestState) number.
+    pub digest_state: u32,
+    /// Negative errno of the failed hash, or 0.
+    pub digest_errno: i32,
+    /// Bytes of `path` used, without NUL.
+    pub path_bytes: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Path of `file`.
+    pub path: [u8; EXEC_PATH_LEN],
+}
+
+const _: () = {
+    assert!(GATE_SIZE_BITS == 1 << 20);
+    assert!(size_of::<GateConfig>() == 112);
+    assert!(size_of::<GateRule>() == 104);
+    assert!(size_of::<TrustedEntry>() == 8);
+    assert!(core::mem::offset_of!(GateEvent, path) % 8 == 0);
+    assert!(GateClass::ALL.len() <= GateClass::SLOTS && GateClass::SLOTS <= 32);
+};

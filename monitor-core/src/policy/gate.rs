@@ -1,0 +1,407 @@
+//! The policy as the exec gate in the kernel knows it: a table of actions and a list of compiled rules.
+//!
+//! Only rules whose conditions a program in the kernel can look at are compiled. [`lint`](super::rule::lint) refuses
+//! policies in which another one stands in front of a denial; what slips through is a problem here, and enforcement
+//! does not start with problems.
+
+use super::effective::{Doubt, Effective};
+use super::rule::{Accept, Action, Kind, Rule, Side, Test, observed};
+use crate::platform::Tier;
+use crate::process::CAPABILITIES;
+use hardpan_abi::{GATE_RULES_MAX, GateAction, GateClass, GateKind, GateRule, gate_test, trusted_mark};
+
+/// Marks on digests that rules can use.
+const MAX_MARKS: usize = 16;
+
+/// What the kernel side gets of a policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GateTable {
+    /// [`GateAction`] numbers by kind and class.
+    pub actions: [[u8; GateClass::SLOTS]; GateKind::COUNT],
+    /// What cannot be judged is refused.
+    pub closed_on_doubt: bool,
+    /// The rules, in order.
+    pub rules: Vec<GateRule>,
+    /// By compiled rule: its index among the policy's rules.
+    pub sources: Vec<usize>,
+    /// Classes that some rule may fit, as a mask by kind.
+    pub ruled: [u32; GateKind::COUNT],
+    /// Digests that rules name, with the mark they get.
+    pub marks: Vec<([u8; 32], u32)>,
+    /// What of the policy the kernel side cannot do. With any, enforcement does not start.
+    pub problems: Vec<String>,
+}
+
+impl GateTable {
+    /// Compiles a policy. `cgroup_id` turns a path into the id the kernel knows it by.
+    pub fn new(effective: &Effective, tier: Tier, cgroup_id: &dyn Fn(&str) -> Option<u64>) -> Self {
+        let mut table = Self {
+            closed_on_doubt: effective.gate.on_doubt == Doubt::Closed,
+            ..Self::default()
+        };
+        for kind in GateKind::ALL {
+            for class in GateClass::ALL {
+                let action = default_class(kind, class)
+                    .and_then(|word| effective.defaults.action(rule_kind(kind), word))
+                    .map_or(GateAction::Allow, |(action, _)| gate_action(action));
+                set_action(&mut table.actions, kind, class, action);
+            }
+        }
+        for (index, rule) in effective.rules.iter().enumerate() {
+            table.add(index, rule, tier, cgroup_id);
+        }
+        if table.rules.len() > GATE_RULES_MAX as usize {
+            table.problems.push(format!(
+                "the policy's rules for executions make {} for the kernel, which holds {GATE_RULES_MAX}",
+                table.rules.len()
+            ));
+            table.rules.truncate(GATE_RULES_MAX as usize);
+            table.sources.truncate(GATE_RULES_MAX as usize);
+        }
+        table
+    }
+
+    /// What the kernel side does with this kind and class where no rule fits.
+    pub fn action(&self, kind: GateKind, class: GateClass) -> GateAction {
+        self.actions
+            .get(kind as usize)
+            .and_then(|classes| classes.get(class as usize))
+            .and_then(|raw| GateAction::from_u8(*raw))
+            .unwrap_or(GateAction::Allow)
+    }
+
+    /// What is done with content of which only class and marks are known: rules about who runs it do not count.
+    pub fn action_of_content(&self, kind: GateKind, class: GateClass, marks: u32) -> GateAction {
+        let fits = |rule: &&GateRule| {
+            let about_content =
+                rule.tests == 0 || (rule.tests == gate_test::MARK && rule.negated == 0 && marks & rule.marks != 0);
+            about_content
+                && rule.kinds >> (kind as u32) & 1 != 0
+                && rule.classes >> (class as u32) & 1 != 0
+        };
+        let rule = self.rules.iter().find(fits);
+        rule.and_then(|rule| u8::try_from(rule.action).ok().and_then(GateAction::from_u8))
+            .unwrap_or_else(|| self.action(kind, class))
+    }
+
+    fn add(&mut self, index: usize, rule: &Rule, tier: Tier, cgroup_id: &dyn Fn(&str) -> Option<u64>) {
+        let kinds: Vec<GateKind> = GateKind::ALL
+            .into_iter()
+            .filter(|kind| rule.on.contains(&rule_kind(*kind)))
+            .collect();
+        let action = rule.action_at(tier);
+        for kind in kinds {
+            let Some(classes) = classes_of(kind, rule) else { continue };
+            let base = GateRule {
+                kinds: 1 << (kind as u32),
+                classes,
+                action: gate_action(action) as u32,
+                ids: [[0, u32::MAX]; 4],
+                inode: [0, i64::MAX.cast_unsigned()],
+                ..GateRule::default()
+            };
+            match self.compile(base, rule, cgroup_id) {
+                Ok(compiled) => {
+                    if let Some(mask) = self.ruled.get_mut(kind as usize) {
+                        *mask |= classes;
+                    }
+                    self.sources.extend(compiled.iter().map(|_| index));
+                    self.rules.extend(compiled);
+                }
+                // A rule that could only allow or alert, and that no denial comes after, changes nothing there.
+                Err(_) if action <= Action::Alert && !self.could_deny(kind, classes) => {}
+                Err(why) => self.problems.push(format!(
+                    "rule {:?} ({}): {why}",
+                    rule.name, rule.origin
+                )),
+            }
+        }
+    }
+
+    fn could_deny(&self, kind: GateKind, classes: u32) -> bool {
+        GateClass::ALL
+            .into_iter()
+            .any(|class| classes >> (class as u32) & 1 != 0 && self.action(kind, class) >= GateAction::Deny)
+    }
+
+    /// One rule may become several: a condition with several ranges or values is one for each.
+    fn compile(
+        &mut self,
+        base: GateRule,
+        rule: &Rule,
+        cgroup_id: &dyn Fn(&str) -> Option<u64>,
+    ) -> Result<Vec<GateRule>, String> {
+        let mut compiled = vec![base];
+        for test in &rule.tests {
+            let name = test.attribute.name;
+            if test.attribute.side == Side::Object && name == "class" {
+                continue;
+            }
+            let variants = self.variants(test, cgroup_id)?;
+            compiled = compiled
+                .iter()
+                .flat_map(|rule| variants.iter().map(move |variant| variant.apply(*rule)))
+                .collect();
+            if compiled.len() > GATE_RULES_MAX as usize {
+                return Err(format!("its conditions on {name} make too many rules for the kernel"));
+            }
+        }
+        Ok(compiled)
+    }
+
+    fn variants(
+        &mut self,
+        test: &Test,
+        cgroup_id: &dyn Fn(&str) -> Option<u64>,
+    ) -> Result<Vec<Variant>, String> {
+        let name = test.attribute.name;
+        let subject = test.attribute.side == Side::Subject;
+        let unable = || format!("the kernel side cannot look at {}.{name}", test.attribute.side.name());
+        let ids = |bit: u32, slot: usize| Ok(id_ranges(test).map_err(|why| format!("{name}: {why}"))?
+            .into_iter()
+            .map(|range| Variant::new(bit, false, Value::Id(slot, range)))
+            .collect());
+        match (subject, name) {
+            (true, "uid") => ids(gate_test::UID, 0),
+            (true, "gid") => ids(gate_test::GID, 1),
+            (true, "loginuid") => ids(gate_test::LOGINUID, 2),
+            (false, "owner") => ids(gate_test::OWNER, 3),
+            (false, "inode") => Ok(wide_ranges(test)
+                .into_iter()
+                .map(|range| Variant::new(gate_test::INODE, false, Value::Inode(range)))
+                .collect()),
+            (true, "container") => flag(test, gate_test::CONTAINER).ok_or_else(unable),
+            (false, "setid") => flag(test, gate_test::SETID).ok_or_else(unable),
+            (true, "capabilities") => {
+                let mask = texts(test).iter().filter_map(|text| {
+                    CAPABILITIES.iter().position(|known| known == text)
+                });
+                let mask = mask.fold(0u64, |mask, bit| mask | 1 << bit);
+                Ok(vec![Variant::new(gate_test::CAPABILITIES, test.negated, Value::Capabilities(mask))])
+            }
+            (false, "digest") => {
+                let digests = texts(test).iter().filter_map(|text| {
+                    let mut digest = [0; 32];
+                    hex::decode_to_slice(text, &mut digest).ok().map(|()| digest)
+                });
+                let mark = self.mark(&digests.collect::<Vec<_>>())?;
+                Ok(vec![Variant::new(gate_test::MARK, test.negated, Value::Mark(mark))])
+            }
+            (true, "cgroup") => several(test, name, gate_test::CGROUP, |text| {
+                cgroup_id(text).map(Value::Cgroup).ok_or_else(|| format!("there is no cgroup {text}"))
+            }),
+            (false, "device") => several(test, name, gate_test::DEVICE, |text| {
+                device(text).map(Value::Device).ok_or_else(|| format!("{text} is no device"))
+            }),
+            (false, "filesystem") => several(test, name, gate_test::FILESYSTEM, |text| {
+                observed::filesystem_magic(text)
+                    .map(Value::Filesystem)
+                    .ok_or_else(|| format!("no magic number is known for the file system {text}"))
+            }),
+            _ => Err(unable()),
+        }
+    }
+
+    fn mark(&mut self, digests: &[[u8; 32]]) -> Result<u32, String> {
+        let used = self.marks.iter().map(|(_, mark)| *mark).fold(0, |all, mark| all | mark);
+        let free = (0..MAX_MARKS)
+            .map(|bit| 1 << (trusted_mark::RULES_FROM as usize + bit))
+            .find(|mark| used & mark == 0)
+            .ok_or_else(|| format!("more than {MAX_MARKS} rules name digests"))?;
+        self.marks.extend(digests.iter().map(|digest| (*digest, free)));
+        Ok(free)
+    }
+}
+
+/// A value that a condition is compared with.
+#[derive(Debug, Clone, Copy)]
+enum Value {
+    Id(usize, [u32; 2]),
+    Inode([u64; 2]),
+    Flag,
+    Capabilities(u64),
+    Mark(u32),
+    Cgroup(u64),
+    Device(u32),
+    Filesystem(u64),
+}
+
+/// One way in which a condition can hold.
+#[derive(Debug, Clone, Copy)]
+struct Variant {
+    bit: u32,
+    negated: bool,
+    value: Value,
+}
+
+impl Variant {
+    const fn new(bit: u32, negated: bool, value: Value) -> Self {
+        Self { bit, negated, value }
+    }
+
+    fn apply(&self, mut rule: GateRule) -> GateRule {
+        rule.tests |= self.bit;
+        if self.negated {
+            rule.negated |= self.bit;
+        }
+        match self.value {
+            Value::Id(slot, range) => {
+                if let Some(ids) = rule.ids.get_mut(slot) {
+                    *ids = range;
+                }
+            }
+            Value::Inode(range) => rule.inode = range,
+            Value::Flag => {}
+            Value::Capabilities(mask) => rule.capabilities = mask,
+            Value::Mark(mark) => rule.marks = mark,
+            Value::Cgroup(id) => rule.cgroup = id,
+            Value::Device(device) => rule.device = device,
+            Value::Filesystem(magic) => rule.filesystem = magic,
+        }
+        rule
+    }
+}
+
+/// The kind as rules name it.
+const fn rule_kind(kind: GateKind) -> Kind {
+    match kind {
+        GateKind::Exec => Kind::Exec,
+        GateKind::Library => Kind::Library,
+        GateKind::Script => Kind::Script,
+        GateKind::WriteRunning => Kind::FileWrite,
+    }
+}
+
+/// The class whose default applies; `None`: nothing to decide.
+fn default_class(kind: GateKind, class: GateClass) -> Option<&'static str> {
+    if kind == GateKind::WriteRunning {
+        return Some("running");
+    }
+    class_word(class)
+}
+
+/// The class as rules name it.
+pub const fn class_word(class: GateClass) -> Option<&'static str> {
+    Some(match class {
+        GateClass::Unknown => return None,
+        GateClass::Trusted => "trusted",
+        GateClass::Local => "local",
+        GateClass::Provisional => "provisional",
+        GateClass::Retired => "retired",
+        GateClass::ConfigModified => "config-modified",
+        GateClass::Container => "container",
+        GateClass::Untrusted => "untrusted",
+        GateClass::Fileless => "fileless",
+        GateClass::Mismatch => "mismatch",
+    })
+}
+
+/// The action as the kernel side knows it.
+pub const fn gate_action(action: Action) -> GateAction {
+    match action {
+        Action::Allow => GateAction::Allow,
+        Action::Alert => GateAction::Alert,
+        Action::Deny => GateAction::Deny,
+        Action::Kill => GateAction::Kill,
+    }
+}
+
+fn set_action(
+    actions: &mut [[u8; GateClass::SLOTS]; GateKind::COUNT],
+    kind: GateKind,
+    class: GateClass,
+    action: GateAction,
+) {
+    if let Some(slot) = actions
+        .get_mut(kind as usize)
+        .and_then(|classes| classes.get_mut(class as usize))
+    {
+        *slot = action as u8;
+    }
+}
+
+/// Classes that the rule's condition on the object's class leaves, as a mask; `None` if it fits none.
+fn classes_of(kind: GateKind, rule: &Rule) -> Option<u32> {
+    let test = rule
+        .tests
+        .iter()
+        .find(|test| test.attribute.side == Side::Object && test.attribute.name == "class");
+    let fits = |word: &str| {
+        test.is_none_or(|test| texts(test).iter().any(|text| text == word) != test.negated)
+    };
+    let mask = GateClass::ALL
+        .into_iter()
+        .filter(|class| default_class(kind, *class).is_some_and(fits))
+        .fold(0, |mask, class| mask | 1 << (class as u32));
+    (mask != 0).then_some(mask)
+}
+
+fn texts(test: &Test) -> &[String] {
+    match &test.accept {
+        Accept::Texts(texts) => texts,
+        _ => &[],
+    }
+}
+
+fn flag(test: &Test, bit: u32) -> Option<Vec<Variant>> {
+    let Accept::Flag(wanted) = test.accept else { return None };
+    Some(vec![Variant::new(bit, wanted == test.negated, Value::Flag)])
+}
+
+fn several(
+    test: &Test,
+    name: &str,
+    bit: u32,
+    value: impl Fn(&str) -> Result<Value, String>,
+) -> Result<Vec<Variant>, String> {
+    let texts = texts(test);
+    if test.negated && texts.len() > 1 {
+        return Err(format!("\"not in\" with several values of {name} cannot be said to the kernel"));
+    }
+    texts
+        .iter()
+        .map(|text| value(text).map(|value| Variant::new(bit, test.negated, value)))
+        .collect()
+}
+
+/// The ranges in which the condition holds, whichever way it was written.
+fn wide_ranges(test: &Test) -> Vec<[u64; 2]> {
+    let Accept::Ids(ranges) = &test.accept else { return Vec::new() };
+    let max = i64::MAX.cast_unsigned();
+    let mut sorted: Vec<[u64; 2]> = ranges.iter().map(|(low, high)| [*low, (*high).min(max)]).collect();
+    if !test.negated {
+        return sorted;
+    }
+    sorted.sort_unstable();
+    let mut rest = Vec::new();
+    let mut from = 0;
+    for [low, high] in sorted {
+        if low > from {
+            rest.push([from, low - 1]);
+        }
+        from = from.max(high.saturating_add(1));
+    }
+    if from <= max {
+        rest.push([from, max]);
+    }
+    rest
+}
+
+fn id_ranges(test: &Test) -> Result<Vec<[u32; 2]>, String> {
+    let cut = |id: u64| u32::try_from(id).unwrap_or(u32::MAX);
+    let ranges: Vec<[u32; 2]> = wide_ranges(test)
+        .into_iter()
+        .filter(|[low, _]| u32::try_from(*low).is_ok())
+        .map(|[low, high]| [cut(low), cut(high)])
+        .collect();
+    if ranges.is_empty() {
+        return Err("no number fits".to_owned());
+    }
+    Ok(ranges)
+}
+
+fn device(text: &str) -> Option<u32> {
+    let (major, minor) = text.split_once(':')?;
+    let (major, minor) = (major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?);
+    (major < 1 << 12 && minor < 1 << 20).then_some(major << 20 | minor)
+}

@@ -1,0 +1,147 @@
+//! Records of the exec gate.
+
+use super::attack;
+use super::ecs::{Event, File, Hash};
+use super::exec::{FileFacts, explain, own_file, technique};
+use super::own::{Own, OwnGate, OwnPolicy};
+use super::parts::{code_signature, file_fields, package_fields, threat};
+use super::text::shown;
+use super::{Draft, Scene};
+use crate::event::GateEvent;
+use crate::policy::gate::class_word;
+use crate::policy::rule::Rule;
+use crate::verdict::Verdict;
+use hardpan_abi::{GateAction, GateKind};
+
+/// What was found out about what the gate was asked about.
+#[derive(Debug)]
+pub struct GateFacts<'a> {
+    /// The file.
+    pub file: FileFacts,
+    /// What Hardpan says of it.
+    pub verdict: Verdict,
+    /// The rule that decided in the kernel.
+    pub rule: Option<&'a Rule>,
+}
+
+/// A record of what the gate refused or alerts about.
+pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draft {
+    let mut own = Own {
+        verdict: Some(facts.verdict.word()),
+        ..Own::default()
+    };
+    let mut process = scene.process(&mut own, &event.head.task, &event.creds);
+    process.executable = scene
+        .executable
+        .map(|path| shown(&mut own, "process.executable", path));
+    let file = own_file(&mut own, "file.path", &facts.file, &facts.verdict);
+    let name = file.path.clone().unwrap_or_else(|| {
+        format!("inode {} of device {}", event.file.ino, device(event.file.dev))
+    });
+    let mut why = Vec::new();
+    let mut reasons = vec![explain(&facts.verdict, &file)];
+    let mut note = |is: bool, word, text: &str| {
+        if is {
+            why.push(word);
+            reasons.push(text.to_owned());
+        }
+    };
+    note(
+        event.setid_not_signed,
+        "setid-not-signed",
+        "set-id, which no package makes this content",
+    );
+    note(event.private_copy, "private-copy", "a copy in memory that was written to");
+    note(event.doubt, "doubt", "its content could not be had in the kernel");
+    note(event.grace, "boot-grace", "not refused so soon after boot");
+    let (noun, verb) = match event.kind {
+        GateKind::Exec => ("exec", "run"),
+        GateKind::Library => ("library", "mapped executable"),
+        GateKind::Script => ("script", "run"),
+        GateKind::WriteRunning => ("file-write", "opened for writing while it is in use"),
+    };
+    let outcome = if event.refused { "refused" } else { "allowed" };
+    let message = format!(
+        "{name} {} be {verb} by {} (pid {}): {}",
+        if event.refused { "may not" } else { "was let to" },
+        process.name.as_deref().unwrap_or("?"),
+        event.head.task.process.tgid,
+        reasons.join("; "),
+    );
+    own.gate = Some(OwnGate {
+        kind: noun,
+        hook: event.hook.name(),
+        class: class_word(event.class).unwrap_or("unknown"),
+        refused: event.refused,
+        why,
+    });
+    own.policy = OwnPolicy {
+        action: Some(action(event.action)),
+        rule: facts.rule.map(|rule| rule.name.clone()),
+        origin: facts.rule.map(|rule| rule.origin.to_string()),
+        ..OwnPolicy::default()
+    };
+    let fields = Event {
+        kind: "alert",
+        category: vec!["process", "intrusion_detection"],
+        types: vec![if event.refused { "denied" } else { "info" }],
+        action: match (event.kind, event.refused) {
+            (GateKind::Exec, true) => "exec-refused",
+            (GateKind::Exec, false) => "exec-alert",
+            (GateKind::Library, true) => "library-refused",
+            (GateKind::Library, false) => "library-alert",
+            (GateKind::Script, true) => "script-refused",
+            (GateKind::Script, false) => "script-alert",
+            (GateKind::WriteRunning, true) => "file-write-refused",
+            (GateKind::WriteRunning, false) => "file-write-alert",
+        },
+        outcome: Some(if event.refused { "failure" } else { "success" }),
+        reason: Some(outcome.to_owned()),
+        severity: if event.refused { 4 } else { 3 },
+        dataset: "hardpan.gate",
+        provider: "bpf",
+        ..Event::default()
+    };
+    let mut draft = Draft::new(scene.at_us, 1, fields, message);
+    draft.file = Some(File {
+        path: file.path.clone(),
+        name: facts
+            .file
+            .path
+            .as_ref()
+            .map(|(path, _)| path.file_name().text().into_owned()),
+        hash: file.sha256.clone().map(|sha256| Hash { sha256 }),
+        code_signature: Some(code_signature(&facts.verdict)),
+        ..file_fields(&event.file)
+    });
+    draft.package = facts
+        .verdict
+        .owner()
+        .map(|file| package_fields(&file.package, file.origin));
+    draft.threat = match (event.kind, event.setid_not_signed) {
+        (_, true) => Some(&attack::SETID),
+        (GateKind::Library, _) => Some(&attack::HIJACKED_LIBRARY),
+        (GateKind::WriteRunning, _) => Some(&attack::BINARY_REPLACED),
+        _ => technique(&facts.verdict),
+    }
+    .map(threat);
+    draft.user = Some(scene.acting_user(&event.creds));
+    draft.container = scene.container();
+    draft.process = Some(process);
+    own.file = Some(file);
+    draft.own = own;
+    draft
+}
+
+const fn action(action: GateAction) -> &'static str {
+    match action {
+        GateAction::Allow => "allow",
+        GateAction::Alert => "alert",
+        GateAction::Deny => "deny",
+        GateAction::Kill => "kill",
+    }
+}
+
+fn device(dev: u32) -> String {
+    format!("{}:{}", dev >> 20, dev & 0xf_ffff)
+}

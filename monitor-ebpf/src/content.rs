@@ -1,0 +1,240 @@
+//! The SHA-256 of a file, taken in the kernel or from what is remembered of the inode.
+//!
+//! The order is the point: remember how often the file was opened for writing, see that nobody has it open for writing,
+//! hash, look at both again. A writer that came in between makes the digest worthless, and it is neither used nor kept.
+
+use crate::{
+    file::{self, content_can_change_at_will},
+    gate::forgotten,
+    maps::count,
+    mem::{Mem, Probed, Typed},
+    off::{self, has, on},
+};
+use aya_ebpf::{helpers::generated::bpf_ima_file_hash, macros::map, maps::Array};
+use hardpan_abi::{
+    Counter, DigestState, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_SIZE_BITS, InodeDigest, gate_size_bits,
+};
+
+/// `HASH_ALGO_SHA256` (include/uapi/linux/hash_info.h).
+const HASH_ALGO_SHA256: i64 = 4;
+
+/// `TMPFS_MAGIC` (include/uapi/linux/magic.h).
+const TMPFS: u64 = 0x0102_1994;
+/// `F_SEAL_WRITE` (include/uapi/linux/fcntl.h).
+const F_SEAL_WRITE: u32 = 8;
+
+/// Sizes of signed files, as a Bloom filter (see [`gate_size_bits`]). A large file of another size is not hashed: the
+/// helper reads to the end without looking at signals, and a sparse file of 8 TB would hold its task for hours.
+#[map]
+pub static SIGNED_SIZES: Array<u64> = Array::with_max_entries((GATE_SIZE_BITS / 64) as u32, 0);
+
+/// How a program gets at the inode cache: only the LSM object has that map.
+pub trait DigestCache {
+    /// The inode's cache entry, made if `create`; null if there is none.
+    ///
+    /// # Safety
+    /// `inode` is a typed pointer to a `struct inode`.
+    unsafe fn entry(inode: *const u8, create: bool) -> *mut InodeDigest;
+}
+
+/// What came of a look at a file's content.
+pub struct Content {
+    /// SHA-256, where `state` says so.
+    pub digest: [u64; 4],
+    /// A [`DigestState`] number.
+    pub state: u32,
+    /// Negative errno of the failed hash, or 0.
+    pub errno: i32,
+    /// 1: the digest was remembered.
+    pub cached: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+impl Content {
+    /// Nothing was tried.
+    #[inline(always)]
+    pub const fn none() -> Self {
+        Self {
+            digest: [0; 4],
+            state: DigestState::NotTried as u32,
+            errno: 0,
+            cached: 0,
+            reserved: 0,
+        }
+    }
+}
+
+impl Content {
+    /// Makes the verifier forget which way led here (see [`forgotten`]).
+    #[inline(always)]
+    pub fn forget(&mut self, info: &FileInfo) {
+        self.state = forgotten(self.state, info.dev);
+        self.cached = forgotten(self.cached, info.dev);
+        self.errno = forgotten(self.errno as u32, info.dev) as i32;
+    }
+}
+
+/// Whether the entry holds the digest of the file as it is.
+///
+/// # Safety
+/// `entry` is a live entry.
+#[inline(always)]
+pub unsafe fn holds(entry: *const InodeDigest, info: &FileInfo) -> bool {
+    // SAFETY: by the caller's promise. Fields may be torn by a concurrent exec of the same file, which writes the same
+    // bytes for the same size and ctime.
+    let entry = unsafe { &*entry };
+    entry.filled == 1
+        && entry.size_bytes == info.size_bytes
+        && entry.ctime_s == info.ctime_s
+        && entry.ctime_ns == info.ctime_ns
+}
+
+/// The file's digest, and what is remembered of the inode (null if nothing can be): returned rather than put into `out`,
+/// for a pointer that LLVM moves through memory in pieces is none to the verifier. Programs that are not `SLEEPABLE` only
+/// remember.
+///
+/// # Safety
+/// `file` and its `inode` are typed pointers; `info` describes the inode.
+#[inline(always)]
+pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
+    file: *const u8,
+    inode: *const u8,
+    info: &FileInfo,
+    out: &mut Content,
+) -> *mut InodeDigest {
+    let nothing = core::ptr::null_mut();
+    if info.mode & file::MODE_TYPE != file::MODE_REGULAR || content_can_change_at_will(info.fs_magic) {
+        return nothing;
+    }
+    // SAFETY (all reads): typed pointers.
+    let writers: i32 = unsafe { Typed::read(inode, &off::OFF_INODE_WRITECOUNT) };
+    if writers > 0 {
+        out.state = DigestState::Writers as u32;
+        return nothing;
+    }
+    // The descriptor that comes with anonymous memory is no writer in the kernel's books: only a seal keeps the content.
+    if info.nlink == 0 && info.fs_magic == TMPFS && !is_sealed(inode) {
+        out.state = DigestState::Writers as u32;
+        return nothing;
+    }
+    let (mut writes, mut entry) = (0, nothing);
+    if on(&off::HAS_INODE_STORAGE) {
+        // SAFETY: typed inode.
+        entry = unsafe { C::entry(inode, false) };
+        if !entry.is_null() {
+            // SAFETY: the helper returned a live value.
+            unsafe {
+                if holds(entry, info) {
+                    copy4((&raw const (*entry).digest).cast(), &mut out.digest);
+                    out.state = DigestState::Sha256 as u32;
+                    out.cached = 1;
+                    count(Counter::ExecHashCached);
+                    return entry;
+                }
+                writes = core::ptr::read_volatile(&raw const (*entry).writes);
+            }
+        }
+    }
+    if !SLEEPABLE || !on(&off::HAS_IMA_FILE_HASH) || info.size_bytes > off::HASH_MAX_BYTES.load() {
+        return entry;
+    }
+    if info.size_bytes > GATE_HASH_ALWAYS_BYTES && !is_signed_size(info.size_bytes) {
+        return entry;
+    }
+    if on(&off::HAS_INODE_STORAGE) && entry.is_null() {
+        // Made before the hash, so that a writer has something to leave a trace in.
+        // SAFETY: typed inode.
+        entry = unsafe { C::entry(inode, true) };
+    }
+    let mut digest = [0u64; 8]; // room for SHA-512, should an IMA policy answer with it
+    // SAFETY: typed file; the buffer is 64 bytes long.
+    let algorithm = unsafe { bpf_ima_file_hash(file.cast_mut().cast(), (&raw mut digest).cast(), 64) };
+    count(Counter::ExecHashed);
+    if algorithm < 0 {
+        out.errno = algorithm as i32;
+        out.state = DigestState::Failed as u32;
+        return entry;
+    }
+    if algorithm != HASH_ALGO_SHA256 {
+        out.state = DigestState::OtherAlgorithm as u32;
+        return entry;
+    }
+    // Hashing took a while: recheck that nobody began to write, and that the inode is what it was.
+    // SAFETY: typed inode.
+    let (writers, size, ctime_s, ctime_ns) = unsafe {
+        (
+            Typed::read::<i32>(inode, &off::OFF_INODE_WRITECOUNT),
+            Typed::read::<u64>(inode, &off::OFF_INODE_SIZE),
+            Typed::read::<i64>(inode, &off::OFF_INODE_CTIME_S),
+            Typed::read::<u32>(inode, &off::OFF_INODE_CTIME_NS) & file::CTIME_NS,
+        )
+    };
+    let is_same =
+        writers <= 0 && size == info.size_bytes && ctime_s == info.ctime_s && ctime_ns == info.ctime_ns;
+    if !is_same {
+        out.state = DigestState::Writers as u32;
+        return entry;
+    }
+    if !entry.is_null() {
+        // SAFETY: a live entry.
+        unsafe {
+            if core::ptr::read_volatile(&raw const (*entry).writes) != writes {
+                out.state = DigestState::Writers as u32;
+                return entry;
+            }
+            let entry = &mut *entry;
+            entry.filled = 0;
+            entry.size_bytes = info.size_bytes;
+            entry.ctime_s = info.ctime_s;
+            entry.ctime_ns = info.ctime_ns;
+            entry.epoch = 0;
+            copy4(digest.as_ptr(), &mut *(&raw mut entry.digest).cast());
+            entry.filled = 1;
+        }
+    }
+    // SAFETY: 32 of the 64 bytes.
+    unsafe { copy4(digest.as_ptr(), &mut out.digest) };
+    out.state = DigestState::Sha256 as u32;
+    entry
+}
+
+/// Whether nobody can write to this anonymous memory any more.
+#[inline(always)]
+fn is_sealed(inode: *const u8) -> bool {
+    if !(on(&off::HAS_PROBE_READ) && has(&off::OFF_SHMEM_SEALS) && has(&off::OFF_SHMEM_INODE)) {
+        return false;
+    }
+    let outer = (inode as u64).wrapping_sub(u64::from(off::OFF_SHMEM_INODE.load())) as *const u8;
+    // SAFETY: a probed read; the inode of a tmpfs file lies in this struct.
+    let seals: u32 = unsafe { Probed::read(outer, &off::OFF_SHMEM_SEALS) };
+    seals & F_SEAL_WRITE != 0
+}
+
+#[inline(always)]
+fn is_signed_size(size_bytes: u64) -> bool {
+    let [first, second] = gate_size_bits(size_bytes);
+    is_set(first) && is_set(second)
+}
+
+#[inline(always)]
+fn is_set(bit: u64) -> bool {
+    SIGNED_SIZES
+        .get((bit / 64) as u32)
+        .is_some_and(|word| *word >> (bit % 64) & 1 != 0)
+}
+
+/// Copies 32 bytes without a call to `memcpy`, which would be a byte loop here.
+///
+/// # Safety
+/// `from` is valid for 4 words and 8-aligned.
+#[inline(always)]
+pub unsafe fn copy4(from: *const u64, to: &mut [u64; 4]) {
+    let to: *mut u64 = to.as_mut_ptr();
+    let mut i = 0;
+    while i < 4 {
+        // SAFETY: `i < 4`. Volatile keeps LLVM from making a memcpy call of the loop.
+        unsafe { core::ptr::write_volatile(to.add(i), core::ptr::read_volatile(from.add(i))) };
+        i += 1;
+    }
+}

@@ -1,0 +1,588 @@
+//! The exec gate: does what is about to run carry content that somebody vouches for, and what does the policy say if not?
+//!
+//! The verdict is made here, from a digest that the kernel took, without asking user space. Observe never refuses.
+//! Default on doubt (the content could not be had): what the policy says, `gate.on_doubt`. Without a configuration from
+//! user space the gate is off.
+
+use crate::{
+    content::{self, Content, DigestCache},
+    file::read_inode,
+    maps::{EVENTS, FINDINGS, count},
+    mem::{Mem, Probed, Typed},
+    off::{self, has, on},
+    rule::nonzero,
+    shadow_read::opaque,
+    task,
+};
+use aya_ebpf::{
+    helpers::{
+        bpf_get_current_task,
+        generated::{
+            bpf_d_path, bpf_get_current_cgroup_id, bpf_get_current_task_btf, bpf_ktime_get_boot_ns,
+            bpf_send_signal,
+        },
+    },
+    macros::map,
+    maps::{Array, HashMap},
+};
+use hardpan_abi::{
+    Counter, DigestState, EXEC_PATH_LEN, EventKind, FileInfo, GATE_NO_RULE, GATE_RULES_MAX, GateAction,
+    GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule, InodeDigest, TrustedEntry,
+    gate_flag, gate_test, trusted_mark,
+};
+
+/// Digests that somebody vouches for. Preallocated: sleepable programs of older kernels take no other. User space sets
+/// the size when loading.
+#[map]
+pub static TRUSTED: HashMap<[u8; 32], TrustedEntry> = HashMap::with_max_entries(1, 0);
+
+/// The settings.
+#[map]
+pub static GATE: Array<GateConfig> = Array::with_max_entries(1, 0);
+
+/// Rules of the policy that the kernel side can decide, in order.
+#[map]
+pub static GATE_RULES: Array<GateRule> = Array::with_max_entries(GATE_RULES_MAX, 0);
+
+const SIGKILL: u32 = 9;
+const PROT_EXEC: u64 = 4;
+/// `FMODE_WRITE` (include/linux/fs.h).
+const FMODE_WRITE: u32 = 2;
+const SETUID: u32 = 0o4000;
+const SETGID: u32 = 0o2000;
+const GROUP_EXEC: u32 = 0o010;
+
+#[inline(always)]
+fn config() -> Option<&'static GateConfig> {
+    let config = GATE.get(0)?;
+    (config.mode != GateMode::Off as u32).then_some(config)
+}
+
+/// What is asked: kind, hook, and flags found on the way.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// A [`GateKind`] number.
+    pub kind: u32,
+    /// A [`GateHook`] number.
+    pub hook: u32,
+    /// [`gate_flag`] bits.
+    pub flags: u32,
+}
+
+/// Judges a file and answers for it: 1 to refuse.
+///
+/// `PATHS`: the hook lets `bpf_d_path` be called.
+///
+/// # Safety
+/// `file` is a typed pointer, null if there is none; `content` belongs to `info`.
+#[inline(always)]
+pub unsafe fn ask<const PATHS: bool>(
+    file: *const u8,
+    info: &FileInfo,
+    content: &Content,
+    entry: *mut InodeDigest,
+    mut asked: Asked,
+) -> i32 {
+    let Some(config) = config() else { return 0 };
+    if asked.hook == GateHook::ExecCheck as u32 {
+        count(Counter::GateAskedExec);
+    } else if asked.hook == GateHook::MmapFile as u32 {
+        count(Counter::GateAskedMap);
+    } else if asked.hook == GateHook::FileMprotect as u32 {
+        count(Counter::GateAskedProtect);
+    }
+    let (mut class, mut marks) = (GateClass::Unknown as u32, 0);
+    if content.state == DigestState::Sha256 as u32 {
+        (class, marks) = known(config, content, entry);
+    } else if content.state == DigestState::Failed as u32
+        || content.state == DigestState::OtherAlgorithm as u32
+        || asked.flags & gate_flag::DOUBT != 0
+    {
+        asked.flags |= gate_flag::DOUBT;
+    }
+    if content.cached != 0 {
+        asked.flags |= gate_flag::DIGEST_CACHED;
+    }
+    let setid = setid_not_signed(info, marks);
+    if class != GateClass::Unknown as u32 && setid != 0 && asked.kind == GateKind::Exec as u32 {
+        // A copy that somebody made set-id: the content is vouched for, this use of it is not.
+        asked.flags |= gate_flag::SETID_NOT_SIGNED;
+        class = GateClass::Untrusted as u32;
+    }
+    if asked.flags & gate_flag::PRIVATE_COPY != 0 {
+        class = GateClass::Untrusted as u32;
+    }
+    if class == GateClass::Unknown as u32 {
+        class = if info.nlink == 0 {
+            GateClass::Fileless as u32
+        } else if in_container(config) {
+            GateClass::Container as u32
+        } else {
+            GateClass::Untrusted as u32
+        };
+    }
+    // From here on one way for the verifier, whatever came before: it would walk all of them to the end.
+    class = forgotten(class, config.epoch) & 15;
+    asked.flags = forgotten(asked.flags, config.epoch);
+    asked.kind = forgotten(asked.kind, config.epoch);
+    marks = forgotten(marks, config.epoch);
+    let mut rule = GATE_NO_RULE;
+    let mut action = action_of(config, asked.kind, class);
+    if config.ruled[(asked.kind & 3) as usize] >> class & 1 != 0 {
+        rule = first_rule(asked.kind | class << 8 | marks_word(marks) << 16, info, config.rules);
+        if let Some(decided) = GATE_RULES.get(rule) {
+            action = decided.action;
+        }
+    }
+    if asked.flags & gate_flag::DOUBT != 0 && config.closed_on_doubt == 0 && action > GateAction::Alert as u32 {
+        action = GateAction::Alert as u32;
+    }
+    if action == GateAction::Allow as u32 {
+        return 0;
+    }
+    // SAFETY: the caller's promises.
+    unsafe { act::<PATHS>(config, file, info, content, entry, asked, class, rule, action) }
+}
+
+/// Class and marks of a digest: what is remembered in this epoch, else what the map says.
+#[inline(always)]
+fn known(config: &GateConfig, content: &Content, entry: *mut InodeDigest) -> (u32, u32) {
+    if !entry.is_null() {
+        // SAFETY: a live entry.
+        let entry = unsafe { &*entry };
+        if entry.epoch == config.epoch {
+            return (entry.class, entry.marks);
+        }
+    }
+    // SAFETY: 32 bytes on the stack.
+    let key: &[u8; 32] = unsafe { &*(&raw const content.digest).cast() };
+    // SAFETY: entries of a preallocated map stay readable; a changed one is whole again at the next look.
+    let (class, marks) = match unsafe { TRUSTED.get(key) } {
+        Some(found) => (found.class, found.marks),
+        None => (GateClass::Unknown as u32, 0),
+    };
+    if !entry.is_null() {
+        // SAFETY: as above. The epoch comes last.
+        unsafe {
+            (*entry).class = class;
+            (*entry).marks = marks;
+            core::ptr::write_volatile(&raw mut (*entry).epoch, config.epoch);
+        }
+    }
+    (class, marks)
+}
+
+/// Not 0 if the mode gives an id that no signed file with this content gives.
+#[inline(always)]
+fn setid_not_signed(info: &FileInfo, marks: u32) -> u32 {
+    let user = info.mode & SETUID != 0 && marks & trusted_mark::SETUID == 0;
+    let group =
+        info.mode & (SETGID | GROUP_EXEC) == SETGID | GROUP_EXEC && marks & trusted_mark::SETGID == 0;
+    u32::from(user | group)
+}
+
+/// A PID namespace of its own that somebody with rights in the initial user namespace made: container runtimes do. An
+/// ordinary user's `unshare` is none, or it would be a way around the gate.
+#[inline(always)]
+fn in_container(config: &GateConfig) -> bool {
+    if !(has(&off::OFF_TASK_NSPROXY) && has(&off::OFF_NSPROXY_PID_NS) && has(&off::OFF_PID_NS_INUM))
+        || !(has(&off::OFF_CRED_USER_NS) && has(&off::OFF_USER_NS_INUM))
+        || !on(&off::HAS_PROBE_READ)
+    {
+        return false;
+    }
+    // SAFETY (all): probed reads check every address; null reads as null.
+    unsafe {
+        let task = bpf_get_current_task() as *const u8;
+        let nsproxy = Probed::pointer(task, &off::OFF_TASK_NSPROXY);
+        let pid_ns: u32 = Probed::read(
+            Probed::pointer(nsproxy, &off::OFF_NSPROXY_PID_NS),
+            &off::OFF_PID_NS_INUM,
+        );
+        let cred = Probed::pointer(task, &off::OFF_TASK_REAL_CRED);
+        let user_ns: u32 = Probed::read(
+            Probed::pointer(cred, &off::OFF_CRED_USER_NS),
+            &off::OFF_USER_NS_INUM,
+        );
+        pid_ns != 0 && pid_ns != config.init_pid_ns && user_ns == config.init_user_ns
+    }
+}
+
+/// The same number, of which the verifier knows nothing more than that it is one. `unknown` is a number that it knows
+/// nothing of already.
+#[inline(always)]
+pub fn forgotten(number: u32, unknown: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut number = u64::from(number);
+        // SAFETY: registers only; a number combined with itself leaves zero, which the verifier does not see.
+        unsafe {
+            core::arch::asm!("{t} = {u}", "{t} ^= {u}", "{n} |= {t}", t = out(reg) _, u = in(reg) u64::from(unknown),
+                n = inout(reg) number);
+        }
+        number as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        let _unused = unknown;
+        number
+    }
+}
+
+#[inline(always)]
+fn action_of(config: &GateConfig, kind: u32, class: u32) -> u32 {
+    let at = ((kind & 3) as usize) * GateClass::SLOTS + (class & 15) as usize;
+    // SAFETY: 4 kinds of 16 classes; both are masked.
+    u32::from(unsafe { *(&raw const config.actions).cast::<u8>().add(at) })
+}
+
+/// The marks in 16 bits: those of rules.
+#[inline(always)]
+const fn marks_word(marks: u32) -> u32 {
+    marks >> trusted_mark::RULES_FROM & 0xffff
+}
+
+/// The first rule that fits, or [`GATE_NO_RULE`]. `what` is the kind, the class (from bit 8) and the marks of rules
+/// (from bit 16).
+#[inline(never)]
+fn first_rule(what: u32, info: &FileInfo, rules: u32) -> u32 {
+    let facts = Facts::of(info);
+    let mut at = 0;
+    while at < GATE_RULES_MAX {
+        if at >= rules {
+            break;
+        }
+        let Some(rule) = GATE_RULES.get(at) else { break };
+        if facts.miss(rule, what) == 0 {
+            // Not one way on for each index.
+            return forgotten(at, rules);
+        }
+        at = opaque(at + 1);
+    }
+    GATE_NO_RULE
+}
+
+/// What rules ask of the task and the file, read once.
+struct Facts {
+    ids: [u32; 4],
+    device: u32,
+    flags: u32,
+    inode: u64,
+    filesystem: u64,
+    capabilities: u64,
+    cgroup: u64,
+}
+
+impl Facts {
+    #[inline(always)]
+    fn of(info: &FileInfo) -> Self {
+        let mut facts = Self {
+            ids: [0, 0, u32::MAX, info.uid],
+            device: info.dev,
+            flags: 0,
+            inode: info.ino,
+            filesystem: info.fs_magic,
+            capabilities: 0,
+            // SAFETY: helper without arguments.
+            cgroup: unsafe { bpf_get_current_cgroup_id() },
+        };
+        if info.mode & (SETUID | SETGID) != 0 {
+            facts.flags |= gate_test::SETID;
+        }
+        if let Some(config) = config()
+            && in_container(config)
+        {
+            facts.flags |= gate_test::CONTAINER;
+        }
+        if on(&off::HAS_TASK_BTF) {
+            // SAFETY: the helper returns the current task as a typed pointer, never null.
+            unsafe { facts.of_task::<Typed>(bpf_get_current_task_btf().cast()) }
+        } else {
+            // SAFETY: the probed reads check every address.
+            unsafe { facts.of_task::<Probed>(bpf_get_current_task() as *const u8) }
+        }
+        facts
+    }
+
+    #[inline(always)]
+    unsafe fn of_task<M: Mem>(&mut self, task: *const u8) {
+        // SAFETY (all): the caller's task.
+        unsafe {
+            let cred = M::pointer(task, &off::OFF_TASK_CRED);
+            self.ids[0] = M::read(cred, &off::OFF_CRED_EUID);
+            self.ids[1] = M::read(cred, &off::OFF_CRED_EGID);
+            self.capabilities = M::read(cred, &off::OFF_CRED_CAP_EFFECTIVE);
+            if has(&off::OFF_TASK_LOGINUID) {
+                self.ids[2] = M::read(task, &off::OFF_TASK_LOGINUID);
+            }
+        }
+    }
+
+    /// 0 if the rule fits. Without branches: with them the verifier would walk 2^n ways per rule.
+    #[inline(always)]
+    fn miss(&self, rule: &GateRule, what: u32) -> u64 {
+        let (kind, class, marks) = (what & 0xff, what >> 8 & 0xff, what >> 16);
+        let mut fails = 0u64;
+        let mut id = 0;
+        while id < 4 {
+            let [low, high] = rule.ids[id];
+            fails |= outside(u64::from(self.ids[id]), u64::from(low), u64::from(high)) << id;
+            id += 1;
+        }
+        let [low, high] = rule.inode;
+        fails |= outside(self.inode, low, high) << 4;
+        fails |= nonzero(u64::from(self.device ^ rule.device)) << 5;
+        fails |= nonzero(self.filesystem ^ rule.filesystem) << 6;
+        fails |= u64::from(!self.flags & gate_test::SETID);
+        fails |= u64::from(!self.flags & gate_test::CONTAINER);
+        fails |= (1 ^ nonzero(self.capabilities & rule.capabilities)) << 9;
+        fails |= nonzero(self.cgroup ^ rule.cgroup) << 10;
+        fails |= (1 ^ nonzero(u64::from(marks & rule.marks >> trusted_mark::RULES_FROM))) << 11;
+        let tests = u64::from(rule.tests);
+        let wrong = (fails ^ u64::from(rule.negated)) & tests;
+        let other_kind = u64::from(!(rule.kinds >> kind) & 1);
+        let other_class = u64::from(!(rule.classes >> class) & 1);
+        wrong | other_kind | other_class
+    }
+}
+
+/// 1 if the value is not within the inclusive range; all below 2^63 (inode numbers beyond do not fit any rule).
+#[inline(always)]
+const fn outside(value: u64, low: u64, high: u64) -> u64 {
+    (value.wrapping_sub(low) | high.wrapping_sub(value)) >> 63
+}
+
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "inlined")]
+unsafe fn act<const PATHS: bool>(
+    config: &GateConfig,
+    file: *const u8,
+    info: &FileInfo,
+    content: &Content,
+    entry: *mut InodeDigest,
+    mut asked: Asked,
+    class: u32,
+    rule: u32,
+    action: u32,
+) -> i32 {
+    let mut refuse = 0;
+    if config.mode == GateMode::Enforce as u32 && action >= GateAction::Deny as u32 {
+        // SAFETY: helper without arguments.
+        if unsafe { bpf_ktime_get_boot_ns() } < config.grace_until_ns {
+            asked.flags |= gate_flag::GRACE;
+        } else {
+            asked.flags |= gate_flag::REFUSED;
+            refuse = 1;
+        }
+    }
+    if refuse == 0 {
+        // Executions that happen have a record of their own, unless it can't know what is wrong.
+        let told_elsewhere =
+            asked.kind != GateKind::Library as u32 && asked.kind != GateKind::WriteRunning as u32;
+        if told_elsewhere && asked.flags & (gate_flag::SETID_NOT_SIGNED | gate_flag::GRACE) == 0 {
+            return 0;
+        }
+        if !entry.is_null() && asked.kind != GateKind::WriteRunning as u32 {
+            // Once per file and epoch.
+            // SAFETY: a live entry.
+            let entry = unsafe { &mut *entry };
+            if entry.alerted == config.epoch {
+                return 0;
+            }
+            entry.alerted = config.epoch;
+        }
+    } else {
+        count(Counter::GateRefused);
+    }
+    let what = asked.kind | class << 8 | action << 16 | asked.hook << 24;
+    // SAFETY: the caller's promises.
+    unsafe { emit::<PATHS>(file, info, content, what, u64::from(rule) | u64::from(asked.flags) << 32) };
+    if refuse == 1 && action == GateAction::Kill as u32 {
+        // SAFETY: helper without pointers.
+        unsafe { bpf_send_signal(SIGKILL) };
+    }
+    refuse
+}
+
+/// Writes the record. `what` packs kind, class, action and hook, `why` the rule and the flags.
+#[inline(always)]
+unsafe fn emit<const PATHS: bool>(
+    file: *const u8,
+    info: &FileInfo,
+    content: &Content,
+    what: u32,
+    why: u64,
+) {
+    count(Counter::GateGenerated);
+    let flags = (why >> 32) as u32;
+    // Alerts come in such numbers as ordinary events do; refusals must not be crowded out by them.
+    let ring = if flags & gate_flag::REFUSED != 0 { &FINDINGS } else { &EVENTS };
+    let Some(mut entry) = ring.reserve::<GateEvent>(0) else {
+        count(Counter::GateLost);
+        return;
+    };
+    // SAFETY: the reservation is a `GateEvent`; nothing below sleeps; `file` by the caller's promise.
+    unsafe {
+        let record = &mut *entry.as_mut_ptr();
+        record.file = *info;
+        content::copy4(content.digest.as_ptr(), &mut *(&raw mut record.digest).cast());
+        record.kind = what & 0xff;
+        record.class = what >> 8 & 0xff;
+        record.action = what >> 16 & 0xff;
+        record.hook = what >> 24;
+        record.rule = why as u32;
+        record.digest_state = content.state;
+        record.digest_errno = content.errno;
+        record.path_bytes = 0;
+        record.reserved = 0;
+        let mut flags = flags;
+        if PATHS && on(&off::HAS_D_PATH) && !file.is_null() {
+            let path = file.add(off::OFF_FILE_PATH.load() as usize);
+            let written = bpf_d_path(
+                path.cast_mut().cast(),
+                (&raw mut record.path).cast(),
+                EXEC_PATH_LEN as u32,
+            );
+            if written > 0 && written <= EXEC_PATH_LEN as i64 {
+                record.path_bytes = (written - 1) as u32;
+                flags |= gate_flag::PATH_FROM_KERNEL;
+            }
+        }
+        record.flags = flags;
+        task::current_creds(&mut record.creds);
+        task::fill_header(
+            &raw mut record.header,
+            EventKind::Gate,
+            size_of::<GateEvent>() as u32,
+        );
+    }
+    entry.submit(0);
+}
+
+/// `mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`. 1 to refuse.
+///
+/// `raw_file` is the hook's first argument as a number: kernels from 6.4 on take the typed pointer for one that is never
+/// null, and would drop the test for it, though for anonymous memory it is.
+///
+/// # Safety
+/// `file` is the hook's first argument (typed).
+#[inline(always)]
+pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_file: u64, prot: u64) -> i32 {
+    // The second test is for kernels that know that the pointer can be null, and ask for it.
+    if prot & PROT_EXEC == 0 || raw_file == 0 || file.is_null() || config().is_none() {
+        return 0;
+    }
+    let mut info = FileInfo::EMPTY;
+    let mut content = Content::none();
+    // SAFETY (all): typed pointers.
+    unsafe {
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        read_inode::<Typed>(&mut info, inode);
+        let entry = content::look::<C, SLEEPABLE>(file, inode, &info, &mut content);
+        let asked = Asked {
+            kind: GateKind::Library as u32,
+            hook: GateHook::MmapFile as u32,
+            flags: 0,
+        };
+        ask::<true>(file, &info, &content, entry, asked)
+    }
+}
+
+/// `file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`: runs under the memory's lock,
+/// so it goes by what is remembered. What was never judged is in doubt. 1 to refuse.
+///
+/// # Safety
+/// `vma` is the hook's first argument (typed).
+#[inline(always)]
+pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
+    if prot & PROT_EXEC == 0 || config().is_none() || !has(&off::OFF_VMA_FILE) {
+        return 0;
+    }
+    let mut info = FileInfo::EMPTY;
+    let mut content = Content::none();
+    let mut asked = Asked {
+        kind: GateKind::Library as u32,
+        hook: GateHook::FileMprotect as u32,
+        flags: 0,
+    };
+    // SAFETY (all): typed pointers.
+    unsafe {
+        let file = Typed::pointer(vma, &off::OFF_VMA_FILE);
+        if file.is_null() {
+            // Memory without a file: just-in-time compilers live there.
+            return 0;
+        }
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        read_inode::<Typed>(&mut info, inode);
+        let entry = content::look::<C, false>(file, inode, &info, &mut content);
+        if content.state == DigestState::NotTried as u32 {
+            asked.flags |= gate_flag::DOUBT;
+        }
+        if has(&off::OFF_VMA_ANON) && !Typed::pointer(vma, &off::OFF_VMA_ANON).is_null() {
+            asked.flags |= gate_flag::PRIVATE_COPY;
+        }
+        ask::<false>(core::ptr::null(), &info, &content, entry, asked)
+    }
+}
+
+/// `file_open(struct file *file)`: an opening for writing withdraws the verdict; of a file that is mapped somewhere it is
+/// worth telling. 1 to refuse.
+///
+/// # Safety
+/// `file` is the hook's argument (typed).
+#[inline(always)]
+pub unsafe fn opened<C: DigestCache>(file: *const u8) -> i32 {
+    // SAFETY (all): typed pointers; the entry is live.
+    unsafe {
+        if Typed::read::<u32>(file, &off::OFF_FILE_MODE) & FMODE_WRITE == 0 || !on(&off::HAS_INODE_STORAGE) {
+            return 0;
+        }
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        let entry = C::entry(inode, false);
+        if entry.is_null() {
+            return 0;
+        }
+        let was_filled = (*entry).filled;
+        (*entry).writes = (*entry).writes.wrapping_add(1);
+        (*entry).filled = 0;
+        if was_filled == 0 {
+            return 0;
+        }
+        count(Counter::GateWithdrawn);
+        if !(has(&off::OFF_INODE_MAPPING) && has(&off::OFF_MAPPING_MAPPED)) || config().is_none() {
+            return 0;
+        }
+        let mapping = Typed::pointer(inode, &off::OFF_INODE_MAPPING);
+        if Typed::pointer(mapping, &off::OFF_MAPPING_MAPPED).is_null() {
+            return 0;
+        }
+        let mut info = FileInfo::EMPTY;
+        read_inode::<Typed>(&mut info, inode);
+        let mut content = Content::none();
+        content::copy4((&raw const (*entry).digest).cast(), &mut content.digest);
+        content.state = DigestState::Sha256 as u32;
+        content.cached = 1;
+        let asked = Asked {
+            kind: GateKind::WriteRunning as u32,
+            hook: GateHook::FileOpen as u32,
+            flags: 0,
+        };
+        ask::<true>(file, &info, &content, entry, asked)
+    }
+}
+
+/// The kind of what `bprm_check_security` is asked about: scripts begin with `#!`.
+///
+/// # Safety
+/// `bprm` is a typed pointer.
+#[inline(always)]
+pub unsafe fn exec_kind(bprm: *const u8) -> u32 {
+    if has(&off::OFF_BPRM_BUF) {
+        // SAFETY: a load may span elements of a char array.
+        let first: u16 = unsafe { Typed::read(bprm, &off::OFF_BPRM_BUF) };
+        if first == u16::from_ne_bytes(*b"#!") {
+            return GateKind::Script as u32;
+        }
+    }
+    GateKind::Exec as u32
+}

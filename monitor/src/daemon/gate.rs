@@ -1,0 +1,372 @@
+//! The exec gate in the daemon: trust and policy go into the kernel's maps, and enforcement begins only when nothing
+//! that runs would be refused.
+
+use super::policy::InForce;
+use super::source::EventSource;
+use crate::chain::chain;
+use crate::gate::{Entries, Held, ModeFile, Obstacle, Wanted, change, entries, obstacles};
+use crate::harden::Root;
+use crate::trust::LoadedTrust;
+use hardpan_abi::{GateClass, GateConfig, GateMode};
+use hardpan_core::platform::Tier;
+use hardpan_core::policy::effective::Mode;
+use hardpan_core::record::{Finding, FindingCode};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Time between two looks whether enforcement may begin.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// What was worked out off the event loop.
+#[derive(Debug)]
+pub(super) struct Worked {
+    entries: Entries,
+    policy: Arc<InForce>,
+    /// Obstacles to enforcement and their number; `None` if nobody asked.
+    obstacles: Option<(Vec<Obstacle>, usize)>,
+}
+
+/// What the daemon tells about it.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// What is wrong, the whole of it.
+    pub findings: Vec<Finding>,
+    /// The mode changed: to which, and why.
+    pub mode: Option<(GateMode, String)>,
+}
+
+/// The gate as the kernel has it.
+#[derive(Debug)]
+pub(super) struct Gate {
+    root: PathBuf,
+    state_dir: PathBuf,
+    configured: bool,
+    tier: Tier,
+    capacity: u32,
+    held: Entries,
+    epoch: u32,
+    mode: GateMode,
+    findings: Vec<Finding>,
+    working: bool,
+    again: bool,
+    last_look: Option<Instant>,
+    results: mpsc::Sender<Worked>,
+    /// Why no program of the gate runs here.
+    missing: Option<String>,
+}
+
+impl Gate {
+    /// `configured`: the configuration says `enforce`.
+    pub(super) fn new(state_dir: &Path, configured: bool, tier: Tier) -> (Self, mpsc::Receiver<Worked>) {
+        let (results, worked) = mpsc::channel(1);
+        let gate = Self {
+            root: PathBuf::from("/"),
+            state_dir: state_dir.to_owned(),
+            configured,
+            tier,
+            capacity: 0,
+            held: Entries::default(),
+            epoch: 1,
+            mode: GateMode::Off,
+            findings: Vec::new(),
+            working: false,
+            again: false,
+            last_look: None,
+            results,
+            missing: None,
+        };
+        (gate, worked)
+    }
+
+    /// Room in the kernel's map, fixed when the programs are loaded.
+    pub(super) const fn set_capacity(&mut self, digests: u32) {
+        self.capacity = digests;
+    }
+
+    /// What is wrong at the moment.
+    pub(super) fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The mode in the kernel.
+    pub(super) const fn mode(&self) -> GateMode {
+        self.mode
+    }
+
+    /// Trust, policy or the operator's word changed: works it out again, off the loop.
+    pub(super) fn renew(&mut self, trust: Option<Arc<LoadedTrust>>, policy: Option<Arc<InForce>>) {
+        let Some(policy) = policy else { return };
+        if self.working {
+            self.again = true;
+            return;
+        }
+        self.working = true;
+        self.last_look = Some(Instant::now());
+        let scan = self.wanted(&policy).is_ok() && self.mode != GateMode::Enforce;
+        let results = self.results.clone();
+        let root = self.root.clone();
+        tokio::task::spawn_blocking(move || {
+            let settings = &policy.gate;
+            let entries = Root::new(&root).map_or_else(
+                |_| Entries::default(),
+                |root| entries(trust.as_deref(), policy.accepts_local_unsigned, &policy.table, &root),
+            );
+            let obstacles =
+                scan.then(|| obstacles(Path::new("/proc"), &settings.must_run, &entries, &policy.table));
+            let worked = Worked {
+                entries,
+                policy,
+                obstacles,
+            };
+            // The daemon may be ending.
+            let _gone = results.blocking_send(worked);
+        });
+    }
+
+    /// Whether it is time to look again whether enforcement may begin.
+    pub(super) fn is_due(&self, policy: Option<&Arc<InForce>>) -> bool {
+        self.mode != GateMode::Enforce
+            && !self.working
+            && self.last_look.is_none_or(|last| last.elapsed() >= RETRY)
+            && policy.is_some_and(|policy| self.wanted(policy).is_ok())
+    }
+
+    /// Enforcement is asked for by configuration and policy, nobody has taken it back, and the kernel can do it. Else
+    /// why not: `Ok` findings are silence (nobody asked).
+    fn wanted(&self, policy: &InForce) -> Result<(), Option<Finding>> {
+        if !self.configured || policy.gate.mode != Mode::Enforce {
+            return Err(None);
+        }
+        match ModeFile::load(&self.state_dir) {
+            Ok(Some(file)) if file.mode == Wanted::Observe => return Err(None),
+            Ok(_) => {}
+            // Break-glass must not fail because its file is damaged.
+            Err(error) => {
+                return Err(Some(
+                    Finding::new(
+                        FindingCode::EnforceUnavailable,
+                        format!("the gate observes: {}", chain(&error)),
+                    )
+                    .hint("`hardpan policy mode configured` writes the file anew"),
+                ));
+            }
+        }
+        let why = if let Some(why) = &self.missing {
+            why.clone()
+        } else if self.tier != Tier::A {
+            format!("tier {} cannot refuse executions in the kernel", self.tier)
+        } else if let [first, ..] = policy.table.problems.as_slice() {
+            format!(
+                "{} of the policy's rules cannot be decided in the kernel: {first}",
+                policy.table.problems.len()
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Some(
+            Finding::new(
+                FindingCode::EnforceUnavailable,
+                format!("the policy asks for gate.mode = \"enforce\"; the gate observes: {why}"),
+            )
+            .hint("`hardpan doctor` says what the kernel lacks, `hardpan policy check` what the policy does"),
+        ))
+    }
+
+    /// Takes a result into the kernel. True if it has to be worked out again.
+    pub(super) fn take(&mut self, worked: Worked, source: &mut impl EventSource) -> (News, bool) {
+        self.working = false;
+        let again = std::mem::take(&mut self.again);
+        let Worked {
+            entries,
+            policy,
+            obstacles,
+        } = worked;
+        let mut news = News::default();
+        let full = self.write_trust(entries, &policy, source, &mut news.findings);
+        let (mode, why) = match self.wanted(&policy) {
+            Err(None) if self.operator_observes() => (GateMode::Observe, self.operator_word()),
+            Err(None) => (GateMode::Observe, "configuration and policy say so".to_owned()),
+            Err(Some(finding)) => {
+                let why = finding.message.clone();
+                news.findings.push(finding);
+                (GateMode::Observe, why)
+            }
+            Ok(()) if full => (GateMode::Observe, "not all trusted digests are in the kernel".to_owned()),
+            Ok(()) if self.mode == GateMode::Enforce => (GateMode::Enforce, String::new()),
+            Ok(()) => match obstacles {
+                Some((_, 0)) => (
+                    GateMode::Enforce,
+                    "everything that runs, and must be able to run, is trusted".to_owned(),
+                ),
+                Some((first, count)) => {
+                    news.findings.push(not_ready(&first, count));
+                    (
+                        GateMode::Observe,
+                        format!("{count} files that run, or must be able to run, would be refused"),
+                    )
+                }
+                // Asked for meanwhile: the next look tells.
+                None => (GateMode::Observe, "not looked at yet".to_owned()),
+            },
+        };
+        self.write_settings(mode, &policy, source, &mut news.findings);
+        if mode != self.mode {
+            self.mode = mode;
+            news.mode = Some((mode, why));
+        }
+        self.findings.clone_from(&news.findings);
+        let look_again = again || (mode != GateMode::Enforce && self.wanted(&policy).is_ok() && self.last_look.is_none());
+        (news, look_again)
+    }
+
+    /// True if the kernel does not hold all of it.
+    fn write_trust(
+        &mut self,
+        entries: Entries,
+        policy: &InForce,
+        source: &mut impl EventSource,
+        findings: &mut Vec<Finding>,
+    ) -> bool {
+        if self.missing.is_some() {
+            return false;
+        }
+        if entries.by_digest.len() > self.capacity as usize {
+            findings.push(
+                Finding {
+                    count: Some(entries.by_digest.len() as u64),
+                    ..Finding::new(
+                        FindingCode::TrustOverflow,
+                        format!(
+                            "{} trusted digests do not fit into the kernel's map of {}: the ones before stay, the gate observes",
+                            entries.by_digest.len(),
+                            self.capacity
+                        ),
+                    )
+                }
+                .hint("restart hardpand: it makes room for what is there; gate.max_digests is the limit"),
+            );
+            return true;
+        }
+        let confirmed = self.loss_confirmed();
+        let change = match change(&self.held, &entries, policy.gate.refresh_loss_percent, confirmed) {
+            Ok(change) => change,
+            Err(Held { before, lost }) => {
+                findings.push(
+                    Finding {
+                        count: Some(lost as u64),
+                        ..Finding::new(
+                            FindingCode::TrustLossHeld,
+                            format!("{lost} of {before} trusted digests would go: held, the kernel keeps them"),
+                        )
+                    }
+                    .hint("`hardpan trust refresh --accept-loss` if packages were removed on purpose"),
+                );
+                return false;
+            }
+        };
+        if let Err(error) = source.change_trusted(&change) {
+            findings.push(unwritten(&error));
+            return true;
+        }
+        if !change.add.is_empty() || !change.remove.is_empty() {
+            self.epoch = self.epoch.wrapping_add(1).max(1);
+        }
+        self.held = entries;
+        false
+    }
+
+    /// An operator's word that a loss is meant; good once.
+    fn loss_confirmed(&self) -> bool {
+        let path = self.state_dir.join(ACCEPT_LOSS);
+        let is_there = path.exists();
+        if is_there && let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "cannot be removed, ignoring");
+        }
+        is_there
+    }
+
+    fn write_settings(
+        &mut self,
+        mode: GateMode,
+        policy: &InForce,
+        source: &mut impl EventSource,
+        findings: &mut Vec<Finding>,
+    ) {
+        if self.missing.is_some() {
+            return;
+        }
+        // Another policy, other verdicts: what was alerted about is told again under the new one.
+        self.epoch = self.epoch.wrapping_add(1).max(1);
+        let table = &policy.table;
+        let config = GateConfig {
+            mode: mode as u32,
+            closed_on_doubt: u32::from(table.closed_on_doubt),
+            epoch: self.epoch,
+            rules: u32::try_from(table.rules.len()).unwrap_or(0),
+            ruled: table.ruled,
+            actions: table.actions,
+            init_pid_ns: namespace("pid"),
+            init_user_ns: namespace("user"),
+            grace_until_ns: u64::from(policy.gate.boot_grace_s) * 1_000_000_000,
+        };
+        if let Err(error) = source.set_gate(&config, &table.rules) {
+            findings.push(unwritten(&error));
+            if matches!(error, crate::sensor::GateError::NotLoaded) {
+                self.missing = Some("the kernel runs none of the gate's programs".to_owned());
+            }
+        }
+    }
+
+    fn operator_observes(&self) -> bool {
+        matches!(ModeFile::load(&self.state_dir), Ok(Some(file)) if file.mode == Wanted::Observe)
+    }
+
+    fn operator_word(&self) -> String {
+        match ModeFile::load(&self.state_dir) {
+            Ok(Some(file)) => format!("uid {} asked for it: {}", file.uid, file.reason),
+            _ => "an operator asked for it".to_owned(),
+        }
+    }
+
+    /// What content with this digest is to the kernel.
+    pub(super) fn class(&self, sha256: &[u8; 32]) -> GateClass {
+        self.held.class(sha256)
+    }
+}
+
+/// The file that confirms a loss.
+pub(super) const ACCEPT_LOSS: &str = "accept-trust-loss";
+
+fn not_ready(first: &[Obstacle], count: usize) -> Finding {
+    let list: Vec<String> = first.iter().map(ToString::to_string).collect();
+    Finding {
+        count: Some(count as u64),
+        path: first.first().map(|one| one.path.as_str().into()),
+        ..Finding::new(
+            FindingCode::EnforceNotReady,
+            format!(
+                "the gate does not enforce yet: {count} files that run, or must be able to run, would be refused: {}",
+                list.join("; ")
+            ),
+        )
+        .hint("install them from signed packages, or `hardpan trust add` them; looked at again every 30 s")
+    }
+}
+
+fn unwritten(error: &crate::sensor::GateError) -> Finding {
+    Finding::new(FindingCode::EnforceUnavailable, format!("the gate observes: {}", chain(error)))
+        .hint("`hardpan doctor` shows which programs this kernel takes")
+}
+
+/// Inode number of one of this process's own namespaces: the daemon runs in the initial ones, or nothing works.
+fn namespace(name: &str) -> u32 {
+    let path = format!("/proc/self/ns/{name}");
+    fs::metadata(path)
+        .ok()
+        .and_then(|meta| u32::try_from(meta.ino()).ok())
+        .unwrap_or_default()
+}

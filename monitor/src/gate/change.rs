@@ -1,0 +1,92 @@
+//! From one content of the kernel's map to the next: additions first, and no sudden loss.
+
+use super::Entries;
+use crate::sensor::TrustChange;
+use hardpan_abi::GateClass;
+
+/// A change that takes too much away: it waits until somebody confirms it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Trusted digests now.
+    pub before: usize,
+    /// How many of them would go.
+    pub lost: usize,
+}
+
+/// What has to be written so that the map holds `new` instead of `old`. `Err` if more than `loss_percent` of the digests
+/// would go and nobody `confirmed` it; what is new may then still be added (see [`Held`]).
+pub fn change(
+    old: &Entries,
+    new: &Entries,
+    loss_percent: u8,
+    confirmed: bool,
+) -> Result<TrustChange, Held> {
+    let remove: Vec<[u8; 32]> = old
+        .by_digest
+        .keys()
+        .filter(|digest| !new.by_digest.contains_key(*digest))
+        .copied()
+        .collect();
+    let trusted = |entries: &Entries| {
+        entries
+            .by_digest
+            .values()
+            .filter(|entry| entry.class != GateClass::Unknown as u32)
+            .count()
+    };
+    let before = trusted(old);
+    if !confirmed && remove.len().saturating_mul(100) > before.saturating_mul(usize::from(loss_percent)) {
+        return Err(Held {
+            before,
+            lost: remove.len(),
+        });
+    }
+    Ok(TrustChange {
+        add: new
+            .by_digest
+            .iter()
+            .filter(|(digest, entry)| old.by_digest.get(*digest) != Some(*entry))
+            .map(|(digest, entry)| (*digest, *entry))
+            .collect(),
+        remove,
+        sizes: new.sizes.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hardpan_abi::TrustedEntry;
+
+    fn entries(digests: std::ops::Range<u8>, marks: u32) -> Entries {
+        Entries {
+            by_digest: digests
+                .map(|n| {
+                    let class = GateClass::Trusted as u32;
+                    ([n; 32], TrustedEntry { class, marks })
+                })
+                .collect(),
+            sizes: vec![1],
+        }
+    }
+
+    #[track_caller]
+    fn check(old: &Entries, new: &Entries, expected: Result<(usize, usize), Held>) {
+        let found = change(old, new, 5, false).map(|change| (change.add.len(), change.remove.len()));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn only_differences_are_written_and_losses_are_held() {
+        let hundred = entries(0..100, 0);
+        check(&Entries::default(), &hundred, Ok((100, 0)));
+        check(&hundred, &hundred, Ok((0, 0)));
+        check(&hundred, &entries(0..110, 0), Ok((10, 0)));
+        check(&hundred, &entries(5..100, 0), Ok((0, 5)));
+        let held = Held { before: 100, lost: 6 };
+        check(&hundred, &entries(6..100, 0), Err(held));
+        check(&hundred, &entries(0..100, 1), Ok((100, 0)));
+        let change = change(&hundred, &entries(6..100, 0), 5, true).unwrap();
+        assert_eq!(change.remove.len(), 6);
+    }
+}

@@ -1,0 +1,191 @@
+//! The exec gate's maps, and the programs that are its own.
+
+use super::Sensor;
+use super::plan::{Kind, Spec, spec};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, MapData, MapError},
+};
+use hardpan_abi::{
+    Counter, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, TrustedEntry, gate_size_bits,
+};
+use hardpan_core::platform::HookFamily;
+use zerocopy::IntoBytes as _;
+
+/// Libraries, the dynamic linker: hashes.
+pub(super) const MMAP_SLEEPABLE: Spec = spec(
+    HookFamily::Gate,
+    "gate_mmap_sleepable",
+    "mmap_file",
+    Kind::LsmSleepable,
+    "libraries that nobody signed are neither seen nor refused",
+);
+
+/// Libraries, by verdicts filled in by user space.
+pub(super) const MMAP: Spec = spec(
+    HookFamily::Gate,
+    "gate_mmap",
+    "mmap_file",
+    Kind::Lsm,
+    "libraries that nobody signed are neither seen nor refused",
+);
+
+/// Files made executable afterwards.
+pub(super) const MPROTECT: Spec = spec(
+    HookFamily::Gate,
+    "gate_mprotect",
+    "file_mprotect",
+    Kind::Lsm,
+    "files that mprotect makes executable are neither seen nor refused",
+);
+
+/// Writers withdraw verdicts; where tasks are watched, their own program does it.
+pub(super) const FILE_OPEN: Spec = spec(
+    HookFamily::Gate,
+    "gate_file_open",
+    "file_open",
+    Kind::Lsm,
+    "a verdict on a file that is written to is noticed only by its change time",
+);
+
+/// Bytes of an entry in the map of trusted digests.
+type Entry = [u8; size_of::<TrustedEntry>()];
+type Config = [u8; size_of::<GateConfig>()];
+type Rule = [u8; size_of::<GateRule>()];
+
+/// The maps; those of an object without the gate are missing.
+#[derive(Default)]
+pub(super) struct Maps {
+    trusted: Option<HashMap<MapData, [u8; 32], Entry>>,
+    config: Option<Array<MapData, Config>>,
+    rules: Option<Array<MapData, Rule>>,
+    sizes: Option<Array<MapData, u64>>,
+}
+
+impl Maps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Self {
+        Self {
+            trusted: ebpf.take_map("TRUSTED").and_then(|map| HashMap::try_from(map).ok()),
+            config: ebpf.take_map("GATE").and_then(|map| Array::try_from(map).ok()),
+            rules: ebpf.take_map("GATE_RULES").and_then(|map| Array::try_from(map).ok()),
+            sizes: ebpf.take_map("SIGNED_SIZES").and_then(|map| Array::try_from(map).ok()),
+        }
+    }
+}
+
+/// Why the gate could not be told something.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// This kernel runs none of its programs.
+    #[error("the exec gate's programs are not loaded on this kernel")]
+    NotLoaded,
+    /// A map could not be written.
+    #[error("writing the exec gate's {what}")]
+    Write {
+        /// Which map.
+        what: &'static str,
+        /// The reason.
+        #[source]
+        source: Box<MapError>,
+    },
+}
+
+/// A change of the trusted digests. Additions come first.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct TrustChange {
+    /// New digests, and those whose entry changed.
+    pub add: Vec<([u8; 32], TrustedEntry)>,
+    /// Digests that are no longer trusted.
+    pub remove: Vec<[u8; 32]>,
+    /// Sizes of all signed files.
+    pub sizes: Vec<u64>,
+}
+
+const fn write(what: &'static str) -> impl Fn(MapError) -> GateError {
+    move |source| GateError::Write {
+        what,
+        source: Box::new(source),
+    }
+}
+
+impl Sensor {
+    /// Puts rules and settings in force: the rules first, so that settings never name rules that are not there.
+    pub fn set_gate(&mut self, config: &GateConfig, rules: &[GateRule]) -> Result<(), GateError> {
+        let maps = &mut self.gate_maps;
+        let map = maps.rules.as_mut().ok_or(GateError::NotLoaded)?;
+        for (slot, rule) in (0u32..).zip(rules) {
+            let mut bytes: Rule = [0; size_of::<GateRule>()];
+            bytes.copy_from_slice(rule.as_bytes());
+            map.set(slot, bytes, 0).map_err(write("rules"))?;
+        }
+        let mut bytes: Config = [0; size_of::<GateConfig>()];
+        bytes.copy_from_slice(config.as_bytes());
+        let map = maps.config.as_mut().ok_or(GateError::NotLoaded)?;
+        map.set(0, bytes, 0).map_err(write("settings"))
+    }
+
+    /// Changes the trusted digests. What is added is there before anything is removed.
+    pub fn change_trusted(&mut self, change: &TrustChange) -> Result<(), GateError> {
+        let maps = &mut self.gate_maps;
+        let sizes = maps.sizes.as_mut().ok_or(GateError::NotLoaded)?;
+        let words = usize::try_from(GATE_SIZE_BITS / 64).unwrap_or(0);
+        let mut bloom = vec![0u64; words];
+        for size in &change.sizes {
+            for bit in gate_size_bits(*size) {
+                let word = usize::try_from(bit / 64).ok().and_then(|word| bloom.get_mut(word));
+                if let Some(word) = word {
+                    *word |= 1 << (bit % 64);
+                }
+            }
+        }
+        for (slot, word) in (0u32..).zip(bloom) {
+            if sizes.get(&slot, 0).map_err(write("sizes"))? != word {
+                sizes.set(slot, word, 0).map_err(write("sizes"))?;
+            }
+        }
+        let trusted = maps.trusted.as_mut().ok_or(GateError::NotLoaded)?;
+        for (digest, entry) in &change.add {
+            let mut bytes: Entry = [0; size_of::<TrustedEntry>()];
+            bytes.copy_from_slice(entry.as_bytes());
+            trusted
+                .insert(digest, bytes, 0)
+                .map_err(write("trusted digests"))?;
+        }
+        for digest in &change.remove {
+            match trusted.remove(digest) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(write("trusted digests")(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// For the self-test: everything is asked about, nothing is refused or told.
+    pub(super) fn gate_allows_all(&mut self, mode: GateMode) {
+        let config = GateConfig {
+            mode: mode as u32,
+            closed_on_doubt: 0,
+            epoch: 1,
+            rules: 0,
+            ruled: [0; GateKind::COUNT],
+            actions: [[0; GateClass::SLOTS]; GateKind::COUNT],
+            init_pid_ns: 0,
+            init_user_ns: 0,
+            grace_until_ns: 0,
+        };
+        if let Err(error) = self.set_gate(&config, &[]) {
+            tracing::debug!(%error, "the gate cannot be tested");
+        }
+    }
+}
+
+/// Whether a program of the gate was asked since the counters were `before`; `None`: no self-test reaches it.
+pub(super) fn asked(hook: &str, before: &[u64], after: &[u64]) -> Option<bool> {
+    let counter = match hook {
+        "mmap_file" => Counter::GateAskedMap,
+        "file_mprotect" => Counter::GateAskedProtect,
+        _ => return None,
+    };
+    let value = |counters: &[u64]| counters.get(counter as usize).copied().unwrap_or_default();
+    Some(value(after) > value(before))
+}

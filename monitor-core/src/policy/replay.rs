@@ -54,6 +54,16 @@ pub fn events_of(line: &str) -> Option<Vec<Replayed>> {
                 }
             }
         }
+        _ if text(&record, &["event", "dataset"]) == Some("hardpan.gate") => {
+            let kind = text(own, &["gate", "kind"]).and_then(Kind::from_name);
+            if let (Some(kind), Some(file)) = (kind, own.get("file").filter(|file| file.is_object())) {
+                let mut event = file_event(&record, file, kind, 1);
+                // The kernel's own word.
+                let class = text(own, &["gate", "class"]).map(|class| Fact::Text(class.to_owned()));
+                event.facts.set(Side::Object, "class", class);
+                events.push(event);
+            }
+        }
         "kernel-module-loaded" => {
             let class = match text(own, &["module", "signature"]) {
                 Some("good") => "signed",

@@ -3,6 +3,7 @@
 use super::audit::{self, AuditArgs};
 use super::doctor::{self, DoctorArgs};
 use super::exit::Exit;
+use super::explain::{self, ExplainArgs};
 use super::harden::{self, HardenArgs};
 use super::policy::{self, PolicyArgs};
 use super::trust::{self, TrustArgs};
@@ -26,6 +27,7 @@ struct Args {
 enum Command {
     Audit(Box<AuditArgs>),
     Doctor(DoctorArgs),
+    Explain(Box<ExplainArgs>),
     Harden(Box<HardenArgs>),
     Policy(Box<PolicyArgs>),
     Trust(Box<TrustArgs>),
@@ -41,6 +43,7 @@ pub fn main() -> Exit {
     match args.command {
         Command::Audit(args) => audit::run(&args),
         Command::Doctor(args) => exit(doctor::run(&args)),
+        Command::Explain(args) => exit(explain::run(&args)),
         Command::Harden(args) => exit(harden::run(&args)),
         Command::Policy(args) => exit(policy::run(&args)),
         Command::Trust(args) => trust::run(&args),

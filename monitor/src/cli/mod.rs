@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod doctor;
 mod exit;
+pub mod explain;
 pub mod harden;
 pub mod hardpan;
 pub mod hardpand;

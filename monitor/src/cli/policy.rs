@@ -1,10 +1,12 @@
 //! `hardpan policy`: looking at policies, checking, comparing, trying them out on what was recorded, signing.
 
 mod events;
+mod mode;
 mod sign;
 
 use super::{complain, print};
 use crate::enrich::clock::unix_us;
+use crate::gate::Wanted;
 use crate::harden::Root;
 use crate::policy::{DetectError, Folders, Loaded, Overrides, detect, known, load, load_with};
 use clap::{Args, Subcommand};
@@ -192,6 +194,19 @@ enum PolicyCommand {
         #[arg(long)]
         print: bool,
     },
+    /// Takes enforcement by the exec gate back (observe), or gives it to configuration and policy again (configured);
+    /// without an argument it shows what was asked for. Needs root and leaves a record.
+    Mode {
+        /// `observe` or `configured`.
+        #[arg(value_parser = parse_mode)]
+        mode: Option<Wanted>,
+        /// Why; it goes into the record.
+        #[arg(long, value_name = "TEXT", requires = "mode")]
+        reason: Option<String>,
+        /// Directory of hardpand's state.
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/hardpan")]
+        state_dir: PathBuf,
+    },
     /// Translates another program's rules.
     Import {
         /// Which program's.
@@ -200,6 +215,14 @@ enum PolicyCommand {
         /// Its rules: a file, or rules.d.
         path: PathBuf,
     },
+}
+
+fn parse_mode(word: &str) -> Result<Wanted, String> {
+    match word {
+        "observe" => Ok(Wanted::Observe),
+        "configured" | "enforce" => Ok(Wanted::Configured),
+        _ => Err("must be observe or configured".to_owned()),
+    }
 }
 
 fn parse_tier(name: &str) -> Result<Tier, String> {
@@ -253,12 +276,22 @@ pub fn run(args: &PolicyArgs) -> u8 {
             output,
         } => sign_file(file, key, *serial, expires, target, name.as_deref(), output),
         PolicyCommand::Verify { file, root, print } => verify(file, root, *print),
+        PolicyCommand::Mode {
+            mode: wanted,
+            reason,
+            state_dir,
+        } => mode::mode(*wanted, reason.as_deref(), state_dir),
         PolicyCommand::Import { from: _, path } => import(path),
     };
     outcome.unwrap_or_else(|failure| {
         complain("hardpan", failure.error.as_ref(), failure.hint.as_deref());
         failure.code
     })
+}
+
+/// `hardpan explain EVENT-ID`.
+pub(super) fn explain_event(host: &HostArgs, id: &str, events: &Path, tier: Tier) -> u8 {
+    explain(host, id, events, tier).unwrap_or_else(|failure| failure.tell())
 }
 
 /// Why a command could not be done.

@@ -4,10 +4,10 @@
 use super::policy::InForce;
 use super::source::EventSource;
 use crate::chain::chain;
-use crate::gate::{Entries, Held, ModeFile, Obstacle, Wanted, change, entries, obstacles};
+use crate::gate::{ACCEPT_LOSS, Entries, Held, ModeFile, Obstacle, Wanted, change, entries, obstacles};
 use crate::harden::Root;
 use crate::trust::LoadedTrust;
-use hardpan_abi::{GateClass, GateConfig, GateMode};
+use hardpan_abi::{GateConfig, GateMode};
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::effective::Mode;
 use hardpan_core::record::{Finding, FindingCode};
@@ -50,13 +50,15 @@ pub(super) struct Gate {
     held: Entries,
     epoch: u32,
     mode: GateMode,
-    findings: Vec<Finding>,
     working: bool,
     again: bool,
     last_look: Option<Instant>,
     results: mpsc::Sender<Worked>,
     /// Why no program of the gate runs here.
     missing: Option<String>,
+    /// The operator's files when last looked at.
+    operator: [Option<(u64, i64, i64)>; 2],
+    operator_known: bool,
 }
 
 impl Gate {
@@ -72,12 +74,13 @@ impl Gate {
             held: Entries::default(),
             epoch: 1,
             mode: GateMode::Off,
-            findings: Vec::new(),
             working: false,
             again: false,
             last_look: None,
             results,
             missing: None,
+            operator: [None; 2],
+            operator_known: false,
         };
         (gate, worked)
     }
@@ -85,16 +88,6 @@ impl Gate {
     /// Room in the kernel's map, fixed when the programs are loaded.
     pub(super) const fn set_capacity(&mut self, digests: u32) {
         self.capacity = digests;
-    }
-
-    /// What is wrong at the moment.
-    pub(super) fn findings(&self) -> &[Finding] {
-        &self.findings
-    }
-
-    /// The mode in the kernel.
-    pub(super) const fn mode(&self) -> GateMode {
-        self.mode
     }
 
     /// Trust, policy or the operator's word changed: works it out again, off the loop.
@@ -125,6 +118,19 @@ impl Gate {
             // The daemon may be ending.
             let _gone = results.blocking_send(worked);
         });
+    }
+
+    /// Whether an operator has said something since the last call.
+    pub(super) fn operator_spoke(&mut self) -> bool {
+        let stamp = |name: &str| {
+            let meta = fs::metadata(self.state_dir.join(name)).ok()?;
+            Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))
+        };
+        let now = [stamp(ModeFile::NAME), stamp(ACCEPT_LOSS)];
+        let spoke = now != self.operator && self.operator_known;
+        self.operator = now;
+        self.operator_known = true;
+        spoke
     }
 
     /// Whether it is time to look again whether enforcement may begin.
@@ -218,7 +224,6 @@ impl Gate {
             self.mode = mode;
             news.mode = Some((mode, why));
         }
-        self.findings.clone_from(&news.findings);
         let look_again = again || (mode != GateMode::Enforce && self.wanted(&policy).is_ok() && self.last_look.is_none());
         (news, look_again)
     }
@@ -331,15 +336,7 @@ impl Gate {
             _ => "an operator asked for it".to_owned(),
         }
     }
-
-    /// What content with this digest is to the kernel.
-    pub(super) fn class(&self, sha256: &[u8; 32]) -> GateClass {
-        self.held.class(sha256)
-    }
 }
-
-/// The file that confirms a loss.
-pub(super) const ACCEPT_LOSS: &str = "accept-trust-loss";
 
 fn not_ready(first: &[Obstacle], count: usize) -> Finding {
     let list: Vec<String> = first.iter().map(ToString::to_string).collect();

@@ -7,5 +7,5 @@ mod ready;
 
 pub use change::{Held, change};
 pub use entries::{Entries, class_of_owner, entries};
-pub use mode::{ModeFile, ModeFileError, Wanted};
+pub use mode::{ACCEPT_LOSS, ModeFile, ModeFileError, Wanted};
 pub use ready::{Obstacle, obstacles};

@@ -7,6 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// A file in the state directory by which an operator confirms that digests may go; hardpand removes it.
+pub const ACCEPT_LOSS: &str = "accept-trust-loss";
+
 /// What an operator can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,5 +1,6 @@
 //! Tests of the policy as a whole.
 
+mod gate;
 mod golden;
 mod import;
 mod merge;

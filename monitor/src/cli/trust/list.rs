@@ -1,5 +1,7 @@
 //! `hardpan trust list` and `hardpan trust refresh`.
 
+use crate::gate::ACCEPT_LOSS;
+use crate::trust::atomic;
 use super::sight::{Sight, SightArgs};
 use super::table::{count, push, table};
 use super::{Answer, Exit, Failure, say};
@@ -287,11 +289,18 @@ fn most_frequent<'a>(packages: impl Iterator<Item = Package<'a>>) -> Option<Host
         Exit codes: 0 fine, 1 there are findings (hardpan trust list --findings), 3 it could not look or not keep it."
 )]
 pub(super) struct RefreshArgs {
+    /// Let hardpand take digests out of the kernel that it holds back because too many would go at once.
+    #[arg(long)]
+    accept_loss: bool,
     #[command(flatten)]
     sight: SightArgs,
 }
 
 pub(super) fn refresh(args: &RefreshArgs) -> Result<Answer, Failure> {
+    if args.accept_loss {
+        let path = args.sight.state.dir().join(ACCEPT_LOSS);
+        atomic::write(&path, b"", 0o600).map_err(|error| Failure::failed(error, None))?;
+    }
     let sight = args.sight.look(true)?;
     let outcome = &sight.current.outcome;
     let summary = &outcome.summary;

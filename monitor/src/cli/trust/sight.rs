@@ -87,6 +87,20 @@ pub(in crate::cli) struct Sight {
 }
 
 impl SightArgs {
+    /// The running system as configured.
+    pub(in crate::cli) const fn of_host() -> Self {
+        Self {
+            root: None,
+            dbpath: None,
+            keyring: Vec::new(),
+            state: StateArgs {
+                keys_dir: None,
+                state_dir: None,
+                config: None,
+            },
+        }
+    }
+
     /// The root that is meant.
     pub(in crate::cli) fn root(&self, config: &Trust) -> PathBuf {
         self.root.clone().unwrap_or_else(|| config.root.clone())

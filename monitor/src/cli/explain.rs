@@ -1,0 +1,259 @@
+//! `hardpan explain`: the way to a verdict, and what would make it another.
+
+use super::complain;
+use super::policy::HostArgs;
+use super::trust::Failure as TrustFailure;
+use super::trust::sight::{Sight, SightArgs};
+use crate::crypto::sha256_of;
+use crate::gate::{ModeFile, Wanted, class_of_owner};
+use crate::trust::manifest::ManifestSource;
+use clap::Args;
+use hardpan_abi::{GateClass, GateKind};
+use hardpan_core::event::escape;
+use hardpan_core::platform::Tier;
+use hardpan_core::policy::effective::{Effective, Mode};
+use hardpan_core::policy::gate::{GateTable, class_word};
+use hardpan_core::policy::rule::{Action, Fact, Facts, Kind, Side, Why, decide};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Tells how a file or a recorded event is judged: hook, digest, package, signer, rule, and what would allow it.
+///
+/// An argument with "/" is a path: it is hashed now and judged as the gate would. Anything else is an event's id.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hardpan explain /opt/agent/bin/agent\n  \
+        hardpan explain 4b1f0c9e-77a1-4d0e-9c55-2f1b1c1f8f0a-812\n\n\
+        Exit codes: 0 it would be (or was) allowed, 1 refused or alerted about, 3 it could not look."
+)]
+pub struct ExplainArgs {
+    /// A path, or `event.id` of a record.
+    #[arg(value_name = "EVENT-ID|PATH")]
+    what: String,
+    /// Records to look in.
+    #[arg(long, value_name = "FILE", default_value = "/var/log/hardpan/events.json")]
+    events: PathBuf,
+    /// Decide as at this tier.
+    #[arg(long, value_parser = parse_tier, default_value = "A")]
+    tier: Tier,
+    #[command(flatten)]
+    host: HostArgs,
+    /// Directory of hardpand's state.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/hardpan")]
+    state_dir: PathBuf,
+}
+
+fn parse_tier(name: &str) -> Result<Tier, String> {
+    Tier::from_name(name)
+        .filter(|tier| *tier != Tier::None)
+        .ok_or_else(|| "must be A, B or C".to_owned())
+}
+
+/// Runs the command; returns its exit code.
+pub fn run(args: &ExplainArgs) -> u8 {
+    if !args.what.contains('/') {
+        return super::policy::explain_event(&args.host, &args.what, &args.events, args.tier);
+    }
+    match path(args) {
+        Ok((text, refused)) => match super::print(&text).code() {
+            0 => u8::from(refused),
+            failed => failed,
+        },
+        Err(Problem::Policy(failure)) => failure.tell(),
+        Err(Problem::Trust(failure)) => {
+            complain("hardpan", &*failure.error, failure.hint.as_deref());
+            failure.exit.code()
+        }
+        Err(Problem::File(path, error)) => {
+            complain("hardpan", &std::io::Error::other(format!("reading {path}: {error}")), None);
+            3
+        }
+    }
+}
+
+enum Problem {
+    Policy(super::policy::Failure),
+    Trust(TrustFailure),
+    File(String, std::io::Error),
+}
+
+/// What vouches for the content.
+struct Source {
+    class: GateClass,
+    text: String,
+    package: Option<String>,
+    signer: Option<String>,
+}
+
+fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
+    let path = std::path::absolute(&args.what).unwrap_or_else(|_| PathBuf::from(&args.what));
+    let unreadable = |error| Problem::File(path.display().to_string(), error);
+    let real = std::fs::canonicalize(&path).map_err(unreadable)?;
+    let file = File::open(&real).map_err(unreadable)?;
+    let meta = file.metadata().map_err(unreadable)?;
+    if !meta.is_file() {
+        return Err(unreadable(std::io::Error::other("it is not a regular file")));
+    }
+    let (sha256, _) = sha256_of(&file).map_err(unreadable)?;
+    let subject = args.host.subject().map_err(Problem::Policy)?;
+    let loaded = subject.usable().map_err(Problem::Policy)?;
+    let effective = Effective::new(&loaded.resolved)
+        .map_err(|error| Problem::Policy(super::policy::Failure::new(error, None)))?;
+    let sight = SightArgs::of_host().look(false).map_err(Problem::Trust)?;
+    let table = GateTable::new(&effective, args.tier, &|_| None);
+    let source = source(&sight, &sha256, &effective);
+    let setid = meta.mode() & 0o6000;
+    let vouched_setid = sight
+        .current
+        .outcome
+        .index
+        .owners(&sha256)
+        .fold(0, |mode, owner| mode | owner.mode() & 0o6000);
+    let class = if source.class != GateClass::Unknown && setid & !vouched_setid == 0 {
+        source.class
+    } else {
+        GateClass::Untrusted
+    };
+    let mut text = String::new();
+    let mut say = |label: &str, value: &str| {
+        let _infallible = writeln!(text, "{label:<10} {value}");
+    };
+    say("file", &escape(real.as_os_str().as_bytes()));
+    say("digest", &format!("{} ({} bytes, hashed now)", hex::encode(sha256), meta.len()));
+    say("vouched", &source.text);
+    if setid & !vouched_setid != 0 {
+        say("set-id", &format!("mode {:04o}, which no package gives this content", meta.mode() & 0o7777));
+    }
+    say("class", class_word(class).unwrap_or("unknown"));
+    say(
+        "asked at",
+        match args.tier {
+            Tier::A => "bprm_check_security, mmap_file: the kernel hashes, looks the digest up and answers",
+            Tier::B => "bprm_check_security, mmap_file: the kernel answers from verdicts that hardpand filled in",
+            _ => "nowhere: at tier C executions are only seen afterwards",
+        },
+    );
+    let mut worst = Action::Allow;
+    for (kind, own, what) in [
+        (Kind::Exec, GateKind::Exec, "program"),
+        (Kind::Library, GateKind::Library, "library"),
+        (Kind::Script, GateKind::Script, "script"),
+    ] {
+        let facts = facts(kind, class, &real, &meta, &sha256, &source);
+        let decision = decide(&effective.rules, &effective.defaults, &facts, args.tier);
+        let why = match decision.why {
+            Why::Rule(_, rule) => format!("rule {:?} ({})", rule.name, rule.origin),
+            Why::Default(origin) => format!("default.{}.{} ({origin})", kind.name(), class_word(class).unwrap_or("unknown")),
+            Why::Nothing => "neither a rule nor a default names it".to_owned(),
+        };
+        let weak = if decision.weakened { ", weaker than wanted at this tier" } else { "" };
+        say(&format!("as {what}"), &format!("{}{weak}: {why}", decision.action.name()));
+        if own == GateKind::Exec || own == GateKind::Library {
+            worst = worst.max(decision.action);
+        }
+    }
+    say("mode", &mode(&effective, &args.state_dir));
+    if let [first, ..] = table.problems.as_slice() {
+        say("problem", first);
+    }
+    if worst > Action::Allow {
+        say("to allow", &advice(&sight, &real, class));
+    }
+    Ok((text, worst > Action::Allow))
+}
+
+fn source(sight: &Sight, sha256: &[u8; 32], effective: &Effective) -> Source {
+    if let Some(owner) = sight.current.outcome.index.lookup(sha256) {
+        let package = owner.package();
+        let (nevra, signer) = (package.nevra(), package.signer());
+        let state = match class_of_owner(owner.provenance()) {
+            GateClass::Retired => ", replaced since the last boot",
+            _ => "",
+        };
+        return Source {
+            class: class_of_owner(owner.provenance()),
+            text: format!(
+                "{nevra}{state}, signed by {} ({})",
+                signer.pin_name, signer.pinned_key
+            ),
+            package: Some(nevra.name),
+            signer: Some(signer.pinned_key.to_owned()),
+        };
+    }
+    if let Some(local) = sight.local.lookup(sha256) {
+        let manifest = &local.manifest;
+        let (counts, who) = match &manifest.source {
+            ManifestSource::Signed { key_name, .. } => (true, format!("signed by {key_name}")),
+            ManifestSource::LocalUnsigned { .. } => (
+                effective.trust.accept_local_unsigned,
+                "made on this host, signed by nobody".to_owned(),
+            ),
+        };
+        let refused = if counts { "" } else { ", which the policy does not accept" };
+        return Source {
+            class: if counts { GateClass::Local } else { GateClass::Unknown },
+            text: format!("manifest {}, {who}{refused}", manifest.name),
+            package: None,
+            signer: None,
+        };
+    }
+    Source {
+        class: GateClass::Unknown,
+        text: "no signed package or manifest lists this digest".to_owned(),
+        package: None,
+        signer: None,
+    }
+}
+
+fn facts(
+    kind: Kind,
+    class: GateClass,
+    path: &Path,
+    meta: &std::fs::Metadata,
+    sha256: &[u8; 32],
+    source: &Source,
+) -> Facts {
+    let text = |text: String| Some(Fact::Text(text));
+    let mut facts = Facts::new(kind);
+    facts.set(Side::Object, "class", text(class_word(class).unwrap_or("untrusted").to_owned()));
+    facts.set(Side::Object, "path", text(escape(path.as_os_str().as_bytes()).into_owned()));
+    facts.set(Side::Object, "digest", text(hex::encode(sha256)));
+    facts.set(Side::Object, "inode", Some(Fact::Id(meta.ino())));
+    facts.set(Side::Object, "owner", Some(Fact::Id(u64::from(meta.uid()))));
+    facts.set(Side::Object, "setid", Some(Fact::Flag(meta.mode() & 0o6000 != 0)));
+    let (major, minor) = (nix::libc::major(meta.dev()), nix::libc::minor(meta.dev()));
+    facts.set(Side::Object, "device", text(format!("{major}:{minor}")));
+    facts.set(Side::Object, "package", source.package.clone().map(Fact::Text));
+    facts.set(Side::Object, "signer", source.signer.clone().map(Fact::Text));
+    facts
+}
+
+fn mode(effective: &Effective, state_dir: &Path) -> String {
+    let policy = match effective.gate.mode {
+        Mode::Observe => "observe: nothing is refused",
+        Mode::Enforce => "enforce (if hardpand's configuration says so too)",
+    };
+    match ModeFile::load(state_dir) {
+        Ok(Some(file)) if file.mode == Wanted::Observe => {
+            format!("observe: uid {} asked for it: {}", file.uid, file.reason)
+        }
+        _ => format!("the policy says {policy}"),
+    }
+}
+
+fn advice(sight: &Sight, path: &Path, class: GateClass) -> String {
+    let owners = sight.current.outcome.index.expected(path.as_os_str().as_bytes());
+    if let Some(owner) = owners.first().filter(|_| class == GateClass::Untrusted) {
+        let nevra = owner.package().nevra();
+        return format!(
+            "{} owns this path and was signed with other content: `dnf reinstall {}`",
+            nevra, nevra.name
+        );
+    }
+    "install it from a package whose key is pinned, or list it in a manifest (`hardpan trust add`), \
+     or allow its digest by a rule (`hardpan policy learn`)"
+        .to_owned()
+}

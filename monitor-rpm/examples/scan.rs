@@ -1,5 +1,7 @@
 //! Scans an rpm database file and prints what it found and what it cost:
 //! `cargo run --release -p hardpan-rpm --example scan -- DATABASE KEYS-DIRECTORY PINS-DIRECTORY [THREADS]`
+//!
+//! The last line is JSON: what the scan cost, and what a second one cost that was given the signatures of the first.
 
 #![expect(clippy::print_stdout, reason = "an example for the terminal")]
 
@@ -7,7 +9,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hardpan_rpm::{KeyMaterial, Pins, ScanOptions, scan};
+use hardpan_rpm::{KeyMaterial, Pins, Proven, ScanOptions, rescan};
 use rustix::time::{ClockId, clock_gettime};
 
 fn cpu_time() -> Duration {
@@ -46,9 +48,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
     }
 
-    let (wall, cpu) = (Instant::now(), cpu_time());
-    let outcome = scan(&options)?;
-    let (wall, cpu) = (wall.elapsed(), cpu_time().saturating_sub(cpu));
+    let timed = |known: &Proven| -> Result<_, Box<dyn Error>> {
+        let (wall, cpu) = (Instant::now(), cpu_time());
+        let found = rescan(&options, known)?;
+        Ok((found, wall.elapsed(), cpu_time().saturating_sub(cpu)))
+    };
+    let ((outcome, proven), wall, cpu) = timed(&Proven::default())?;
+    let ((_, again), wall_again, cpu_again) = timed(&proven)?;
 
     for finding in &outcome.findings {
         println!("{}: {finding}", finding.kind());
@@ -66,6 +72,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         "CPU {cpu:?}, wall {wall:?}, {} threads, peak memory {}",
         options.threads,
         peak_kib()
+    );
+    let cost = |proven: &Proven, wall: Duration, cpu: Duration| {
+        format!(
+            "{{\"computed\":{},\"recalled\":{},\"wall_s\":{:.4},\"cpu_s\":{:.4}}}",
+            proven.n_computed(),
+            proven.n_recalled(),
+            wall.as_secs_f64(),
+            cpu.as_secs_f64()
+        )
+    };
+    println!(
+        "{{\"first\":{},\"again\":{}}}",
+        cost(&proven, wall, cpu),
+        cost(&again, wall_again, cpu_again)
     );
     Ok(())
 }

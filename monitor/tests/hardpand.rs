@@ -205,6 +205,52 @@ async fn a_start_takes_the_stored_reading() {
     assert_ne!(inode(&store), stored);
 }
 
+/// A running daemon hands its next child what the last one found good; a new one starts with nothing.
+#[tokio::test]
+async fn signatures_are_computed_once_in_a_daemons_life() {
+    let Some(root) = root_with("el9-content-rpm4.18.rpmdb.sqlite", "rpmdb.sqlite") else {
+        return;
+    };
+    let config = trust_of(root.path());
+    let read = async |config: &Trust, previous: Option<&Reading>| {
+        let trust = previous.map(|reading| &reading.trust);
+        read_with(Path::new(HARDPAND), config, trust).await.unwrap()
+    };
+    let counts = |reading: &Reading| {
+        let proven = &reading.trust.proven;
+        (proven.n_computed(), proven.n_recalled())
+    };
+    let touch = || {
+        let database = root.path().join("var/lib/rpm/rpmdb.sqlite");
+        let file = fs::File::options().write(true).open(database).unwrap();
+        file.set_modified(std::time::SystemTime::now()).unwrap();
+    };
+    let first = read(&config, None).await;
+    assert_eq!(counts(&first), (4, 0));
+    touch();
+    let second = read(&config, Some(&first)).await;
+    assert_eq!(counts(&second), (0, 4));
+    assert_eq!(second.trust.state.packages_verified, first.trust.state.packages_verified);
+    // Nothing has changed: the stored reading, and what is known stays known.
+    let third = read(&config, Some(&second)).await;
+    assert_eq!(counts(&third), (0, 4));
+    // A daemon that starts finds the reading, but no word about signatures in it.
+    let started = read(&config, None).await;
+    assert_eq!((counts(&started), started.trust.proven.n_facts()), ((0, 0), 0));
+    touch();
+    assert_eq!(counts(&read(&config, Some(&started)).await), (4, 0));
+    // Other pins.
+    let fewer = Trust {
+        key_sets: Some(vec!["almalinux".to_owned()]),
+        ..trust_of(root.path())
+    };
+    touch();
+    assert_eq!(counts(&read(&fewer, Some(&second)).await), (3, 0));
+    let stored = fs::read(root.path().join("state/trust.index")).unwrap();
+    let proven = second.trust.proven.to_bytes();
+    assert!(!stored.windows(8).any(|window| window == &proven[..8]), "facts are in no file");
+}
+
 /// From the key to the verdict, with the commands that an operator types.
 #[tokio::test]
 async fn the_daemon_honours_manifests() {

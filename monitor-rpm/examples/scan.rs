@@ -17,10 +17,11 @@ fn cpu_time() -> Duration {
 }
 
 /// "VmHWM" of this process, in KiB.
-fn peak_kib() -> String {
+fn peak_kib() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.unwrap_or("unknown").trim().to_owned()
+    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -69,17 +70,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     hardpan_rpm::DigestIndex::decode(index.as_bytes().to_vec())?;
     println!("decoding the index: {:?}", decoded.elapsed());
     println!(
-        "CPU {cpu:?}, wall {wall:?}, {} threads, peak memory {}",
+        "CPU {cpu:?}, wall {wall:?}, {} threads, peak memory {} KiB",
         options.threads,
         peak_kib()
     );
     let cost = |proven: &Proven, wall: Duration, cpu: Duration| {
         format!(
-            "{{\"computed\":{},\"recalled\":{},\"wall_s\":{:.4},\"cpu_s\":{:.4}}}",
+            "{{\"computed\":{},\"recalled\":{},\"wall_s\":{:.4},\"cpu_s\":{:.4},\"peak_mib\":{:.1}}}",
             proven.n_computed(),
             proven.n_recalled(),
             wall.as_secs_f64(),
-            cpu.as_secs_f64()
+            cpu.as_secs_f64(),
+            f64::from(peak_kib()) / 1024.0
         )
     };
     println!(

@@ -230,7 +230,10 @@ async fn signatures_are_computed_once_in_a_daemons_life() {
     touch();
     let second = read(&config, Some(&first)).await;
     assert_eq!(counts(&second), (0, 4));
-    assert_eq!(second.trust.state.packages_verified, first.trust.state.packages_verified);
+    assert_eq!(
+        second.trust.state.packages_verified,
+        first.trust.state.packages_verified
+    );
     // Nothing has changed: the stored reading, and what is known stays known.
     let third = read(&config, Some(&second)).await;
     assert_eq!(counts(&third), (0, 4));
@@ -248,7 +251,10 @@ async fn signatures_are_computed_once_in_a_daemons_life() {
     assert_eq!(counts(&read(&fewer, Some(&second)).await), (3, 0));
     let stored = fs::read(root.path().join("state/trust.index")).unwrap();
     let proven = second.trust.proven.to_bytes();
-    assert!(!stored.windows(8).any(|window| window == &proven[..8]), "facts are in no file");
+    assert!(
+        !stored.windows(8).any(|window| window == &proven[..8]),
+        "facts are in no file"
+    );
 }
 
 /// From the key to the verdict, with the commands that an operator types.

@@ -22,8 +22,10 @@ use crate::header::{Header, tag};
 use crate::index::{DecodeError, DigestIndex};
 use crate::pins::Pins;
 use crate::root::Root;
+use crate::signature::{
+    Checked, Keyring, MAX_KEY_BYTES, Nevra, Recall, check_header, check_header_again, trust_digest,
+};
 pub use crate::signature::{KeyMaterial, Proven};
-use crate::signature::{Checked, Keyring, MAX_KEY_BYTES, Nevra, Recall, check_header, check_header_again, trust_digest};
 
 /// Where packages of release keys put them.
 pub const KEY_DIRECTORY: &str = "/etc/pki/rpm-gpg";

@@ -174,7 +174,7 @@ mod tests {
         let good = proven(&[1, 2]).to_bytes();
         for cut in 0..good.len() {
             // What is cut between two facts is shorter, and no less true.
-            let whole = cut >= HEAD_BYTES && (cut - HEAD_BYTES) % FACT_BYTES == 0;
+            let whole = cut >= HEAD_BYTES && (cut - HEAD_BYTES).is_multiple_of(FACT_BYTES);
             assert_eq!(Proven::from_bytes(&good[..cut]).is_ok(), whole, "{cut}");
         }
         let mut twice = good.clone();

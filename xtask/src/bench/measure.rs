@@ -22,6 +22,17 @@ pub(crate) struct Cost {
     pub(crate) peak_mib: f64,
 }
 
+impl Cost {
+    /// The best of two runs: the machine's noise only ever adds.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            wall_s: self.wall_s.min(other.wall_s),
+            cpu_s: self.cpu_s.min(other.cpu_s),
+            peak_mib: self.peak_mib.max(other.peak_mib),
+        }
+    }
+}
+
 /// A command's best of several runs: the machine's noise only ever adds. Exit code 1 is fine: the tools compared use it
 /// for "differences found".
 pub(crate) fn best(runs: u32, command: impl FnMut() -> Command) -> Done<Cost> {
@@ -35,11 +46,7 @@ pub(crate) fn best_with(runs: u32, codes: &[i32], mut command: impl FnMut() -> C
         let cost = once(&mut command(), codes)?;
         best = Some(match best {
             None => cost,
-            Some(so_far) => Cost {
-                wall_s: so_far.wall_s.min(cost.wall_s),
-                cpu_s: so_far.cpu_s.min(cost.cpu_s),
-                peak_mib: so_far.peak_mib.max(cost.peak_mib),
-            },
+            Some(so_far) => so_far.or(cost),
         });
     }
     best.ok_or_else(|| TaskError::cannot("nothing was measured", "this is a bug in the benchmark"))

@@ -2,11 +2,9 @@
 
 use super::bulk::{self, Sizes, bulk};
 use super::measure::best;
-use super::{Bench, Outcome, hardpan};
+use super::{Bench, Outcome, example, hardpan};
 use crate::error::Done;
 use crate::place::{self, Places, program};
-use crate::sh;
-use std::path::PathBuf;
 use std::process::Command;
 
 const RUNS: u32 = 3;
@@ -34,7 +32,8 @@ pub(super) fn run(places: &Places) -> Done<Outcome> {
     // The first look warms the cache for everybody.
     best(1, verify)?;
     outcome.add("hardpan verify", best(RUNS, verify)?);
-    let bare = bare_limit(places)?;
+    // It can also do nothing but hash: no verification can be faster than that.
+    let bare = example(places, "hardpan-rpm", "verify")?;
     outcome.add(
         "bare limit: the same bytes hashed (ring, all cores)",
         best(RUNS, || {
@@ -63,23 +62,6 @@ pub(super) fn run(places: &Places) -> Done<Outcome> {
     }
     aide(places, &bulk, &mut outcome)?;
     Ok(outcome)
-}
-
-/// The program that only hashes: what no verification can be faster than.
-fn bare_limit(places: &Places) -> Done<PathBuf> {
-    sh::run(
-        Command::new("cargo")
-            .args([
-                "build",
-                "--release",
-                "--package",
-                "hardpan-rpm",
-                "--example",
-                "verify",
-            ])
-            .current_dir(&places.root),
-    )?;
-    Ok(places.target().join("release/examples/verify"))
 }
 
 fn aide(places: &Places, bulk: &bulk::Bulk, outcome: &mut Outcome) -> Done {

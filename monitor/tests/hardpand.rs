@@ -257,6 +257,40 @@ async fn signatures_are_computed_once_in_a_daemons_life() {
     );
 }
 
+/// A bar on a terminal, drawn over and gone at the end; data and pipes stay free of it.
+#[test]
+fn verify_shows_its_progress_on_a_terminal_only() {
+    let Some(root) = root_with("centos8-modularity.Packages", "Packages") else {
+        return;
+    };
+    let place = root.path().to_str().unwrap();
+    let piped = run(HARDPAN, &["verify", "--root", place, "--json"]);
+    check(&piped, 1, "");
+    assert!(!String::from_utf8_lossy(&piped.stderr).contains('░'));
+    let typed = format!("{HARDPAN} verify --root {place} --json");
+    let script = Command::new("script")
+        .env("TERM", "xterm")
+        .args(["--quiet", "--return", "--command", &typed, "/dev/null"])
+        .output();
+    let Ok(output) = script else {
+        println!("skipped: no script(1) to make a terminal");
+        return;
+    };
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let bar = shown.split('\r').find(|part| part.contains('░'));
+    let bar = bar.unwrap_or_else(|| panic!("no bar: {shown:.500}"));
+    assert!(
+        bar.contains(" files, ") && bar.contains(" hashed, "),
+        "{bar:.500}"
+    );
+    assert!(!shown.contains(" 0/0 files"), "{shown:.500}");
+    // What is left when it has ended is the data.
+    let left = shown.rsplit("\u{1b}[2K").next().unwrap_or_default();
+    let data = String::from_utf8(piped.stdout).unwrap();
+    assert!(data.lines().count() > 1000, "{data:.500}");
+    assert!(left.lines().eq(data.lines()), "{left:.500}");
+}
+
 /// From the key to the verdict, with the commands that an operator types.
 #[tokio::test]
 async fn the_daemon_honours_manifests() {

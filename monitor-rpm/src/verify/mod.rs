@@ -224,6 +224,3 @@ pub enum VerifyError {
     #[error(transparent)]
     Scan(#[from] ScanError),
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,7 +2,7 @@
 
 use crate::error::{Done, TaskError};
 use crate::sh;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(2);
 
 /// What a run cost.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Cost {
     /// Wall time, seconds.
     pub(crate) wall_s: f64,
@@ -52,8 +52,22 @@ pub(crate) fn best_with(runs: u32, codes: &[i32], mut command: impl FnMut() -> C
     best.ok_or_else(|| TaskError::cannot("nothing was measured", "this is a bug in the benchmark"))
 }
 
+/// A program that measures itself: its cost is the last line that it prints.
+pub(super) fn told(command: &mut Command) -> Done<Cost> {
+    let said = sh::output(command)?;
+    said.lines()
+        .last()
+        .and_then(|line| serde_json::from_str(line).ok())
+        .ok_or_else(|| {
+            TaskError::cannot(
+                format!("{} ends without its cost", sh::shown(command)),
+                "this is a bug",
+            )
+        })
+}
+
 /// Runs it once.
-fn once(command: &mut Command, codes: &[i32]) -> Done<Cost> {
+pub(super) fn once(command: &mut Command, codes: &[i32]) -> Done<Cost> {
     let before = children_cpu();
     let start = Instant::now();
     let mut child = command

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use base64::Engine;
 use hardpan_core::envelope::{Algorithm, Claims, Envelope, KeyId, Kind, PublicKey};
+use hardpan_core::policy::shipped::shipped;
 use hardpan_core::trust::{LocalUnsigned, Manifest, ManifestFile};
 use hardpan_rpm::header::{Header, MAGIC, tag};
 use hardpan_rpm::openpgp::{certificates, dearmor};
@@ -69,6 +70,7 @@ fn main() -> Result<()> {
     put("digest_index", "one-package", &index(&stored, &v4)?)?;
     put("digest_index", "empty", IndexBuilder::new().finish()?.as_bytes())?;
     envelopes()?;
+    policies()?;
     put("pins", "one-key", pins_text("567E347AD0044ADE55BA8A5F199E2F91FD431D51").as_bytes())?;
     Ok(())
 }
@@ -103,6 +105,18 @@ fn envelopes() -> Result<()> {
         put("envelope", &format!("{}.hpkey", algorithm.word()), key.to_toml().as_bytes())?;
     }
     Ok(())
+}
+
+/// The shipped policies, and rules of fapolicyd.
+fn policies() -> Result<()> {
+    for source in shipped().iter().filter(|source| source.text.as_ref().is_some_and(|text| text.len() < 4096)) {
+        put("policy", &source.name.replace('/', "-"), source.text.as_deref().unwrap_or_default().as_bytes())?;
+    }
+    let rules = "%languages=text/x-python,text/x-shellscript\n\
+        allow perm=any uid=0 trust=1 : all\n\
+        deny_audit perm=execute all : dir=/tmp/ ftype=%languages trust=0\n\
+        allow perm=open exe=/usr/bin/\"rpm : path=/etc/ld.so.cache sha256hash=00\n";
+    put("policy", "fapolicyd", rules.as_bytes())
 }
 
 fn put(target: &str, name: &str, bytes: &[u8]) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Scans an rpm database file and prints what it found and what it cost:
 //! `cargo run --release -p hardpan-rpm --example scan -- DATABASE KEYS-DIRECTORY PINS-DIRECTORY [THREADS]`
+//!
+//! The last line is JSON: what the scan cost, and what a second one cost that was given the signatures of the first.
 
 #![expect(clippy::print_stdout, reason = "an example for the terminal")]
 
@@ -7,7 +9,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hardpan_rpm::{KeyMaterial, Pins, ScanOptions, scan};
+use hardpan_rpm::{KeyMaterial, Pins, Proven, ScanOptions, rescan};
 use rustix::time::{ClockId, clock_gettime};
 
 fn cpu_time() -> Duration {
@@ -15,10 +17,11 @@ fn cpu_time() -> Duration {
 }
 
 /// "VmHWM" of this process, in KiB.
-fn peak_kib() -> String {
+fn peak_kib() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.unwrap_or("unknown").trim().to_owned()
+    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,9 +49,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
     }
 
-    let (wall, cpu) = (Instant::now(), cpu_time());
-    let outcome = scan(&options)?;
-    let (wall, cpu) = (wall.elapsed(), cpu_time().saturating_sub(cpu));
+    let timed = |known: &Proven| -> Result<_, Box<dyn Error>> {
+        let (wall, cpu) = (Instant::now(), cpu_time());
+        let found = rescan(&options, known)?;
+        Ok((found, wall.elapsed(), cpu_time().saturating_sub(cpu)))
+    };
+    let ((outcome, proven), wall, cpu) = timed(&Proven::default())?;
+    let ((_, again), wall_again, cpu_again) = timed(&proven)?;
 
     for finding in &outcome.findings {
         println!("{}: {finding}", finding.kind());
@@ -63,9 +70,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     hardpan_rpm::DigestIndex::decode(index.as_bytes().to_vec())?;
     println!("decoding the index: {:?}", decoded.elapsed());
     println!(
-        "CPU {cpu:?}, wall {wall:?}, {} threads, peak memory {}",
+        "CPU {cpu:?}, wall {wall:?}, {} threads, peak memory {} KiB",
         options.threads,
         peak_kib()
+    );
+    let cost = |proven: &Proven, wall: Duration, cpu: Duration| {
+        format!(
+            "{{\"computed\":{},\"recalled\":{},\"wall_s\":{:.4},\"cpu_s\":{:.4},\"peak_mib\":{:.1}}}",
+            proven.n_computed(),
+            proven.n_recalled(),
+            wall.as_secs_f64(),
+            cpu.as_secs_f64(),
+            f64::from(peak_kib()) / 1024.0
+        )
+    };
+    println!(
+        "{{\"first\":{},\"again\":{}}}",
+        cost(&proven, wall, cpu),
+        cost(&again, wall_again, cpu_again)
     );
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Verifies a root as made by the example `make_root`, or only hashes its files for comparison:
 //! `cargo run --release -p hardpan-rpm --example verify -- ROOT [THREADS] [--bare]`
+//!
+//! With `--bare` the last line is JSON: what the hashing cost, without the search for the files.
 
 #![expect(clippy::print_stdout, reason = "an example for the terminal")]
 
@@ -18,11 +20,12 @@ fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }
 
-/// "VmHWM" of this process.
-fn peak() -> String {
+/// "VmHWM" of this process, in KiB.
+fn peak() -> u32 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.unwrap_or("unknown").trim().to_owned()
+    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
 }
 
 /// All regular files below a directory.
@@ -88,10 +91,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (wall, cpu) = (Instant::now(), cpu_time());
         let bytes = bare(&files, threads)?;
         let (wall, cpu) = (wall.elapsed(), cpu_time().saturating_sub(cpu));
+        println!("bare: {} files, {bytes} bytes", files.len());
         println!(
-            "bare: {} files, {bytes} bytes, wall {wall:?}, CPU {cpu:?}, peak {}",
-            files.len(),
-            peak()
+            "{{\"wall_s\":{:.4},\"cpu_s\":{:.4},\"peak_mib\":{:.1}}}",
+            wall.as_secs_f64(),
+            cpu.as_secs_f64(),
+            f64::from(peak()) / 1024.0
         );
         return Ok(());
     }
@@ -114,7 +119,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{:?}\n{:?}", outcome.findings, outcome.summary);
     println!(
-        "verify: wall {wall:?}, CPU {cpu:?}, {threads} threads, peak {}",
+        "verify: wall {wall:?}, CPU {cpu:?}, {threads} threads, peak {} KiB",
         peak()
     );
     Ok(())

@@ -48,5 +48,5 @@ pub use db::{DbError, RpmDb};
 pub use finding::Finding;
 pub use index::{DigestIndex, IndexBuilder, Owner, Provenance};
 pub use pins::{Fingerprint, Pin, Pins};
-pub use scan::{ScanError, ScanOptions, ScanOutcome, ScanSummary, scan};
-pub use signature::{KeyMaterial, Nevra, VerifiedHeader};
+pub use scan::{ScanError, ScanOptions, ScanOutcome, ScanSummary, rescan, scan};
+pub use signature::{KeyMaterial, Nevra, Proven, VerifiedHeader};

@@ -205,6 +205,92 @@ async fn a_start_takes_the_stored_reading() {
     assert_ne!(inode(&store), stored);
 }
 
+/// A running daemon hands its next child what the last one found good; a new one starts with nothing.
+#[tokio::test]
+async fn signatures_are_computed_once_in_a_daemons_life() {
+    let Some(root) = root_with("el9-content-rpm4.18.rpmdb.sqlite", "rpmdb.sqlite") else {
+        return;
+    };
+    let config = trust_of(root.path());
+    let read = async |config: &Trust, previous: Option<&Reading>| {
+        let trust = previous.map(|reading| &reading.trust);
+        read_with(Path::new(HARDPAND), config, trust).await.unwrap()
+    };
+    let counts = |reading: &Reading| {
+        let proven = &reading.trust.proven;
+        (proven.n_computed(), proven.n_recalled())
+    };
+    let touch = || {
+        let database = root.path().join("var/lib/rpm/rpmdb.sqlite");
+        let file = fs::File::options().write(true).open(database).unwrap();
+        file.set_modified(std::time::SystemTime::now()).unwrap();
+    };
+    let first = read(&config, None).await;
+    assert_eq!(counts(&first), (4, 0));
+    touch();
+    let second = read(&config, Some(&first)).await;
+    assert_eq!(counts(&second), (0, 4));
+    assert_eq!(
+        second.trust.state.packages_verified,
+        first.trust.state.packages_verified
+    );
+    // Nothing has changed: the stored reading, and what is known stays known.
+    let third = read(&config, Some(&second)).await;
+    assert_eq!(counts(&third), (0, 4));
+    // A daemon that starts finds the reading, but no word about signatures in it.
+    let started = read(&config, None).await;
+    assert_eq!((counts(&started), started.trust.proven.n_facts()), ((0, 0), 0));
+    touch();
+    assert_eq!(counts(&read(&config, Some(&started)).await), (4, 0));
+    // Other pins.
+    let fewer = Trust {
+        key_sets: Some(vec!["almalinux".to_owned()]),
+        ..trust_of(root.path())
+    };
+    touch();
+    assert_eq!(counts(&read(&fewer, Some(&second)).await), (3, 0));
+    let stored = fs::read(root.path().join("state/trust.index")).unwrap();
+    let proven = second.trust.proven.to_bytes();
+    assert!(
+        !stored.windows(8).any(|window| window == &proven[..8]),
+        "facts are in no file"
+    );
+}
+
+/// A bar on a terminal, drawn over and gone at the end; data and pipes stay free of it.
+#[test]
+fn verify_shows_its_progress_on_a_terminal_only() {
+    let Some(root) = root_with("centos8-modularity.Packages", "Packages") else {
+        return;
+    };
+    let place = root.path().to_str().unwrap();
+    let piped = run(HARDPAN, &["verify", "--root", place, "--json"]);
+    check(&piped, 1, "");
+    assert!(!String::from_utf8_lossy(&piped.stderr).contains('░'));
+    let typed = format!("{HARDPAN} verify --root {place} --json");
+    let script = Command::new("script")
+        .env("TERM", "xterm")
+        .args(["--quiet", "--return", "--command", &typed, "/dev/null"])
+        .output();
+    let Ok(output) = script else {
+        println!("skipped: no script(1) to make a terminal");
+        return;
+    };
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let bar = shown.split('\r').find(|part| part.contains('░'));
+    let bar = bar.unwrap_or_else(|| panic!("no bar: {shown:.500}"));
+    assert!(
+        bar.contains(" files, ") && bar.contains(" hashed, "),
+        "{bar:.500}"
+    );
+    assert!(!shown.contains(" 0/0 files"), "{shown:.500}");
+    // What is left when it has ended is the data.
+    let left = shown.rsplit("\u{1b}[2K").next().unwrap_or_default();
+    let data = String::from_utf8(piped.stdout).unwrap();
+    assert!(data.lines().count() > 1000, "{data:.500}");
+    assert!(left.lines().eq(data.lines()), "{left:.500}");
+}
+
 /// From the key to the verdict, with the commands that an operator types.
 #[tokio::test]
 async fn the_daemon_honours_manifests() {

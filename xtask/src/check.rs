@@ -3,7 +3,7 @@
 use crate::cli::VmArgs;
 use crate::error::{Done, TaskError};
 use crate::place::Places;
-use crate::setup::{self, Extent};
+use crate::setup::{self, Extent, berkeley};
 use crate::{ebpf, sh, tidy, ui, vm};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -86,6 +86,9 @@ fn run_unit(places: &Places) -> Done<Tally> {
     ui::step("unit tests");
     let mut command = cargo(places);
     command.args(["test", "--no-fail-fast"]).stdout(Stdio::piped());
+    if std::env::var_os(berkeley::VARIABLE).is_none() {
+        command.env(berkeley::VARIABLE, berkeley::root(places));
+    }
     ui::say(&format!("  $ {}", sh::shown(&command)));
     let start = |source| TaskError::Start {
         command: "cargo test".into(),

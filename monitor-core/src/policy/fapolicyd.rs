@@ -67,6 +67,15 @@ pub fn import(text: &str) -> Import {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        // No path or name that a policy could hold has any; a tab between words is fine.
+        if line.chars().any(|c| c.is_control() && c != '\t') {
+            import.left_out += 1;
+            import.notes.push(Note {
+                line: line_number,
+                text: format!("control characters in {}", quote(line)),
+            });
+            continue;
+        }
         if let Some((name, values)) = line.strip_prefix('%').and_then(|set| set.split_once('=')) {
             sets.insert(name.trim(), values.trim());
             continue;

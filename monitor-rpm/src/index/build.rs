@@ -1,6 +1,7 @@
 //! Building an index out of verified headers. The result does not depend on the order of the headers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::codec::{self, DecodeError, FileRecord, PackageRecord, SignerRecord};
 use super::{DigestIndex, Owner, Package, Provenance};
@@ -13,18 +14,33 @@ const MAX_TEXT_BYTES: usize = 1000;
 /// Strings, each stored once.
 #[derive(Debug, Default)]
 struct Interner {
-    numbers: HashMap<Box<[u8]>, u32>,
-    strings: Vec<Box<[u8]>>,
+    numbers: HashMap<Arc<[u8]>, u32>,
+    strings: Vec<Arc<[u8]>>,
+    /// The last one: files of a package come directory by directory.
+    last: u32,
 }
 
 impl Interner {
+    /// For what is likely to be the same as the last time.
+    fn intern_again(&mut self, bytes: &[u8]) -> u32 {
+        if self
+            .strings
+            .get(self.last as usize)
+            .is_none_or(|last| **last != *bytes)
+        {
+            self.last = self.intern(bytes);
+        }
+        self.last
+    }
+
     fn intern(&mut self, bytes: &[u8]) -> u32 {
         if let Some(&number) = self.numbers.get(bytes) {
             return number;
         }
         let number = u32::try_from(self.strings.len()).unwrap_or(u32::MAX);
-        self.strings.push(bytes.into());
-        self.numbers.insert(bytes.into(), number);
+        let bytes: Arc<[u8]> = bytes.into();
+        self.strings.push(Arc::clone(&bytes));
+        self.numbers.insert(bytes, number);
         number
     }
 
@@ -48,13 +64,87 @@ impl Pool {
         if let Some(&offset) = self.offsets.get(string) {
             return offset;
         }
-        let offset = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        let len = u16::try_from(string.len()).unwrap_or(u16::MAX);
-        self.bytes.extend_from_slice(&len.to_le_bytes());
-        self.bytes
-            .extend_from_slice(string.get(..usize::from(len)).unwrap_or_default());
+        let offset = append(&mut self.bytes, string);
         self.offsets.insert(string.into(), offset);
         offset
+    }
+}
+
+/// Appends a string with its length in front; gives its offset.
+fn append(out: &mut Vec<u8>, string: &[u8]) -> u32 {
+    let offset = u32::try_from(out.len()).unwrap_or(u32::MAX);
+    let len = u16::try_from(string.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(string.get(..usize::from(len)).unwrap_or_default());
+    offset
+}
+
+/// Interned strings, each written once; gives offsets by their numbers.
+#[derive(Debug)]
+struct NumberedPool<'a> {
+    strings: &'a Interner,
+    offsets: Vec<Option<u32>>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> NumberedPool<'a> {
+    fn new(strings: &'a Interner) -> Self {
+        Self {
+            strings,
+            offsets: vec![None; strings.strings.len()],
+            bytes: Vec::new(),
+        }
+    }
+
+    fn put(&mut self, number: u32) -> u32 {
+        let Some(offset) = self.offsets.get_mut(number as usize) else {
+            return 0;
+        };
+        *offset.get_or_insert_with(|| append(&mut self.bytes, self.strings.bytes(number)))
+    }
+}
+
+/// The digests of files: each once, with its size and the files that have it.
+#[derive(Debug, Default)]
+struct DigestSections {
+    digests: Vec<u8>,
+    facts: Vec<u8>,
+    files: Vec<u8>,
+    /// Number of each file's digest.
+    numbers: Vec<u32>,
+}
+
+impl DigestSections {
+    fn new(files: &[BuildFile]) -> Self {
+        let mut order: Vec<([u8; 32], u32, u64)> = (0_u32..)
+            .zip(files)
+            .filter_map(|(number, file)| Some((file.digest?, number, file.size)))
+            .collect();
+        order.sort_unstable();
+        let mut sections = Self {
+            files: Vec::with_capacity(order.len() * 4),
+            numbers: vec![codec::NO_DIGEST; files.len()],
+            ..Self::default()
+        };
+        let same = |a: &([u8; 32], u32, u64), b: &([u8; 32], u32, u64)| a.0 == b.0;
+        for (number, members) in (0_u32..).zip(order.chunk_by(same)) {
+            let Some((digest, ..)) = members.first() else {
+                continue;
+            };
+            let first = u32::try_from(sections.files.len() / 4).unwrap_or(u32::MAX);
+            // The same content cannot have two sizes; what a header says may.
+            let size = members.iter().map(|(_, _, size)| *size).max().unwrap_or_default();
+            sections.digests.extend_from_slice(digest);
+            sections.facts.extend_from_slice(&first.to_le_bytes());
+            sections.facts.extend_from_slice(&size.to_le_bytes());
+            for (_, file, _) in members {
+                sections.files.extend_from_slice(&file.to_le_bytes());
+                if let Some(slot) = sections.numbers.get_mut(*file as usize) {
+                    *slot = number;
+                }
+            }
+        }
+        sections
     }
 }
 
@@ -200,7 +290,7 @@ impl IndexBuilder {
             .caps
             .map_or(0, |caps| self.strings.intern(caps).saturating_add(1));
         self.files.push(BuildFile {
-            dir: self.strings.intern(file.dir),
+            dir: self.strings.intern_again(file.dir),
             name: self.strings.intern(file.name),
             package,
             digest,
@@ -249,7 +339,7 @@ impl IndexBuilder {
             .capabilities()
             .map_or(0, |caps| self.strings.intern(caps.as_bytes()).saturating_add(1));
         self.files.push(BuildFile {
-            dir: self.strings.intern(dir),
+            dir: self.strings.intern_again(dir),
             name: self.strings.intern(owner.name()),
             package,
             digest: Some(digest),
@@ -270,25 +360,21 @@ impl IndexBuilder {
         texts.put(b"");
         let (signers, packages, package_numbers) = self.encode_packages(&mut texts);
 
-        let mut pool = Pool::default();
-        let dir_order: BTreeSet<(&[u8], u32)> = self
+        let mut pool = NumberedPool::new(&self.strings);
+        let mut dir_order: Vec<(&[u8], u32)> = self
             .files
             .iter()
             .map(|file| (self.strings.bytes(file.dir), file.dir))
             .collect();
+        dir_order.dedup();
+        dir_order.sort_unstable();
+        dir_order.dedup();
         let mut dirs = Vec::with_capacity(dir_order.len() * codec::DIR_BYTES);
         let mut dir_numbers: HashMap<u32, u32> = HashMap::with_capacity(dir_order.len());
-        for (number, (bytes, interned)) in (0_u32..).zip(&dir_order) {
-            dirs.extend_from_slice(&pool.put(bytes).to_le_bytes());
+        for (number, (_, interned)) in (0_u32..).zip(&dir_order) {
+            dirs.extend_from_slice(&pool.put(*interned).to_le_bytes());
             dir_numbers.insert(*interned, number);
         }
-
-        let digest_order: BTreeMap<[u8; 32], u64> = self
-            .files
-            .iter()
-            .filter_map(|file| file.digest.map(|digest| (digest, file.size)))
-            .collect();
-        let digest_numbers: HashMap<[u8; 32], u32> = digest_order.keys().copied().zip(0_u32..).collect();
 
         for file in &mut self.files {
             file.dir = dir_numbers.get(&file.dir).copied().unwrap_or_default();
@@ -307,16 +393,10 @@ impl IndexBuilder {
             ))
         });
 
+        let digests = DigestSections::new(&self.files);
         let mut files = Vec::with_capacity(self.files.len() * codec::FILE_BYTES);
         let mut caps = Vec::new();
-        let mut digest_members: Vec<Vec<u32>> = vec![Vec::new(); digest_order.len()];
-        for (number, file) in (0_u32..).zip(&self.files) {
-            let digest = file
-                .digest
-                .and_then(|digest| digest_numbers.get(&digest).copied());
-            if let Some(members) = digest.and_then(|digest| digest_members.get_mut(digest as usize)) {
-                members.push(number);
-            }
+        for ((number, file), digest) in (0_u32..).zip(&self.files).zip(&digests.numbers) {
             if let Some(caps_number) = file.caps.checked_sub(1) {
                 let caps_text = String::from_utf8_lossy(strings.bytes(caps_number)).into_owned();
                 caps.extend_from_slice(&number.to_le_bytes());
@@ -325,29 +405,13 @@ impl IndexBuilder {
             FileRecord {
                 number,
                 dir: file.dir,
-                name: pool.put(strings.bytes(file.name)),
+                name: pool.put(file.name),
                 package: file.package,
-                digest: digest.unwrap_or(codec::NO_DIGEST),
+                digest: *digest,
                 mode: file.mode,
                 flags: file.flags,
             }
             .encode(&mut files);
-        }
-
-        let mut digests = Vec::with_capacity(digest_order.len() * codec::DIGEST_BYTES);
-        let mut facts = Vec::with_capacity(digest_order.len() * codec::FACTS_BYTES);
-        let mut digest_files: Vec<u8> = Vec::new();
-        for ((digest, size), members) in digest_order.iter().zip(&digest_members) {
-            digests.extend_from_slice(digest);
-            facts.extend_from_slice(
-                &u32::try_from(digest_files.len() / 4)
-                    .unwrap_or(u32::MAX)
-                    .to_le_bytes(),
-            );
-            facts.extend_from_slice(&size.to_le_bytes());
-            for member in members {
-                digest_files.extend_from_slice(&member.to_le_bytes());
-            }
         }
         codec::assemble([
             self.note.into_bytes(),
@@ -357,9 +421,9 @@ impl IndexBuilder {
             dirs,
             pool.bytes,
             files,
-            digests,
-            facts,
-            digest_files,
+            digests.digests,
+            digests.facts,
+            digests.files,
             caps,
         ])
     }

@@ -88,6 +88,26 @@ impl PublicKey {
         frame(version, &self.body).unwrap_or_default()
     }
 
+    /// SHA-256 of all that [`PublicKey::verify`] looks at, where `data_sha256` stands for the data: equal for two calls
+    /// only if their answers are.
+    pub(crate) fn question(&self, signature: &Signature, data_sha256: &[u8; 32]) -> [u8; 32] {
+        let mut bytes = b"hardpan signature, version 1\0".to_vec();
+        let numbers = [
+            signature.version,
+            signature.key_algorithm,
+            signature.hash_algorithm,
+        ];
+        for part in [&self.framed()[..], &numbers]
+            .into_iter()
+            .chain(signature.hashed_parts())
+            .chain([&signature.value[..], data_sha256])
+        {
+            bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(part);
+        }
+        crypto::sha256(&bytes)
+    }
+
     /// Verifies a signature over `data` by this key. Nothing but the mathematics: whether the key may sign, and
     /// whether the hash is good enough, is for the caller.
     pub(crate) fn verify(&self, signature: &Signature, data: &[&[u8]]) -> Result<(), CryptoError> {

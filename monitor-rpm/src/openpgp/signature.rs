@@ -283,6 +283,11 @@ impl Signature {
         Ok(())
     }
 
+    /// What is hashed before and behind the data.
+    pub(crate) fn hashed_parts(&self) -> [&[u8]; 2] {
+        [&self.salt, &self.trailer]
+    }
+
     /// What the signature signs: salt, data, trailer.
     pub(crate) fn message(&self, data: &[&[u8]]) -> Vec<u8> {
         let len = self.salt.len() + self.trailer.len() + data.iter().map(|part| part.len()).sum::<usize>();

@@ -15,7 +15,6 @@ use collect::Collector;
 use derive::Derived;
 pub use outcome::{OutcomeError, ScanOutcome, ScanSummary};
 
-use crate::crypto;
 use crate::db::{DbError, Record, RpmDb, locate};
 use crate::digest::DigestAlgorithm;
 use crate::finding::Finding;
@@ -23,8 +22,10 @@ use crate::header::{Header, tag};
 use crate::index::{DecodeError, DigestIndex};
 use crate::pins::Pins;
 use crate::root::Root;
-pub use crate::signature::KeyMaterial;
-use crate::signature::{Checked, Keyring, MAX_KEY_BYTES, Nevra, check_header};
+use crate::signature::{
+    Checked, Keyring, MAX_KEY_BYTES, Nevra, Recall, check_header, check_header_again, trust_digest,
+};
+pub use crate::signature::{KeyMaterial, Proven};
 
 /// Where packages of release keys put them.
 pub const KEY_DIRECTORY: &str = "/etc/pki/rpm-gpg";
@@ -157,23 +158,12 @@ pub fn stamp(options: &ScanOptions) -> Result<String, ScanError> {
 }
 
 fn note(options: &ScanOptions, database_stamp: &str) -> String {
-    let mut trust = Vec::new();
-    for pin in options.pins.iter() {
-        trust.extend_from_slice(pin.fingerprint.as_bytes());
-        trust.push(u8::from(pin.legacy));
-        for glob in &pin.scope {
-            trust.extend_from_slice(glob.to_string().as_bytes());
-            trust.push(0);
-        }
-    }
-    trust.extend_from_slice(&[
-        u8::from(options.use_database_keys),
-        u8::from(options.derive_foreign_digests),
-    ]);
-    for key in &options.keys {
-        trust.extend_from_slice(&crypto::sha256(&key.bytes));
-    }
-    format!("{database_stamp} trust:{}", hex::encode(crypto::sha256(&trust)))
+    format!(
+        "{database_stamp} trust:{} database-keys:{} derive:{}",
+        hex::encode(trust_digest(&options.pins, &options.keys)),
+        options.use_database_keys,
+        options.derive_foreign_digests
+    )
 }
 
 /// Reads and verifies every header of a system's database and indexes the signed digests. One bad header, key or
@@ -181,8 +171,27 @@ fn note(options: &ScanOptions, database_stamp: &str) -> String {
 ///
 /// Headers that look damaged or forged while rpm is at work are looked at again: it may not have finished writing them.
 pub fn scan(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
+    scan_until_whole(options, || Ok(scan_once(options, None)?.0))
+}
+
+/// The same after an earlier scan that is still in memory: of signatures that it found good the mathematics is not
+/// repeated, as long as pins and key material are the same. Everything else is. Gives also what the next scan needs.
+pub fn rescan(options: &ScanOptions, known: &Proven) -> Result<(ScanOutcome, Proven), ScanError> {
+    let mut proven = Proven::default();
+    let outcome = scan_until_whole(options, || {
+        let (outcome, now) = scan_once(options, Some(known))?;
+        proven = now;
+        Ok(outcome)
+    })?;
+    Ok((outcome, proven))
+}
+
+fn scan_until_whole(
+    options: &ScanOptions,
+    mut scan_once: impl FnMut() -> Result<ScanOutcome, ScanError>,
+) -> Result<ScanOutcome, ScanError> {
     for attempt in 1..TRIES {
-        let outcome = scan_once(options)?;
+        let outcome = scan_once()?;
         if !outcome.findings.iter().any(Finding::may_be_half_written) {
             return Ok(outcome);
         }
@@ -193,10 +202,10 @@ pub fn scan(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
             return Ok(outcome);
         }
     }
-    scan_once(options)
+    scan_once()
 }
 
-fn scan_once(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
+fn scan_once(options: &ScanOptions, known: Option<&Proven>) -> Result<(ScanOutcome, Proven), ScanError> {
     let root = open_root(&options.root)?;
     let db = RpmDb::open(&root, options.dbpath.as_deref(), options.scratch.as_deref())?;
     let mut keys = options.keys.clone();
@@ -204,9 +213,11 @@ fn scan_once(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
         keys.extend(database_keys(&db)?);
     }
     let (keyring, findings) = Keyring::build(&options.pins, &keys);
+    let recall = known.map(|known| Recall::new(known, &options.pins, &keys));
     let collector = Mutex::new(Collector::new(findings));
     let job = Job {
         keyring: &keyring,
+        recall: recall.as_ref(),
         root: &root,
         options,
         collector: &collector,
@@ -238,9 +249,10 @@ fn scan_once(options: &ScanOptions) -> Result<ScanOutcome, ScanError> {
         ..ScanSummary::default()
     };
     let retire = options.retire.as_ref().map(|old| (old, &keyring, &options.pins));
-    collector
+    let outcome = collector
         .finish(summary, &note(options, db.stamp()), retire)
-        .map_err(ScanError::Index)
+        .map_err(ScanError::Index)?;
+    Ok((outcome, recall.map(Recall::finish).unwrap_or_default()))
 }
 
 /// An error and its sources in one line.
@@ -321,6 +333,7 @@ fn key_of(header: &Header, number: u32) -> Vec<KeyMaterial> {
 #[derive(Clone, Copy)]
 struct Job<'a> {
     keyring: &'a Keyring,
+    recall: Option<&'a Recall<'a>>,
     root: &'a Root,
     options: &'a ScanOptions,
     collector: &'a Mutex<Collector>,
@@ -399,7 +412,10 @@ impl Job<'_> {
             return collect(&mut |collector| collector.key_header());
         }
         let repeated = header.repeated_tags();
-        let Checked { header, problems, .. } = check_header(self.keyring, header);
+        let Checked { header, problems, .. } = match self.recall {
+            Some(recall) => check_header_again(self.keyring, header, recall),
+            None => check_header(self.keyring, header),
+        };
         let derived = match &header {
             Ok(header) if header.digest_algorithm() != DigestAlgorithm::Sha256 => {
                 Derived::find(self.root, header, self.options.derive_foreign_digests)

@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 use crate::index::Provenance;
+use crate::pins::Pin;
 use crate::testing::{key_material, shared_data, vendor_pins};
 
 /// Options for a database of the shared data, with all keys there; one of them is no OpenPGP key.
@@ -214,6 +215,53 @@ fn replaced_digests_stay_retired_until_the_caller_drops_them() {
     // Retired digests stay retired in the next round, too.
     options.retire = Some(index.clone());
     assert_eq!(scan(&options).unwrap().index.as_bytes(), index.as_bytes());
+}
+
+/// The mathematics is done once for each signature, as long as nobody else's count.
+#[test]
+fn a_second_scan_computes_only_what_is_new() {
+    let Some(mut options) = options("centos8-modularity.Packages") else {
+        return;
+    };
+    let counts = |proven: &Proven| (proven.n_computed(), proven.n_recalled(), proven.n_facts());
+    let (first, proven) = rescan(&options, &Proven::default()).unwrap();
+    assert_eq!(counts(&proven), (517, 0, 517));
+    let through_a_pipe = Proven::from_bytes(&proven.to_bytes()).unwrap();
+    let (second, again) = rescan(&options, &through_a_pipe).unwrap();
+    assert_eq!(counts(&again), (0, 517, 517));
+    for outcome in [&second, &scan(&options).unwrap()] {
+        assert_eq!(outcome.index.as_bytes(), first.index.as_bytes());
+        assert_eq!(outcome.findings, first.findings);
+        assert_eq!(outcome.summary, first.summary);
+    }
+    // Another database: nothing of it is known, and what is gone is forgotten.
+    let small = self::options("el8-content-rpm4.18.rpmdb.sqlite").unwrap();
+    let (_, other) = rescan(&small, &Proven::default()).unwrap();
+    let n_small = other.n_facts();
+    // Key headers of the database are key material, too: so the facts of both are not exchangeable.
+    let (_, other) = rescan(&small, &proven).unwrap();
+    assert_eq!(counts(&other), (n_small as u64, 0, n_small));
+
+    // One key less: all is computed anew, and what it vouched for is gone.
+    let mut pins = Pins::default();
+    for pin in options.pins.iter().filter(|pin| pin.vendor != "epel") {
+        pins.add(Pin::clone(pin)).unwrap();
+    }
+    options.pins = pins;
+    let (_, fewer) = rescan(&options, &proven).unwrap();
+    assert_eq!(counts(&fewer), (517, 0, 517));
+    let mut pins = Pins::default();
+    for pin in options.pins.iter().filter(|pin| pin.vendor != "centos") {
+        pins.add(Pin::clone(pin)).unwrap();
+    }
+    options.pins = pins;
+    let (outcome, none) = rescan(&options, &proven).unwrap();
+    assert_eq!((outcome.summary.verified, counts(&none)), (0, (0, 0, 0)));
+    // Other key material.
+    let mut options = self::options("centos8-modularity.Packages").unwrap();
+    options.keys.pop();
+    let (_, other) = rescan(&options, &proven).unwrap();
+    assert_eq!(counts(&other), (517, 0, 517));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use base64::Engine;
 
 use super::keyring::{KeyProblem, Keyring, TrustedKey};
+use super::proven::Recall;
 use super::verified::{Nevra, Signer, VerifiedHeader};
 use crate::crypto::{self, CryptoError};
 use crate::digest::DigestAlgorithm;
@@ -104,7 +105,14 @@ struct Candidate {
 /// Verifies a header out of a database: the signatures lie outside its region.
 pub fn check_header(keyring: &Keyring, header: Header) -> Checked {
     let candidates = candidates(header.dribbles());
-    check(keyring, header, candidates)
+    check(keyring, header, candidates, None)
+}
+
+/// The same where an earlier look may have found its signatures good. All that can change since is asked anew; see
+/// [`Recall`].
+pub fn check_header_again(keyring: &Keyring, header: Header, recall: &Recall<'_>) -> Checked {
+    let candidates = candidates(header.dribbles());
+    check(keyring, header, candidates, Some(recall))
 }
 
 /// Verifies the main header of a package file against the signatures of its signature header.
@@ -112,7 +120,7 @@ pub fn check_package_header(keyring: &Keyring, signatures: &Header, header: Head
     let mut found = candidates(signatures.region());
     found.extend(candidates(signatures.dribbles()));
     found.truncate(MAX_SIGNATURES);
-    check(keyring, header, found)
+    check(keyring, header, found, None)
 }
 
 /// The signatures over the header alone: RSAHEADER, DSAHEADER, OPENPGP.
@@ -152,7 +160,12 @@ fn chain(error: &SignatureError) -> String {
     }
 }
 
-fn check(keyring: &Keyring, header: Header, candidates: Vec<Candidate>) -> Checked {
+fn check(
+    keyring: &Keyring,
+    header: Header,
+    candidates: Vec<Candidate>,
+    recall: Option<&Recall<'_>>,
+) -> Checked {
     let refused = |refusal: Refusal, problems: Vec<SignatureProblem>, header: Header| Checked {
         header: Err(refusal),
         problems,
@@ -168,10 +181,15 @@ fn check(keyring: &Keyring, header: Header, candidates: Vec<Candidate>) -> Check
         Ok(nevra) => nevra,
         Err(error) => return refused(Refusal::Tags(error), Vec::new(), header),
     };
+    let signed = Signed {
+        name: &nevra.name,
+        bytes: &signed,
+        recall: recall.map(|recall| (recall, crypto::sha256(&signed))),
+    };
     let mut problems = Vec::new();
     let mut good = Vec::new();
     for candidate in candidates {
-        match check_signature(keyring, &nevra.name, &signed, candidate) {
+        match check_signature(keyring, signed, candidate) {
             Ok(by) => good.push(by),
             Err(problem) => problems.push(problem),
         }
@@ -180,7 +198,8 @@ fn check(keyring: &Keyring, header: Header, candidates: Vec<Candidate>) -> Check
     let Some(first) = good.next() else {
         return refused(Refusal::NoGoodSignature, problems, header);
     };
-    let verified = VerifiedHeader::new(header, nevra, first, good.collect());
+    let region_sha256 = signed.recall.map(|(_, sha256)| sha256);
+    let verified = VerifiedHeader::new(header, nevra, region_sha256, first, good.collect());
     Checked {
         header: verified.map_err(Refusal::Files),
         problems,
@@ -188,10 +207,19 @@ fn check(keyring: &Keyring, header: Header, candidates: Vec<Candidate>) -> Check
     }
 }
 
+/// What signatures are about.
+#[derive(Clone, Copy)]
+struct Signed<'a> {
+    /// Name of the package.
+    name: &'a str,
+    bytes: &'a [u8],
+    /// What was found good before, and the digest of the bytes.
+    recall: Option<(&'a Recall<'a>, [u8; 32])>,
+}
+
 fn check_signature(
     keyring: &Keyring,
-    package_name: &str,
-    signed: &[u8],
+    signed: Signed<'_>,
     candidate: Candidate,
 ) -> Result<Signer, SignatureProblem> {
     let tag = candidate.tag;
@@ -230,7 +258,13 @@ fn check_signature(
             reason: "salt of the wrong length".to_owned(),
         });
     }
-    match trusted.key.key.verify(&signature, &[signed]) {
+    let key_packet = &trusted.key.key;
+    let compute = || key_packet.verify(&signature, &[signed.bytes]);
+    let is_good = match signed.recall {
+        Some((recall, sha256)) => recall.prove(key_packet.question(&signature, &sha256), compute),
+        None => compute(),
+    };
+    match is_good {
         Ok(()) => {}
         Err(error @ CryptoError::Unsupported(_)) => return Err(unreadable(error.to_string())),
         Err(error) => {
@@ -241,7 +275,7 @@ fn check_signature(
             });
         }
     }
-    if !trusted.pin.covers(package_name) {
+    if !trusted.pin.covers(signed.name) {
         return Err(SignatureProblem::OutOfScope {
             fingerprint: trusted.pin.fingerprint.to_string(),
             pin: trusted.pin.name.clone(),

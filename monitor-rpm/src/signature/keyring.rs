@@ -38,7 +38,7 @@ pub(super) struct KnownKey {
 /// Pinned keys with their material, by key id.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    keys: HashMap<[u8; 8], Vec<TrustedKey>>,
+    pub(super) keys: HashMap<[u8; 8], Vec<TrustedKey>>,
     known: HashMap<[u8; 8], KnownKey>,
     n_usable: usize,
 }

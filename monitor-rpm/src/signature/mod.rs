@@ -6,10 +6,13 @@
 
 mod check;
 mod keyring;
+mod proven;
 mod verified;
 
-pub use check::{Checked, Refusal, SignatureProblem, check_header, check_package_header};
+pub use check::{Checked, Refusal, SignatureProblem, check_header, check_header_again, check_package_header};
 pub use keyring::{KeyMaterial, Keyring, MAX_KEY_BYTES};
+pub(crate) use proven::trust_digest;
+pub use proven::{NotProven, Proven, Recall};
 pub use verified::{FileState, Nevra, Signer, UnsignedFacts, VerifiedHeader};
 
 #[cfg(test)]

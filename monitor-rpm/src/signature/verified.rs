@@ -1,7 +1,7 @@
 //! The proof that a header was signed by a pinned key.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,15 +85,18 @@ pub struct Signer {
 pub struct VerifiedHeader {
     header: Header,
     nevra: Nevra,
+    region_sha256: OnceLock<[u8; 32]>,
     files: FileTable,
     signers: Vec<Signer>,
 }
 
 impl VerifiedHeader {
-    /// For the verifier alone: `first` and `others` are good signatures over `header.signed_bytes()`.
+    /// For the verifier alone: `first` and `others` are good signatures over `header.signed_bytes()`, of which
+    /// `region_sha256` is the digest if it is known already.
     pub(super) fn new(
         header: Header,
         nevra: Nevra,
+        region_sha256: Option<[u8; 32]>,
         first: Signer,
         others: Vec<Signer>,
     ) -> Result<Self, FilesError> {
@@ -102,6 +105,7 @@ impl VerifiedHeader {
         Ok(Self {
             header,
             nevra,
+            region_sha256: region_sha256.map(OnceLock::from).unwrap_or_default(),
             files,
             signers,
         })
@@ -124,7 +128,9 @@ impl VerifiedHeader {
     /// SHA-256 of the signed bytes: what identifies this build of the package. The header's own SHA256HEADER says
     /// the same, but lies outside the region.
     pub fn region_sha256(&self) -> [u8; 32] {
-        crypto::sha256(&self.header.signed_bytes().unwrap_or_default())
+        *self
+            .region_sha256
+            .get_or_init(|| crypto::sha256(&self.header.signed_bytes().unwrap_or_default()))
     }
 
     /// VENDOR.

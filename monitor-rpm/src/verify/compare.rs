@@ -335,7 +335,8 @@ fn show_device(mode: u32, rdev: u64) -> String {
     }
 }
 
-/// Whether the state excuses that a file is absent.
+/// Whether the state excuses that a file is absent. Where another package's file was installed in its place, there has
+/// to be one.
 pub(super) fn excuses_absence(state: FileState) -> bool {
-    !matches!(state, FileState::Normal | FileState::Unknown)
+    matches!(state, FileState::NotInstalled | FileState::NetShared)
 }

@@ -55,6 +55,15 @@ struct Queue {
 struct Suspect {
     report: FileReport,
     kind: (String, Option<String>),
+    color: u32,
+}
+
+/// The colour that rpm prefers: 64-bit ELF.
+const PREFERRED_COLOR: u32 = 2;
+
+/// Whether a path that packages of several architectures own is the first one's and not the second one's.
+fn is_preferred(color: u32, other: u32) -> bool {
+    other != 0 && color & PREFERRED_COLOR != 0 && other & PREFERRED_COLOR == 0
 }
 
 /// What one thread found.
@@ -344,6 +353,7 @@ impl Engine<'_> {
                 found.suspects.push(Suspect {
                     report,
                     kind: portion.subject.kind.clone(),
+                    color: job.color,
                 });
             } else {
                 found.summary.reports_dropped += 1;
@@ -435,6 +445,12 @@ impl Engine<'_> {
         });
         // What cannot be read a second time excuses nothing; the first walk has reported it.
         drop(walked);
+        let before = found.suspects.len();
+        found.suspects.retain(|suspect| {
+            let compared = matches!(suspect.report.verdict, Verdict::Changed | Verdict::ConfigModified);
+            !compared || !suspect.report.properties.is_empty()
+        });
+        found.summary.fine += (before - found.suspects.len()) as u64;
     }
 
     /// Excuses the suspects that are as this header wants them.
@@ -475,15 +491,27 @@ impl Engine<'_> {
             else {
                 continue;
             };
-            let (differs, differences) = compare(job, &facts, &content, properties, self.shared.accounts);
+            let (mut differs, differences) = compare(job, &facts, &content, properties, self.shared.accounts);
+            // The path has two owners, each with a time of its own: rpm compares neither.
+            differs.remove(Properties::MTIME);
             let fits = differs.is_empty() || verdict(job, differs, &differences) == Verdict::ConfigModified;
             for &position in wanted.get(&*merged(&job.path())).into_iter().flatten() {
                 let Some(suspect) = suspects.get_mut(position) else {
                     continue;
                 };
                 // Another version of the same package would excuse a downgrade.
-                if fits && suspect.kind != kind {
+                if suspect.kind == kind {
+                    continue;
+                }
+                suspect.report.forget_time();
+                // So would the other architecture's file where this one's is preferred.
+                if is_preferred(suspect.color, job.color) {
+                    continue;
+                }
+                if fits {
                     suspect.report.verdict = Verdict::Replaced { by: by.clone() };
+                } else if is_preferred(job.color, suspect.color) && !differs.has(Properties::DIGEST) {
+                    suspect.report.forget_content();
                 }
             }
         }

@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub(super) rdev: u64,
     pub(super) flags: FileFlags,
     pub(super) verify_flags: u32,
+    /// Classes of the ELF file: 1 is 32-bit, 2 is 64-bit.
+    pub(super) color: u32,
     pub(super) state: FileState,
 }
 
@@ -154,6 +156,7 @@ pub(super) fn portions<'a>(files: impl Iterator<Item = (FileEntry<'a>, FileState
             rdev: file.rdev,
             flags: file.flags,
             verify_flags: file.verify_flags,
+            color: file.color,
             state,
         });
         if pending.len() == FILES_PER_PORTION {

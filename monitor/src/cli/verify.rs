@@ -135,7 +135,7 @@ fn with_progress(options: &VerifyOptions) -> Result<VerifyOutcome, VerifyError> 
     if !io::stderr().is_terminal() {
         return verify(options, &progress);
     }
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr()).with_message("0 B");
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} files, {msg} hashed, {elapsed}") {
         bar.set_style(style);
     }
@@ -145,10 +145,15 @@ fn with_progress(options: &VerifyOptions) -> Result<VerifyOutcome, VerifyError> 
             let waiting = waiting;
             // Ends when the other half is dropped.
             while let Err(RecvTimeoutError::Timeout) = waiting.recv_timeout(Duration::from_millis(100)) {
-                bar.set_length(progress.files_known.load(Ordering::Relaxed));
-                bar.set_position(progress.files_done.load(Ordering::Relaxed));
+                let n_files = progress.files_known.load(Ordering::Relaxed);
+                if n_files == 0 {
+                    // A bar of nothing would be drawn as a full one.
+                    continue;
+                }
+                bar.set_length(n_files);
                 let bytes = progress.bytes_hashed.load(Ordering::Relaxed);
                 bar.set_message(indicatif::HumanBytes(bytes).to_string());
+                bar.set_position(progress.files_done.load(Ordering::Relaxed));
             }
             bar.finish_and_clear();
         });

@@ -162,6 +162,7 @@ fn trust() -> Option<Arc<LoadedTrust>> {
     Some(Arc::new(LoadedTrust {
         index: outcome.index,
         local: LocalTrust::default(),
+        proven: hardpan_rpm::Proven::default(),
         state,
     }))
 }

@@ -13,7 +13,8 @@ use crate::config::{Config, Trust};
 use crate::enrich;
 use hardpan_core::record::{Finding, FindingCode, TrustState};
 use hardpan_rpm::scan::{self, ScanOutcome};
-use hardpan_rpm::{DigestIndex, index::DecodeError};
+use hardpan_rpm::signature::NotProven;
+use hardpan_rpm::{DigestIndex, Proven, index::DecodeError};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -125,10 +126,13 @@ pub enum TrustError {
     /// Its answer makes no sense.
     #[error("the answer of the process that reads the package database")]
     Answer(#[source] scan::OutcomeError),
+    /// What its answer says of signatures makes no sense.
+    #[error("the answer of the process that reads the package database")]
+    Proven(#[source] NotProven),
 }
 
 /// Reads the database in a child, and the manifests. `previous` is the last reading: what has gone from it since may
-/// still be running.
+/// still be running, and signatures that it found good need not be computed again.
 pub async fn read(config: &Trust, previous: Option<&LoadedTrust>) -> Result<Reading, TrustError> {
     // This very program, even if its file has been replaced meanwhile.
     read_with(Path::new("/proc/self/exe"), config, previous).await
@@ -142,12 +146,12 @@ pub async fn read_with(
 ) -> Result<Reading, TrustError> {
     let request = Request::new(config, previous);
     let limit = config.timeout;
-    let answer = run(program, &request, previous.map(|previous| &previous.index));
+    let answer = run(program, &request, previous);
     match tokio::time::timeout(limit, answer).await {
         Ok(answer) => {
-            let outcome = answer?;
+            let (outcome, proven) = answer?;
             let config = config.clone();
-            let looked = tokio::task::spawn_blocking(move || reading(&config, outcome));
+            let looked = tokio::task::spawn_blocking(move || reading(&config, outcome, proven));
             looked
                 .await
                 .map_err(|error| TrustError::Pipe(io::Error::other(error)))
@@ -159,8 +163,8 @@ pub async fn read_with(
 async fn run(
     program: &Path,
     request: &Request,
-    previous: Option<&DigestIndex>,
-) -> Result<ScanOutcome, TrustError> {
+    previous: Option<&LoadedTrust>,
+) -> Result<(ScanOutcome, Proven), TrustError> {
     let mut child = Command::new(program)
         .arg(CHILD_FLAG)
         .env_clear()
@@ -191,15 +195,23 @@ async fn run(
     match status.code() {
         Some(0) if !complaint.is_empty() => {
             warn!(complaint, "the package database was read");
-            ScanOutcome::from_bytes(&answer.map_err(TrustError::Pipe)?).map_err(TrustError::Answer)
+            understand(&answer.map_err(TrustError::Pipe)?)
         }
-        Some(0) => ScanOutcome::from_bytes(&answer.map_err(TrustError::Pipe)?).map_err(TrustError::Answer),
+        Some(0) => understand(&answer.map_err(TrustError::Pipe)?),
         Some(3) => Err(TrustError::Refused { complaint }),
         _ => Err(TrustError::Died {
             status: status.to_string(),
             complaint,
         }),
     }
+}
+
+/// The answer: length of the facts, facts, outcome.
+fn understand(answer: &[u8]) -> Result<(ScanOutcome, Proven), TrustError> {
+    let (proven, outcome) = split_u64(answer).unwrap_or((&[], answer));
+    let outcome = ScanOutcome::from_bytes(outcome).map_err(TrustError::Answer)?;
+    let proven = Proven::from_bytes(proven).map_err(TrustError::Proven)?;
+    Ok((outcome, proven))
 }
 
 async fn take(stream: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
@@ -210,7 +222,7 @@ async fn take(stream: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<V
     Ok(bytes)
 }
 
-fn reading(config: &Trust, outcome: ScanOutcome) -> Reading {
+fn reading(config: &Trust, outcome: ScanOutcome, proven: Proven) -> Reading {
     let summary = outcome.summary;
     // Pins and keys are read here once more, for what is wrong with them: the child tells only of packages.
     let (_, mut findings) = keys::pins(config.vendor_pins, config.key_sets.as_deref(), &config.pins);
@@ -233,6 +245,7 @@ fn reading(config: &Trust, outcome: ScanOutcome) -> Reading {
             },
             index: outcome.index,
             local,
+            proven,
         },
         findings,
     }
@@ -268,16 +281,30 @@ fn manifests(config: &Trust, findings: &mut Vec<Finding>) -> LocalTrust {
     }
 }
 
-/// The job: length of the request, request as JSON, previous index.
-fn encode(request: &Request, previous: Option<&DigestIndex>) -> io::Result<Vec<u8>> {
+/// The job: length of the request, request as JSON; length of the facts, facts; previous index.
+fn encode(request: &Request, previous: Option<&LoadedTrust>) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(request)?;
-    let mut job = u32::try_from(json.len())
-        .map_err(io::Error::other)?
-        .to_le_bytes()
-        .to_vec();
-    job.extend_from_slice(&json);
-    job.extend_from_slice(previous.map(DigestIndex::as_bytes).unwrap_or_default());
+    let mut job = Vec::new();
+    put_u64(&mut job, &json);
+    let nothing = Proven::default();
+    let (proven, index) = previous.map_or((&nothing, &[][..]), |previous| {
+        (&previous.proven, previous.index.as_bytes())
+    });
+    put_u64(&mut job, &proven.to_bytes());
+    job.extend_from_slice(index);
     Ok(job)
+}
+
+/// A length and so many bytes.
+fn put_u64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// The bytes behind a length, and the rest.
+fn split_u64(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<8>()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)
 }
 
 /// Why the child gives up.
@@ -286,6 +313,9 @@ pub enum ChildError {
     /// Its input is no job.
     #[error("standard input is no job of hardpand: this process is not meant to be started by hand")]
     Job(#[source] io::Error),
+    /// What the last reading knew of signatures is broken.
+    #[error("what the last reading knew of signatures")]
+    Proven(#[source] NotProven),
     /// The previous index is broken.
     #[error("the index of the last reading")]
     Previous(#[source] DecodeError),
@@ -308,7 +338,8 @@ pub fn child() -> Result<(), ChildError> {
         .take(MAX_ANSWER_BYTES)
         .read_to_end(&mut job)
         .map_err(ChildError::Job)?;
-    let (request, previous) = split(&job).map_err(ChildError::Job)?;
+    let (request, proven, previous) = split(&job).map_err(ChildError::Job)?;
+    let mut proven = Proven::from_bytes(proven).map_err(ChildError::Proven)?;
     let (options, _told_by_the_daemon) = store::scan_options(&request.config());
     let previous = if previous.is_empty() {
         None
@@ -318,7 +349,14 @@ pub fn child() -> Result<(), ChildError> {
             database: request.previous_database,
         })
     };
-    let current = store::current(options, Some(&request.store), &request.boot_id, false, previous)?;
+    let current = store::current(
+        options,
+        Some(&request.store),
+        &request.boot_id,
+        false,
+        previous,
+        Some(&mut proven),
+    )?;
     if let ReadingOrigin::Scanned {
         not_kept: Some(problem),
         ..
@@ -328,19 +366,24 @@ pub fn child() -> Result<(), ChildError> {
         let _broken_pipe = writeln!(io::stderr(), "it is not kept: {}", crate::chain::chain(problem));
     }
     let outcome = current.outcome;
-    let answer = outcome
-        .to_bytes()
-        .map_err(|error| ChildError::Answer(io::Error::other(error)))?;
+    let mut answer = Vec::new();
+    put_u64(&mut answer, &proven.to_bytes());
+    answer.extend(
+        outcome
+            .to_bytes()
+            .map_err(|error| ChildError::Answer(io::Error::other(error)))?,
+    );
     io::stdout().lock().write_all(&answer).map_err(ChildError::Answer)
 }
 
-fn split(job: &[u8]) -> io::Result<(Request, &[u8])> {
+fn split(job: &[u8]) -> io::Result<(Request, &[u8], &[u8])> {
     let parts = || {
-        let (len, rest) = job.split_first_chunk::<4>()?;
-        rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)
+        let (json, rest) = split_u64(job)?;
+        let (proven, previous) = split_u64(rest)?;
+        Some((json, proven, previous))
     };
-    let (json, previous) = parts().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-    Ok((serde_json::from_slice(json)?, previous))
+    let (json, proven, previous) = parts().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    Ok((serde_json::from_slice(json)?, proven, previous))
 }
 
 #[cfg(test)]
@@ -355,10 +398,15 @@ mod tests {
         };
         let request = Request::new(&config, None);
         let job = encode(&request, None).unwrap();
-        let (back, previous) = split(&job).unwrap();
+        let (back, proven, previous) = split(&job).unwrap();
         assert_eq!((back.config(), previous.len()), (config, 0));
+        assert_eq!(Proven::from_bytes(proven), Ok(Proven::default()));
         assert!(split(b"").is_err());
-        assert!(split(b"\xff\xff\xff\xff{}").is_err());
-        assert!(split(b"\x02\0\0\0{}").is_err());
+        assert!(split(b"\xff\xff\xff\xff\xff\xff\xff\xff{}").is_err());
+        assert!(split(b"\x02\0\0\0\0\0\0\0{}").is_err());
+        for cut in 0..job.len() {
+            let whole = split(&job[..cut]).is_ok_and(|(_, proven, _)| Proven::from_bytes(proven).is_ok());
+            assert!(!whole, "{cut}");
+        }
     }
 }

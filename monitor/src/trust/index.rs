@@ -4,7 +4,7 @@ use super::manifest::{LocalTrust, ManifestDigest, ManifestSource};
 use hardpan_core::event::RawText;
 use hardpan_core::record::TrustState;
 use hardpan_core::verdict::{OwnedFile, Package, Signer, TrustIndex, TrustOrigin, TrustedFile};
-use hardpan_rpm::{DigestIndex, Owner, Provenance};
+use hardpan_rpm::{DigestIndex, Owner, Proven, Provenance};
 
 /// A loaded trust database.
 #[derive(Debug)]
@@ -13,6 +13,9 @@ pub struct LoadedTrust {
     pub index: DigestIndex,
     /// Digests of manifests.
     pub local: LocalTrust,
+    /// The signatures behind the index, if they were verified since this program started: the next reading need not
+    /// compute them again.
+    pub proven: Proven,
     /// Counts, for records and `status`.
     pub state: TrustState,
 }
@@ -156,6 +159,7 @@ mod tests {
                 digest(1, "tools", signed),
                 digest(2, "own", ManifestSource::LocalUnsigned { made: 9 }),
             ]),
+            proven: Proven::default(),
             state: TrustState {
                 database: String::new(),
                 loaded: true,

@@ -9,7 +9,7 @@ use super::keys;
 use crate::config::Trust;
 use hardpan_core::record::Finding;
 use hardpan_rpm::scan::{self, OutcomeError, ScanOutcome};
-use hardpan_rpm::{DigestIndex, ScanError, ScanOptions};
+use hardpan_rpm::{DigestIndex, Proven, ScanError, ScanOptions};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -254,14 +254,26 @@ pub struct Previous {
 /// Without a `store` nothing is kept. `force` reads in any case. Digests of packages that were replaced since the
 /// last reading (the stored one, or `previous` if none is stored) stay as "retired" until the boot with `boot_id`
 /// ends, as long as the key that vouched for them is pinned and not revoked.
+///
+/// `proven` are the signatures that a reading before this one, in this program or the one that started it, found good;
+/// those of this reading take their place. The store knows nothing of them.
 pub fn current(
     mut options: ScanOptions,
     store: Option<&Path>,
     boot_id: &str,
     force: bool,
     previous: Option<Previous>,
+    mut proven: Option<&mut Proven>,
 ) -> Result<Current, ScanError> {
     options.retire = None;
+    let mut scan = |options: &ScanOptions| match proven.as_deref_mut() {
+        None => scan::scan(options),
+        Some(proven) => {
+            let (outcome, now) = scan::rescan(options, proven)?;
+            *proven = now;
+            Ok(outcome)
+        }
+    };
     let (stored, store_problem) = match store.map(load).transpose() {
         Ok(stored) => (stored.flatten(), None),
         Err(problem) => (None, Some(problem)),
@@ -299,12 +311,12 @@ pub fn current(
         options.retire = Some(previous.index);
         PathBuf::from(previous.database)
     });
-    let mut outcome = scan::scan(&options)?;
+    let mut outcome = scan(&options)?;
     let new_dir = Path::new(&outcome.summary.database).parent();
     if old_database.is_some_and(|old| old.parent() != new_dir) {
         // What another database held was never of this system.
         options.retire = None;
-        outcome = scan::scan(&options)?;
+        outcome = scan(&options)?;
     }
     let not_kept = store.and_then(|path| save(path, &outcome, boot_id).err());
     Ok(Current {

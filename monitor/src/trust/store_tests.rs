@@ -53,7 +53,7 @@ impl Bench {
     }
 
     fn current(&self, boot_id: &str) -> Current {
-        current(self.options(), Some(&self.store()), boot_id, false, None).unwrap()
+        current(self.options(), Some(&self.store()), boot_id, false, None, None).unwrap()
     }
 }
 
@@ -91,14 +91,14 @@ fn the_second_look_comes_from_the_store() {
     let mut options = bench.options();
     options.pins = Pins::default();
     assert_eq!(
-        current(options, Some(&bench.store()), "boot 2", false, None)
+        current(options, Some(&bench.store()), "boot 2", false, None, None)
             .unwrap()
             .outcome
             .summary
             .verified,
         0
     );
-    let forced = current(bench.options(), Some(&bench.store()), "boot 2", true, None).unwrap();
+    let forced = current(bench.options(), Some(&bench.store()), "boot 2", true, None, None).unwrap();
     assert!(!was_stored(&forced));
 }
 
@@ -188,7 +188,7 @@ fn replaced_packages_stay_until_reboot() {
     assert!(n_retired > 200, "{n_retired}");
     // They are still there at the next look, and at the next reading.
     assert_eq!(retired(&bench.current("boot 1")), n_retired);
-    let forced = current(bench.options(), Some(&bench.store()), "boot 1", true, None).unwrap();
+    let forced = current(bench.options(), Some(&bench.store()), "boot 1", true, None, None).unwrap();
     assert_eq!(retired(&forced), n_retired);
     // After a reboot nothing of them runs.
     let rebooted = bench.current("boot 2");
@@ -200,7 +200,7 @@ fn replaced_packages_stay_until_reboot() {
 #[test]
 fn what_is_in_memory_retires_too() {
     let Some(bench) = Bench::new(LARGE) else { return };
-    let before = current(bench.options(), None, "boot", false, None)
+    let before = current(bench.options(), None, "boot", false, None, None)
         .unwrap()
         .outcome;
     bench.install(SMALL).unwrap();
@@ -208,13 +208,13 @@ fn what_is_in_memory_retires_too() {
         index: before.index.clone(),
         database: before.summary.database.clone(),
     };
-    let after = current(bench.options(), None, "boot", false, Some(previous())).unwrap();
+    let after = current(bench.options(), None, "boot", false, Some(previous()), None).unwrap();
     assert!(retired(&after) > 200);
     let elsewhere = Previous {
         database: "/other/rpmdb.sqlite".into(),
         ..previous()
     };
-    let after = current(bench.options(), None, "boot", false, Some(elsewhere)).unwrap();
+    let after = current(bench.options(), None, "boot", false, Some(elsewhere), None).unwrap();
     assert_eq!(retired(&after), 0);
 }
 
@@ -229,14 +229,14 @@ fn what_an_unpinned_key_signed_is_not_retired_but_gone() {
         pins.add(pin.clone()).unwrap();
     }
     options.pins = pins;
-    let after = current(options, Some(&bench.store()), "boot", false, None).unwrap();
+    let after = current(options, Some(&bench.store()), "boot", false, None, None).unwrap();
     assert_eq!((after.outcome.summary.verified, retired(&after)), (1, 0));
 }
 
 #[test]
 fn without_a_place_for_it_nothing_is_kept() {
     let Some(bench) = Bench::new(SMALL) else { return };
-    let reading = current(bench.options(), None, "boot", false, None).unwrap();
+    let reading = current(bench.options(), None, "boot", false, None, None).unwrap();
     assert!(matches!(
         reading.origin,
         ReadingOrigin::Scanned {
@@ -252,6 +252,7 @@ fn without_a_place_for_it_nothing_is_kept() {
         Some(&file.join("trust.index")),
         "boot",
         false,
+        None,
         None,
     )
     .unwrap();
@@ -271,6 +272,6 @@ fn another_database_retires_nothing() {
         return;
     };
     first.current("boot");
-    let after = current(second.options(), Some(&first.store()), "boot", false, None).unwrap();
+    let after = current(second.options(), Some(&first.store()), "boot", false, None, None).unwrap();
     assert_eq!((after.outcome.summary.verified, retired(&after)), (1, 0));
 }

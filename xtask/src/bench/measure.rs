@@ -2,7 +2,7 @@
 
 use crate::error::{Done, TaskError};
 use crate::sh;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(2);
 
 /// What a run cost.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Cost {
     /// Wall time, seconds.
     pub(crate) wall_s: f64,
@@ -20,6 +20,17 @@ pub(crate) struct Cost {
     pub(crate) cpu_s: f64,
     /// Peak resident memory of the process itself (not of its children), MiB.
     pub(crate) peak_mib: f64,
+}
+
+impl Cost {
+    /// The best of two runs: the machine's noise only ever adds.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            wall_s: self.wall_s.min(other.wall_s),
+            cpu_s: self.cpu_s.min(other.cpu_s),
+            peak_mib: self.peak_mib.max(other.peak_mib),
+        }
+    }
 }
 
 /// A command's best of several runs: the machine's noise only ever adds. Exit code 1 is fine: the tools compared use it
@@ -35,18 +46,28 @@ pub(crate) fn best_with(runs: u32, codes: &[i32], mut command: impl FnMut() -> C
         let cost = once(&mut command(), codes)?;
         best = Some(match best {
             None => cost,
-            Some(so_far) => Cost {
-                wall_s: so_far.wall_s.min(cost.wall_s),
-                cpu_s: so_far.cpu_s.min(cost.cpu_s),
-                peak_mib: so_far.peak_mib.max(cost.peak_mib),
-            },
+            Some(so_far) => so_far.or(cost),
         });
     }
     best.ok_or_else(|| TaskError::cannot("nothing was measured", "this is a bug in the benchmark"))
 }
 
+/// A program that measures itself: its cost is the last line that it prints.
+pub(super) fn told(command: &mut Command) -> Done<Cost> {
+    let said = sh::output(command)?;
+    said.lines()
+        .last()
+        .and_then(|line| serde_json::from_str(line).ok())
+        .ok_or_else(|| {
+            TaskError::cannot(
+                format!("{} ends without its cost", sh::shown(command)),
+                "this is a bug",
+            )
+        })
+}
+
 /// Runs it once.
-fn once(command: &mut Command, codes: &[i32]) -> Done<Cost> {
+pub(super) fn once(command: &mut Command, codes: &[i32]) -> Done<Cost> {
     let before = children_cpu();
     let start = Instant::now();
     let mut child = command

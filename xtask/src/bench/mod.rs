@@ -127,6 +127,16 @@ pub(crate) fn run(name: Bench, json: bool) -> Done {
     }
 }
 
+/// An example program, as released.
+fn example(places: &Places, package: &str, name: &str) -> Done<PathBuf> {
+    sh::run(
+        Command::new("cargo")
+            .args(["build", "--release", "--package", package, "--example", name])
+            .current_dir(&places.root),
+    )?;
+    Ok(places.target().join("release/examples").join(name))
+}
+
 /// The released `hardpan`.
 fn hardpan(places: &Places) -> Done<PathBuf> {
     setup::ensure(places, Extent::All, false)?;

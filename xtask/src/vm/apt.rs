@@ -15,7 +15,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A private apt configuration, gone when dropped.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     dir: tempfile::TempDir,
     mirror: Mirror,
     suites: Vec<&'static str>,
@@ -29,7 +29,7 @@ struct Mirror {
 }
 
 impl Session {
-    pub(super) fn open(places: &Places) -> Done<Self> {
+    pub(crate) fn open(places: &Places) -> Done<Self> {
         let mirror = Mirror::find()?;
         place::make_dir(&places.cache)?;
         let dir = tempfile::Builder::new()
@@ -101,7 +101,7 @@ impl Session {
     }
 
     /// Downloads packages into `dir`.
-    pub(super) fn download(&self, names: &[String], dir: &Path) -> Done<Vec<PathBuf>> {
+    pub(crate) fn download(&self, names: &[String], dir: &Path) -> Done<Vec<PathBuf>> {
         sh::quiet(
             self.apt("apt-get")
                 .args(["-q", "download"])
@@ -115,7 +115,8 @@ impl Session {
             .collect())
     }
 
-    fn update(&mut self, suites: &[&'static str]) -> Done {
+    /// Fetches the lists of these suites, too.
+    pub(crate) fn update(&mut self, suites: &[&'static str]) -> Done {
         let new: Vec<_> = suites
             .iter()
             .copied()
@@ -198,7 +199,7 @@ impl Mirror {
         let list = sh::output(Command::new("apt-get").args(["indextargets", "--format", format]))?;
         Self::among(&list).ok_or_else(|| {
             TaskError::cannot(
-                "this host's apt sources name no Debian archive to download kernels from",
+                "this host's apt sources name no Debian archive to download from",
                 format!("set {MIRROR}=ADDRESS, or give a kernel with --kernel-image FILE"),
             )
         })

@@ -1,6 +1,6 @@
 //! `cargo xtask test vm`: the same scenarios on several kernels.
 
-mod apt;
+pub(crate) mod apt;
 mod attack;
 mod boot;
 mod initramfs;

@@ -72,6 +72,20 @@ fn fapolicyd_rules_carry_over_or_are_named() {
     expect![""].assert_eq(&lines(&problems));
 }
 
+/// Found by fuzzing: no policy holds such text, so the import may not make one that does.
+#[test]
+fn fapolicyd_rules_with_control_characters_are_left_out() {
+    let import =
+        fapolicyd::import("deny_audit perm=execute all : dir=/tmp\u{4}/\ndeny\tperm=execute uid=9 : all\n");
+    assert_eq!((import.whole, import.left_out), (1, 1));
+    assert_eq!(
+        import.notes[0].text,
+        r#"control characters in "deny_audit perm=execute all : dir=/tmp\u0004/""#
+    );
+    let (_, problems) = merge(&[(Layer::Local, "import.toml", &import.policy)]);
+    assert_eq!(lines(&problems), "", "{}", import.policy);
+}
+
 fn record(action: &str, verdict: &str, path: &str, uid: &str, more: &str) -> String {
     format!(
         "{{\"@timestamp\":\"2026-11-22T05:10:11.123456Z\",\"event\":{{\"id\":\"b-1\",\"action\":\"{action}\"}},\

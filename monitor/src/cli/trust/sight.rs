@@ -158,7 +158,7 @@ impl SightArgs {
         let state = self.kept_in();
         let store = state.as_ref().map(|dir| dir.join(STORE_NAME));
         let boot_id = enrich::host(Path::new("/")).boot_id;
-        let current = store::current(options.clone(), store.as_deref(), &boot_id, force, None)
+        let current = store::current(options.clone(), store.as_deref(), &boot_id, force, None, None)
             .map_err(could_not_look)?;
         tell_about_store(&current);
         let local = match &state {

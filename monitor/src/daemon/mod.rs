@@ -3,6 +3,7 @@
 mod audit;
 mod error;
 mod execs;
+mod freeze;
 mod hardening;
 mod health;
 mod life;
@@ -12,6 +13,7 @@ mod policy;
 mod recorder;
 mod run;
 mod source;
+mod sweep;
 #[cfg(test)]
 mod tests;
 

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
@@ -44,6 +45,8 @@ pub(super) struct InForce {
     pub asks_proc: bool,
     /// Manifests without a signature count.
     pub accepts_local_unsigned: bool,
+    /// The cgroup of a tampered task is frozen, in mode enforce.
+    pub freeze_cgroup: bool,
 }
 
 impl InForce {
@@ -63,6 +66,7 @@ impl InForce {
         Self {
             asks_proc: effective.rules.iter().any(asks),
             accepts_local_unsigned: effective.trust.accept_local_unsigned,
+            freeze_cgroup: effective.freeze_cgroup,
             hits: HitCounters::new(effective.rules.len()),
             recording: effective.recording.clone(),
             hash_bytes_per_s: effective.cadence.hash_bytes_per_s,
@@ -158,6 +162,8 @@ pub(super) struct Keeper {
     tier: Tier,
     enforcing: bool,
     active: Option<(Selector, Active)>,
+    /// `sweep.files_interval_s`; 0 while there is no policy.
+    files_interval_s: Arc<AtomicU32>,
     in_force: Option<Arc<InForce>>,
 }
 
@@ -171,6 +177,7 @@ impl Keeper {
             tier,
             enforcing: config.mode == config::Mode::Enforce,
             active: None,
+            files_interval_s: Arc::default(),
             in_force: None,
         }
     }
@@ -229,6 +236,11 @@ impl Keeper {
                 Duration::from_millis(u64::from(active.effective().cadence.tasks_interval_ms))
             })
         })
+    }
+
+    /// Seconds between two verifications of all files, kept up to date.
+    pub(super) fn files_interval(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.files_interval_s)
     }
 
     /// Audits with the policy's interval where the configuration names none.
@@ -341,6 +353,8 @@ impl Keeper {
             return Ok(());
         };
         self.in_force = Some(Arc::new(InForce::new(active.effective(), self.tier)));
+        self.files_interval_s
+            .store(active.effective().cadence.files_interval_s, Ordering::Relaxed);
         let mode = active.effective().gate.mode;
         if mode == Mode::Enforce && !self.enforcing {
             news.findings.push(

@@ -10,6 +10,7 @@ use super::pipeline::Pipeline;
 use super::policy::Keeper;
 use super::recorder::Recorder;
 use super::source::EventSource;
+use super::sweep;
 use crate::config::{Config, Mode, Output};
 use crate::enrich::clock::{Clock, boottime_ns};
 use crate::enrich::pool::{DigestCache, HashPool};
@@ -102,6 +103,13 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let (audited, audits) = mpsc::channel(1);
     // This very program, even if its file has been replaced meanwhile.
     let program = Path::new("/proc/self/exe").to_owned();
+    let trusted = policy.trust(&config.trust);
+    tokio::spawn(sweep::keep(
+        program.clone(),
+        policy.files_interval(),
+        trusted,
+        audited.clone(),
+    ));
     tokio::spawn(audit::keep(
         program,
         policy.audit(&config.audit),

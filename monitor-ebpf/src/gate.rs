@@ -129,12 +129,17 @@ pub unsafe fn ask<const PATHS: bool>(
     let mut rule = GATE_NO_RULE;
     let mut action = action_of(config, asked.kind, class);
     if config.ruled[(asked.kind & 3) as usize] >> class & 1 != 0 {
-        rule = first_rule(asked.kind | class << 8 | marks_word(marks) << 16, info, config.rules);
+        rule = first_rule(
+            asked.kind | class << 8 | marks_word(marks) << 16,
+            info,
+            config.rules,
+        );
         if let Some(decided) = GATE_RULES.get(rule) {
             action = decided.action;
         }
     }
-    if asked.flags & gate_flag::DOUBT != 0 && config.closed_on_doubt == 0 && action > GateAction::Alert as u32 {
+    if asked.flags & gate_flag::DOUBT != 0 && config.closed_on_doubt == 0 && action > GateAction::Alert as u32
+    {
         action = GateAction::Alert as u32;
     }
     if action == GateAction::Allow as u32 {
@@ -176,8 +181,7 @@ fn known(config: &GateConfig, content: &Content, entry: *mut InodeDigest) -> (u3
 #[inline(always)]
 fn setid_not_signed(info: &FileInfo, marks: u32) -> u32 {
     let user = info.mode & SETUID != 0 && marks & trusted_mark::SETUID == 0;
-    let group =
-        info.mode & (SETGID | GROUP_EXEC) == SETGID | GROUP_EXEC && marks & trusted_mark::SETGID == 0;
+    let group = info.mode & (SETGID | GROUP_EXEC) == SETGID | GROUP_EXEC && marks & trusted_mark::SETGID == 0;
     u32::from(user | group)
 }
 
@@ -396,7 +400,15 @@ unsafe fn act<const PATHS: bool>(
     }
     let what = asked.kind | class << 8 | action << 16 | asked.hook << 24;
     // SAFETY: the caller's promises.
-    unsafe { emit::<PATHS>(file, info, content, what, u64::from(rule) | u64::from(asked.flags) << 32) };
+    unsafe {
+        emit::<PATHS>(
+            file,
+            info,
+            content,
+            what,
+            u64::from(rule) | u64::from(asked.flags) << 32,
+        )
+    };
     if refuse == 1 && action == GateAction::Kill as u32 {
         // SAFETY: helper without pointers.
         unsafe { bpf_send_signal(SIGKILL) };
@@ -406,17 +418,15 @@ unsafe fn act<const PATHS: bool>(
 
 /// Writes the record. `what` packs kind, class, action and hook, `why` the rule and the flags.
 #[inline(always)]
-unsafe fn emit<const PATHS: bool>(
-    file: *const u8,
-    info: &FileInfo,
-    content: &Content,
-    what: u32,
-    why: u64,
-) {
+unsafe fn emit<const PATHS: bool>(file: *const u8, info: &FileInfo, content: &Content, what: u32, why: u64) {
     count(Counter::GateGenerated);
     let flags = (why >> 32) as u32;
     // Alerts come in such numbers as ordinary events do; refusals must not be crowded out by them.
-    let ring = if flags & gate_flag::REFUSED != 0 { &FINDINGS } else { &EVENTS };
+    let ring = if flags & gate_flag::REFUSED != 0 {
+        &FINDINGS
+    } else {
+        &EVENTS
+    };
     let Some(mut entry) = ring.reserve::<GateEvent>(0) else {
         count(Counter::GateLost);
         return;

@@ -3,8 +3,8 @@
 #![no_main]
 
 use aya_ebpf::{
-    bindings::inode,
     EbpfContext,
+    bindings::inode,
     btf_maps::InodeStorage,
     helpers::generated::bpf_probe_read_kernel,
     macros::{btf_map, btf_tracepoint, fentry, fexit, lsm},
@@ -12,9 +12,9 @@ use aya_ebpf::{
 };
 use hardpan_abi::{CredWitness, EventKind, InodeDigest, TaskHook, TaskWitness};
 use hardpan_ebpf::{
-    access, cred,
+    access,
     content::DigestCache,
-    exec, gate,
+    cred, exec, gate,
     mem::{Mem, Typed},
     module, off, shadow,
 };

@@ -14,5 +14,6 @@ pub mod harden;
 pub mod policy;
 pub mod probe;
 pub mod sensor;
+pub mod sweep;
 pub mod sys;
 pub mod trust;

@@ -48,6 +48,8 @@ pub enum Requirement {
     Modules,
     /// The attack module, built for the kernel.
     AttackModule,
+    /// A Debian tree in `/hardpan-vm/lab` with tools that hardening is tried with.
+    Lab,
 }
 
 /// How the daemon is run.

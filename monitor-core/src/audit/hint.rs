@@ -133,6 +133,11 @@ fn hint_by_evidence(kind: &Kind) -> String {
         Kind::Sweep(_) => {
             "correct owner or mode of the files shown as evidence (chown, chgrp, chmod), or remove them".to_owned()
         }
+        Kind::Migration(_) => {
+            "dnf distro-sync, then remove what has no newer build (packages, kernels), disable repositories and \
+             rpm -e keys (gpg-pubkey-…) that belong to the system before; see evidence"
+                .to_owned()
+        }
         Kind::Selinux(selinux) => format!(
             "set SELINUX={} in /etc/selinux/config; setenforce 1; reboot where it was disabled",
             selinux.modes.first().map_or("enforcing", String::as_str)

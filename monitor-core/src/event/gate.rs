@@ -55,8 +55,8 @@ impl GateEvent {
         let action = u8::try_from(wire.action).ok().and_then(GateAction::from_u8);
         let used = u16::try_from(wire.path_bytes).unwrap_or(u16::MAX);
         let path = text("path", &wire.path, used)?;
-        let state = u8::try_from(wire.digest_state)
-            .map_err(|_large| unknown("digest_state", wire.digest_state))?;
+        let state =
+            u8::try_from(wire.digest_state).map_err(|_large| unknown("digest_state", wire.digest_state))?;
         Ok(Self {
             head: head(&wire.header),
             creds: wire.creds,

@@ -1,7 +1,7 @@
 //! How long a release is supported: dates as data. (tidy: table)
 //!
-//! Dates of AlmaLinux and Rocky Linux 8 and 9 are those of the vendors' pages (endoflife.date has copies); the others are
-//! announcements that were not looked up again: [`Dates::is_checked`] tells.
+//! Dates are those of the vendors' pages, where marked as checked against a dated copy of them (endoflife.date's data,
+//! Rocky Linux 10 also by `SUPPORT_END` in its os-release); the others are announcements: [`Dates::is_checked`] tells.
 
 use super::{Release, Vendor};
 use jiff::civil::{Date, date};
@@ -61,7 +61,7 @@ const TABLE: &[(&str, u32, Dates)] = &[
     ("almalinux", 10, dates(date(2030, 5, 31), date(2035, 5, 31), true)),
     ("rocky", 8, dates(date(2024, 5, 31), date(2029, 5, 31), true)),
     ("rocky", 9, dates(date(2027, 5, 31), date(2032, 5, 31), true)),
-    ("rocky", 10, dates(date(2030, 5, 31), date(2035, 5, 31), false)),
+    ("rocky", 10, dates(date(2030, 5, 31), date(2035, 5, 31), true)),
     // CIQ's long-term minors have contracts of their own; these are the dates of Rocky Linux itself.
     ("rocky-ciq", 8, dates(date(2024, 5, 31), date(2029, 5, 31), false)),
     ("rocky-ciq", 9, dates(date(2027, 5, 31), date(2032, 5, 31), false)),
@@ -70,20 +70,30 @@ const TABLE: &[(&str, u32, Dates)] = &[
         10,
         dates(date(2030, 5, 31), date(2035, 5, 31), false),
     ),
-    ("rhel", 8, dates(date(2024, 5, 31), date(2029, 5, 31), false)),
-    ("rhel", 9, dates(date(2027, 5, 31), date(2032, 5, 31), false)),
+    ("rhel", 8, dates(date(2024, 5, 31), date(2029, 5, 31), true)),
+    ("rhel", 9, dates(date(2027, 5, 31), date(2032, 5, 31), true)),
+    // Only the end was found in a second place, not the end of full support.
     ("rhel", 10, dates(date(2030, 5, 31), date(2035, 5, 31), false)),
     // CentOS Linux and Stream share their ID: 8 is the Stream's date, which is the later one.
     (
         "centos-stream",
         8,
-        dates(date(2024, 5, 31), date(2024, 5, 31), false),
+        dates(date(2024, 5, 31), date(2024, 5, 31), true),
     ),
     (
         "centos-stream",
         9,
-        dates(date(2027, 5, 31), date(2027, 5, 31), false),
+        dates(date(2027, 5, 31), date(2027, 5, 31), true),
     ),
+    // "Around 2030": it ends when RHEL 10 leaves full support.
+    (
+        "centos-stream",
+        10,
+        dates(date(2030, 1, 1), date(2030, 1, 1), false),
+    ),
+    // Premier Support knows no phases.
+    ("oracle", 8, dates(date(2029, 7, 1), date(2029, 7, 1), true)),
+    ("oracle", 9, dates(date(2032, 6, 30), date(2032, 6, 30), true)),
 ];
 
 /// The dates of a release, if they are known.
@@ -135,7 +145,8 @@ mod tests {
             date(2026, 11, 22),
             Some(Phase::EndOfLife),
         );
-        check("ID=ol\nVERSION_ID=9.6\n", date(2026, 11, 22), None);
+        check("ID=ol\nVERSION_ID=9.6\n", date(2026, 11, 22), Some(Phase::Full));
+        check("ID=ol\nVERSION_ID=11.0\n", date(2026, 11, 22), None);
         check("ID=debian\nVERSION_ID=12\n", date(2026, 11, 22), None);
     }
 

@@ -103,7 +103,7 @@ pub struct Traces {
 }
 
 /// What a finding is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MigrationCode {
     /// The host was moved by this program: a fact, no fault.
@@ -275,9 +275,7 @@ fn packages(
         let Some(vendor) = package.vendor.as_deref() else {
             continue;
         };
-        if let Some(other) =
-            vendor_of(vendor).filter(|other| *other != release.vendor.name().trim_end_matches("-ciq"))
-        {
+        if let Some(other) = distribution_of(vendor, release) {
             foreign.entry(other).or_default().push(&package.name);
         }
     }
@@ -288,6 +286,11 @@ fn packages(
             "dnf distro-sync; the signed header names the vendor, hardpan trust list --foreign lists them all",
         );
     }
+}
+
+/// The distribution that a key's or package's text names, if it is another one than the host's.
+pub fn distribution_of(text: &str, release: &Release) -> Option<&'static str> {
+    vendor_of(text).filter(|other| *other != release.vendor.name().trim_end_matches("-ciq"))
 }
 
 /// The distribution behind a header's vendor.

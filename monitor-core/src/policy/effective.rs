@@ -1,7 +1,9 @@
 //! The policy as the daemon uses it: typed, complete, nothing left to interpret.
 
+use super::origin::{Layer, Problem};
 use super::resolve::Resolved;
 use super::rule::{Defaults, Rule};
+use super::schema::RESERVED;
 use super::value::{KeyPath, Value};
 use crate::platform::Tier;
 use thiserror::Error;
@@ -191,6 +193,19 @@ impl Effective {
     }
 }
 
+/// Warnings about local settings that are read and have no effect yet: nobody should rely on them.
+pub fn without_effect(resolved: &Resolved) -> Vec<Problem> {
+    RESERVED
+        .iter()
+        .filter_map(|path| Some((path, resolved.setting(path)?)))
+        .filter(|(_, setting)| setting.origin.layer == Layer::Local)
+        .map(|(path, setting)| {
+            let message = format!("{} is reserved and has no effect yet", path.join("."));
+            Problem::warning(setting.origin.clone(), message)
+        })
+        .collect()
+}
+
 fn missing(path: &[&str]) -> MissingKey {
     MissingKey {
         key: KeyPath::new(path),
@@ -244,7 +259,7 @@ pub enum Reload {
 pub enum RejectedPolicy {
     /// The files have errors.
     #[error("the policy has {} errors, the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
-    Broken(Vec<super::Problem>),
+    Broken(Vec<Problem>),
     /// A key is missing.
     #[error("the policy is incomplete")]
     Incomplete(#[source] MissingKey),
@@ -252,7 +267,7 @@ pub enum RejectedPolicy {
 
 impl Active {
     /// The first policy, with epoch 1.
-    pub fn start(resolved: Resolved, problems: &[super::Problem]) -> Result<Self, RejectedPolicy> {
+    pub fn start(resolved: Resolved, problems: &[Problem]) -> Result<Self, RejectedPolicy> {
         let effective = usable(&resolved, problems)?;
         Ok(Self {
             resolved,
@@ -262,11 +277,7 @@ impl Active {
     }
 
     /// Takes a candidate into use as a whole, or not at all.
-    pub fn reload(
-        &mut self,
-        candidate: Resolved,
-        problems: &[super::Problem],
-    ) -> Result<Reload, RejectedPolicy> {
+    pub fn reload(&mut self, candidate: Resolved, problems: &[Problem]) -> Result<Reload, RejectedPolicy> {
         let effective = usable(&candidate, problems)?;
         let differences = super::show::diff(&self.resolved, &candidate).len();
         self.resolved = candidate;
@@ -294,8 +305,8 @@ impl Active {
     }
 }
 
-fn usable(resolved: &Resolved, problems: &[super::Problem]) -> Result<Effective, RejectedPolicy> {
-    let errors: Vec<super::Problem> = problems
+fn usable(resolved: &Resolved, problems: &[Problem]) -> Result<Effective, RejectedPolicy> {
+    let errors: Vec<Problem> = problems
         .iter()
         .filter(|problem| problem.is_error())
         .cloned()
@@ -311,7 +322,7 @@ mod tests {
     use super::super::{Source, shipped, source};
     use super::*;
 
-    fn load(level: &str, local: &[Source]) -> (Resolved, Vec<super::super::Problem>) {
+    fn load(level: &str, local: &[Source]) -> (Resolved, Vec<Problem>) {
         let own = str::to_owned;
         let selector = super::super::Selector {
             el: 9,

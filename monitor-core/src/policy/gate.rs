@@ -73,11 +73,9 @@ impl GateTable {
     /// What is done with content of which only class and marks are known: rules about who runs it do not count.
     pub fn action_of_content(&self, kind: GateKind, class: GateClass, marks: u32) -> GateAction {
         let fits = |rule: &&GateRule| {
-            let about_content =
-                rule.tests == 0 || (rule.tests == gate_test::MARK && rule.negated == 0 && marks & rule.marks != 0);
-            about_content
-                && rule.kinds >> (kind as u32) & 1 != 0
-                && rule.classes >> (class as u32) & 1 != 0
+            let about_content = rule.tests == 0
+                || (rule.tests == gate_test::MARK && rule.negated == 0 && marks & rule.marks != 0);
+            about_content && rule.kinds >> (kind as u32) & 1 != 0 && rule.classes >> (class as u32) & 1 != 0
         };
         let rule = self.rules.iter().find(fits);
         rule.and_then(|rule| u8::try_from(rule.action).ok().and_then(GateAction::from_u8))
@@ -91,7 +89,9 @@ impl GateTable {
             .collect();
         let action = rule.action_at(tier);
         for kind in kinds {
-            let Some(classes) = classes_of(kind, rule) else { continue };
+            let Some(classes) = classes_of(kind, rule) else {
+                continue;
+            };
             let base = GateRule {
                 kinds: 1 << (kind as u32),
                 classes,
@@ -110,10 +110,9 @@ impl GateTable {
                 }
                 // A rule that could only allow or alert, and that no denial comes after, changes nothing there.
                 Err(_) if action <= Action::Alert && !self.could_deny(kind, classes) => {}
-                Err(why) => self.problems.push(format!(
-                    "rule {:?} ({}): {why}",
-                    rule.name, rule.origin
-                )),
+                Err(why) => self
+                    .problems
+                    .push(format!("rule {:?} ({}): {why}", rule.name, rule.origin)),
             }
         }
     }
@@ -143,7 +142,9 @@ impl GateTable {
                 .flat_map(|rule| variants.iter().map(move |variant| variant.apply(*rule)))
                 .collect();
             if compiled.len() > GATE_RULES_MAX as usize {
-                return Err(format!("its conditions on {name} make too many rules for the kernel"));
+                return Err(format!(
+                    "its conditions on {name} make too many rules for the kernel"
+                ));
             }
         }
         Ok(compiled)
@@ -156,11 +157,19 @@ impl GateTable {
     ) -> Result<Vec<Variant>, String> {
         let name = test.attribute.name;
         let subject = test.attribute.side == Side::Subject;
-        let unable = || format!("the kernel side cannot look at {}.{name}", test.attribute.side.name());
-        let ids = |bit: u32, slot: usize| Ok(id_ranges(test).map_err(|why| format!("{name}: {why}"))?
-            .into_iter()
-            .map(|range| Variant::new(bit, false, Value::Id(slot, range)))
-            .collect());
+        let unable = || {
+            format!(
+                "the kernel side cannot look at {}.{name}",
+                test.attribute.side.name()
+            )
+        };
+        let ids = |bit: u32, slot: usize| {
+            Ok(id_ranges(test)
+                .map_err(|why| format!("{name}: {why}"))?
+                .into_iter()
+                .map(|range| Variant::new(bit, false, Value::Id(slot, range)))
+                .collect())
+        };
         match (subject, name) {
             (true, "uid") => ids(gate_test::UID, 0),
             (true, "gid") => ids(gate_test::GID, 1),
@@ -173,11 +182,15 @@ impl GateTable {
             (true, "container") => flag(test, gate_test::CONTAINER).ok_or_else(unable),
             (false, "setid") => flag(test, gate_test::SETID).ok_or_else(unable),
             (true, "capabilities") => {
-                let mask = texts(test).iter().filter_map(|text| {
-                    CAPABILITIES.iter().position(|known| known == text)
-                });
+                let mask = texts(test)
+                    .iter()
+                    .filter_map(|text| CAPABILITIES.iter().position(|known| known == text));
                 let mask = mask.fold(0u64, |mask, bit| mask | 1 << bit);
-                Ok(vec![Variant::new(gate_test::CAPABILITIES, test.negated, Value::Capabilities(mask))])
+                Ok(vec![Variant::new(
+                    gate_test::CAPABILITIES,
+                    test.negated,
+                    Value::Capabilities(mask),
+                )])
             }
             (false, "digest") => {
                 let digests = texts(test).iter().filter_map(|text| {
@@ -185,13 +198,21 @@ impl GateTable {
                     hex::decode_to_slice(text, &mut digest).ok().map(|()| digest)
                 });
                 let mark = self.mark(&digests.collect::<Vec<_>>())?;
-                Ok(vec![Variant::new(gate_test::MARK, test.negated, Value::Mark(mark))])
+                Ok(vec![Variant::new(
+                    gate_test::MARK,
+                    test.negated,
+                    Value::Mark(mark),
+                )])
             }
             (true, "cgroup") => several(test, name, gate_test::CGROUP, |text| {
-                cgroup_id(text).map(Value::Cgroup).ok_or_else(|| format!("there is no cgroup {text}"))
+                cgroup_id(text)
+                    .map(Value::Cgroup)
+                    .ok_or_else(|| format!("there is no cgroup {text}"))
             }),
             (false, "device") => several(test, name, gate_test::DEVICE, |text| {
-                device(text).map(Value::Device).ok_or_else(|| format!("{text} is no device"))
+                device(text)
+                    .map(Value::Device)
+                    .ok_or_else(|| format!("{text} is no device"))
             }),
             (false, "filesystem") => several(test, name, gate_test::FILESYSTEM, |text| {
                 observed::filesystem_magic(text)
@@ -203,7 +224,11 @@ impl GateTable {
     }
 
     fn mark(&mut self, digests: &[[u8; 32]]) -> Result<u32, String> {
-        let used = self.marks.iter().map(|(_, mark)| *mark).fold(0, |all, mark| all | mark);
+        let used = self
+            .marks
+            .iter()
+            .map(|(_, mark)| *mark)
+            .fold(0, |all, mark| all | mark);
         let free = (0..MAX_MARKS)
             .map(|bit| 1 << (trusted_mark::RULES_FROM as usize + bit))
             .find(|mark| used & mark == 0)
@@ -326,9 +351,8 @@ fn classes_of(kind: GateKind, rule: &Rule) -> Option<u32> {
         .tests
         .iter()
         .find(|test| test.attribute.side == Side::Object && test.attribute.name == "class");
-    let fits = |word: &str| {
-        test.is_none_or(|test| texts(test).iter().any(|text| text == word) != test.negated)
-    };
+    let fits =
+        |word: &str| test.is_none_or(|test| texts(test).iter().any(|text| text == word) != test.negated);
     let mask = GateClass::ALL
         .into_iter()
         .filter(|class| default_class(kind, *class).is_some_and(fits))
@@ -344,7 +368,9 @@ fn texts(test: &Test) -> &[String] {
 }
 
 fn flag(test: &Test, bit: u32) -> Option<Vec<Variant>> {
-    let Accept::Flag(wanted) = test.accept else { return None };
+    let Accept::Flag(wanted) = test.accept else {
+        return None;
+    };
     Some(vec![Variant::new(bit, wanted == test.negated, Value::Flag)])
 }
 
@@ -356,7 +382,9 @@ fn several(
 ) -> Result<Vec<Variant>, String> {
     let texts = texts(test);
     if test.negated && texts.len() > 1 {
-        return Err(format!("\"not in\" with several values of {name} cannot be said to the kernel"));
+        return Err(format!(
+            "\"not in\" with several values of {name} cannot be said to the kernel"
+        ));
     }
     texts
         .iter()
@@ -366,9 +394,14 @@ fn several(
 
 /// The ranges in which the condition holds, whichever way it was written.
 fn wide_ranges(test: &Test) -> Vec<[u64; 2]> {
-    let Accept::Ids(ranges) = &test.accept else { return Vec::new() };
+    let Accept::Ids(ranges) = &test.accept else {
+        return Vec::new();
+    };
     let max = i64::MAX.cast_unsigned();
-    let mut sorted: Vec<[u64; 2]> = ranges.iter().map(|(low, high)| [*low, (*high).min(max)]).collect();
+    let mut sorted: Vec<[u64; 2]> = ranges
+        .iter()
+        .map(|(low, high)| [*low, (*high).min(max)])
+        .collect();
     if !test.negated {
         return sorted;
     }

@@ -71,6 +71,9 @@ pub struct KeySpec {
     pub doc: &'static str,
 }
 
+/// Keys that are reserved: they are read and checked, and have no effect yet.
+pub const RESERVED: [&[&str]; 1] = [&["sweep", "kernel_interval_s"]];
+
 /// A section whose entries are named by the reader: `[sysctl."kernel.kptr_restrict"]`.
 #[derive(Debug, Clone, Copy)]
 pub struct EntrySpec {
@@ -342,7 +345,7 @@ pub static KEYS: &[KeySpec] = &[
         &[at("sweep"), at("kernel_interval_s")],
         int(1, 86_400),
         Order::Down,
-        "between two passes over kernel text, tables and modules",
+        "between two passes over kernel text, tables and modules; reserved: no effect yet",
     ),
     key(
         &[at("sweep"), at("files_interval_s")],

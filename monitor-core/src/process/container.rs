@@ -40,6 +40,23 @@ pub fn cgroup_path(text: &str) -> Option<String> {
     })
 }
 
+/// The path of the cgroup that freezes a process, in the content of `/proc/PID/cgroup`: of the cgroup v2 line in the
+/// unified hierarchy, else of the v1 freezer's.
+pub fn freezer_path(text: &str, unified: bool) -> Option<String> {
+    text.lines().find_map(|line| {
+        let (number, rest) = line.split_once(':')?;
+        let (controllers, path) = rest.split_once(':')?;
+        let is_it = if unified {
+            number == "0" && controllers.is_empty()
+        } else {
+            controllers.split(',').any(|controller| controller == "freezer")
+        };
+        // As the kernel marks one that was removed while the process is still there.
+        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+        (is_it && path.starts_with('/')).then(|| path.to_owned())
+    })
+}
+
 /// Finds the container in a cgroup path. The innermost one wins.
 pub fn container_from_path(path: &str) -> Option<Container> {
     let components: Vec<&str> = path.split('/').filter(|c| !c.is_empty()).collect();
@@ -114,6 +131,14 @@ mod tests {
         check(hybrid, Some("/system.slice/crond.service"));
         check("12:cpu:/\n", None);
         check("", None);
+        let freezer = |text: &str, unified: bool, expected: Option<&str>| {
+            assert_eq!(freezer_path(text, unified).as_deref(), expected, "{text}");
+        };
+        freezer("0::/a.slice/x (deleted)\n", true, Some("/a.slice/x"));
+        freezer("0::/\n", true, Some("/"));
+        freezer("4:cpu,freezer:/docker/1\n0::/\n", false, Some("/docker/1"));
+        freezer("0::/a\n", false, None);
+        freezer("0::a\nx\n::\n", true, None);
     }
 
     #[track_caller]

@@ -6,5 +6,5 @@ mod table;
 
 pub(crate) use capability::CAPABILITIES;
 pub use capability::capability_names;
-pub use container::{Container, cgroup_path, container_from_cgroup, container_from_path};
+pub use container::{Container, cgroup_path, container_from_cgroup, container_from_path, freezer_path};
 pub use table::ProcessTable;

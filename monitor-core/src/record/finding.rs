@@ -116,6 +116,12 @@ findings! {
     AuditFixed: "audit-fixed", Configuration, 1, None;
     /// A control has another result than in the last audit.
     AuditChanged: "audit-changed", Configuration, 2, None;
+    /// A file of a package is not as its vendor signed it.
+    FileChanged: "file-changed", Security, 4, Some(&attack::DATA_MANIPULATED);
+    /// All packages' files were verified.
+    FilesVerified: "files-verified", Configuration, 1, None;
+    /// The files could not be verified.
+    SweepFailed: "sweep-failed", Operation, 3, None;
     /// An audit has ended.
     AuditDone: "audit-done", Configuration, 1, None;
     /// A regular audit failed, or its result could not be kept.

@@ -35,9 +35,10 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
         .executable
         .map(|path| shown(&mut own, "process.executable", path));
     let file = own_file(&mut own, "file.path", &facts.file, &facts.verdict);
-    let name = file.path.clone().unwrap_or_else(|| {
-        format!("inode {} of device {}", event.file.ino, device(event.file.dev))
-    });
+    let name = file
+        .path
+        .clone()
+        .unwrap_or_else(|| format!("inode {} of device {}", event.file.ino, device(event.file.dev)));
     let mut why = Vec::new();
     let mut reasons = vec![explain(&facts.verdict, &file)];
     let mut note = |is: bool, word, text: &str| {
@@ -51,7 +52,11 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
         "setid-not-signed",
         "set-id, which no package makes this content",
     );
-    note(event.private_copy, "private-copy", "a copy in memory that was written to");
+    note(
+        event.private_copy,
+        "private-copy",
+        "a copy in memory that was written to",
+    );
     note(event.doubt, "doubt", "its content could not be had in the kernel");
     note(event.grace, "boot-grace", "not refused so soon after boot");
     let (noun, verb) = match event.kind {

@@ -29,7 +29,7 @@ pub use ledger::Ledger;
 pub use module::module_change;
 pub use parts::Scene;
 pub use service::{PolicyState, Service, ServiceEvent, TrustState};
-pub use task::task_finding;
+pub use task::{Freeze, FreezeOutcome, task_finding};
 
 use crate::policy::rule::{Action, Decision, Why};
 use ecs::{ContainerFields, ECS_VERSION, Ecs, Event, File, PackageFields, Process, Related, Threat, User};

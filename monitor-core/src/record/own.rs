@@ -284,6 +284,19 @@ pub(super) struct OwnTask {
     /// Who accessed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) by: Option<OwnActor>,
+    /// What became of its cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) freeze: Option<OwnFreeze>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct OwnFreeze {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cgroup: Option<String>,
+    /// `frozen`, `already-frozen`, `refused` or `failed`.
+    pub(super) outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -108,11 +108,13 @@ impl Service<'_> {
         };
         let fields = Event {
             kind,
-            category: vec![if matches!(self.event, ServiceEvent::PolicyLoaded | ServiceEvent::GateMode) {
-                "configuration"
-            } else {
-                "host"
-            }],
+            category: vec![
+                if matches!(self.event, ServiceEvent::PolicyLoaded | ServiceEvent::GateMode) {
+                    "configuration"
+                } else {
+                    "host"
+                },
+            ],
             types,
             action,
             outcome: Some("success"),

@@ -3,7 +3,7 @@
 use super::attack;
 use super::cred::creds;
 use super::ecs::Event;
-use super::own::{Own, OwnActor, OwnCredentials, OwnDifference, OwnTask};
+use super::own::{Own, OwnActor, OwnCredentials, OwnDifference, OwnFreeze, OwnTask};
 use super::parts::threat;
 use super::text::shown;
 use super::{Draft, Scene};
@@ -11,6 +11,57 @@ use crate::detect::{differences, task_text, witness_word};
 use crate::event::TaskFinding;
 use crate::process::capability_names;
 use hardpan_abi::{TaskFindingKind, TaskResponse};
+
+/// What became of the cgroup of a tampered task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freeze {
+    /// Its path from the root of the hierarchy; `None` if it is not known.
+    pub cgroup: Option<String>,
+    /// What became of it.
+    pub outcome: FreezeOutcome,
+}
+
+/// How freezing a cgroup went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FreezeOutcome {
+    /// It stands still.
+    Frozen,
+    /// It did already.
+    AlreadyFrozen,
+    /// It was left alone, since the host needs it.
+    Refused(&'static str),
+    /// It could not be frozen.
+    Failed(String),
+}
+
+impl Draft {
+    /// Notes what became of the task's cgroup. Records of other things stay as they are.
+    pub fn froze(&mut self, freeze: &Freeze) {
+        let Some(task) = &mut self.own.task else { return };
+        let cgroup = freeze.cgroup.as_deref().unwrap_or("?");
+        let (outcome, reason, text) = match &freeze.outcome {
+            FreezeOutcome::Frozen => ("frozen", None, format!("cgroup {cgroup} frozen")),
+            FreezeOutcome::AlreadyFrozen => ("already-frozen", None, format!("cgroup {cgroup} is frozen")),
+            FreezeOutcome::Refused(why) => (
+                "refused",
+                Some((*why).to_owned()),
+                format!("cgroup {cgroup} not frozen: {why}"),
+            ),
+            FreezeOutcome::Failed(why) => (
+                "failed",
+                Some(why.clone()),
+                format!("cgroup {cgroup} could not be frozen: {why}"),
+            ),
+        };
+        self.message.push_str("; ");
+        self.message.push_str(&text);
+        task.freeze = Some(OwnFreeze {
+            cgroup: freeze.cgroup.clone(),
+            outcome,
+            reason,
+        });
+    }
+}
 
 /// A record of a task that is not as its shadow has it. The scene is the task's own.
 pub fn task_finding(event: &TaskFinding, scene: &Scene<'_>) -> Draft {
@@ -70,6 +121,7 @@ pub fn task_finding(event: &TaskFinding, scene: &Scene<'_>) -> Draft {
             })
             .collect(),
         by,
+        freeze: None,
     });
     let fields = Event {
         kind: "alert",

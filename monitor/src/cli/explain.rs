@@ -24,11 +24,9 @@ use std::path::{Path, PathBuf};
 ///
 /// An argument with "/" is a path: it is hashed now and judged as the gate would. Anything else is an event's id.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  hardpan explain /opt/agent/bin/agent\n  \
+#[command(after_help = "Examples:\n  hardpan explain /opt/agent/bin/agent\n  \
         hardpan explain 4b1f0c9e-77a1-4d0e-9c55-2f1b1c1f8f0a-812\n\n\
-        Exit codes: 0 it would be (or was) allowed, 1 refused or alerted about, 3 it could not look."
-)]
+        Exit codes: 0 it would be (or was) allowed, 1 refused or alerted about, 3 it could not look.")]
 pub struct ExplainArgs {
     /// A path, or `event.id` of a record.
     #[arg(value_name = "EVENT-ID|PATH")]
@@ -68,7 +66,11 @@ pub fn run(args: &ExplainArgs) -> u8 {
             failure.exit.code()
         }
         Err(Problem::File(path, error)) => {
-            complain("hardpan", &std::io::Error::other(format!("reading {path}: {error}")), None);
+            complain(
+                "hardpan",
+                &std::io::Error::other(format!("reading {path}: {error}")),
+                None,
+            );
             3
         }
     }
@@ -122,17 +124,28 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
         let _infallible = writeln!(text, "{label:<10} {value}");
     };
     say("file", &escape(real.as_os_str().as_bytes()));
-    say("digest", &format!("{} ({} bytes, hashed now)", hex::encode(sha256), meta.len()));
+    say(
+        "digest",
+        &format!("{} ({} bytes, hashed now)", hex::encode(sha256), meta.len()),
+    );
     say("vouched", &source.text);
     if setid & !vouched_setid != 0 {
-        say("set-id", &format!("mode {:04o}, which no package gives this content", meta.mode() & 0o7777));
+        say(
+            "set-id",
+            &format!(
+                "mode {:04o}, which no package gives this content",
+                meta.mode() & 0o7777
+            ),
+        );
     }
     say("class", class_word(class).unwrap_or("unknown"));
     say(
         "asked at",
         match args.tier {
             Tier::A => "bprm_check_security, mmap_file: the kernel hashes, looks the digest up and answers",
-            Tier::B => "bprm_check_security, mmap_file: the kernel answers from verdicts that hardpand filled in",
+            Tier::B => {
+                "bprm_check_security, mmap_file: the kernel answers from verdicts that hardpand filled in"
+            }
             _ => "nowhere: at tier C executions are only seen afterwards",
         },
     );
@@ -146,11 +159,22 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
         let decision = decide(&effective.rules, &effective.defaults, &facts, args.tier);
         let why = match decision.why {
             Why::Rule(_, rule) => format!("rule {:?} ({})", rule.name, rule.origin),
-            Why::Default(origin) => format!("default.{}.{} ({origin})", kind.name(), class_word(class).unwrap_or("unknown")),
+            Why::Default(origin) => format!(
+                "default.{}.{} ({origin})",
+                kind.name(),
+                class_word(class).unwrap_or("unknown")
+            ),
             Why::Nothing => "neither a rule nor a default names it".to_owned(),
         };
-        let weak = if decision.weakened { ", weaker than wanted at this tier" } else { "" };
-        say(&format!("as {what}"), &format!("{}{weak}: {why}", decision.action.name()));
+        let weak = if decision.weakened {
+            ", weaker than wanted at this tier"
+        } else {
+            ""
+        };
+        say(
+            &format!("as {what}"),
+            &format!("{}{weak}: {why}", decision.action.name()),
+        );
         if own == GateKind::Exec || own == GateKind::Library {
             worst = worst.max(decision.action);
         }
@@ -192,9 +216,17 @@ fn source(sight: &Sight, sha256: &[u8; 32], effective: &Effective) -> Source {
                 "made on this host, signed by nobody".to_owned(),
             ),
         };
-        let refused = if counts { "" } else { ", which the policy does not accept" };
+        let refused = if counts {
+            ""
+        } else {
+            ", which the policy does not accept"
+        };
         return Source {
-            class: if counts { GateClass::Local } else { GateClass::Unknown },
+            class: if counts {
+                GateClass::Local
+            } else {
+                GateClass::Unknown
+            },
             text: format!("manifest {}, {who}{refused}", manifest.name),
             package: None,
             signer: None,
@@ -218,8 +250,16 @@ fn facts(
 ) -> Facts {
     let text = |text: String| Some(Fact::Text(text));
     let mut facts = Facts::new(kind);
-    facts.set(Side::Object, "class", text(class_word(class).unwrap_or("untrusted").to_owned()));
-    facts.set(Side::Object, "path", text(escape(path.as_os_str().as_bytes()).into_owned()));
+    facts.set(
+        Side::Object,
+        "class",
+        text(class_word(class).unwrap_or("untrusted").to_owned()),
+    );
+    facts.set(
+        Side::Object,
+        "path",
+        text(escape(path.as_os_str().as_bytes()).into_owned()),
+    );
     facts.set(Side::Object, "digest", text(hex::encode(sha256)));
     facts.set(Side::Object, "inode", Some(Fact::Id(meta.ino())));
     facts.set(Side::Object, "owner", Some(Fact::Id(u64::from(meta.uid()))));

@@ -268,8 +268,7 @@ fn edit_text(edit: &Edit) -> String {
         }
         Edit::Runtime { name, before, after } => format!("running kernel: {name} {before} becomes {after}"),
         Edit::Tool { tool, before, after } => {
-            let command = tool.commands(after).into_iter().next();
-            let (program, arguments) = command.unwrap_or_default();
+            let (program, arguments) = tool.command(after);
             format!("{program} {} (now {before})", arguments.join(" "))
         }
     }

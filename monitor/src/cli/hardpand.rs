@@ -50,6 +50,9 @@ struct Args {
     /// Be the process that reads the package database.
     #[arg(long, hide = true)]
     trust_child: bool,
+    /// Be the process that verifies all files.
+    #[arg(long, hide = true)]
+    files_child: bool,
     /// Be the process that audits.
     #[arg(long, hide = true)]
     audit_child: bool,
@@ -75,6 +78,9 @@ pub fn main() -> Exit {
     };
     if args.trust_child {
         return child(trust::child());
+    }
+    if args.files_child {
+        return child(crate::sweep::child());
     }
     if args.audit_child {
         return child(crate::audit::child::child());

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use events::{explain, learn, simulate};
 use hardpan_core::envelope::{MAX_ENVELOPE_BYTES, time_text};
 use hardpan_core::platform::Tier;
+use hardpan_core::policy::effective::without_effect;
 use hardpan_core::policy::harden::{Host as _, Want, item};
 use hardpan_core::policy::{Problem, Resolved, Selector, Severity, Source, rule, show};
 use sign::{import, sign_file, verify};
@@ -576,6 +577,7 @@ fn check(
     let mut problems = loaded.problems;
     let tiers = tier.map_or_else(|| vec![Tier::A, Tier::B, Tier::C], |tier| vec![tier]);
     problems.extend(rule::lint(&loaded.resolved.rules, &tiers));
+    problems.extend(without_effect(&loaded.resolved));
     if subject.root.is_live() {
         problems.extend(effects(&subject.root, &loaded.resolved));
     }

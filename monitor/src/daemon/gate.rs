@@ -106,7 +106,14 @@ impl Gate {
             let settings = &policy.gate;
             let entries = Root::new(&root).map_or_else(
                 |_| Entries::default(),
-                |root| entries(trust.as_deref(), policy.accepts_local_unsigned, &policy.table, &root),
+                |root| {
+                    entries(
+                        trust.as_deref(),
+                        policy.accepts_local_unsigned,
+                        &policy.table,
+                        &root,
+                    )
+                },
             );
             let obstacles =
                 scan.then(|| obstacles(Path::new("/proc"), &settings.must_run, &entries, &policy.table));
@@ -208,7 +215,10 @@ impl Gate {
                 news.findings.push(finding);
                 (GateMode::Observe, why)
             }
-            Ok(()) if full => (GateMode::Observe, "not all trusted digests are in the kernel".to_owned()),
+            Ok(()) if full => (
+                GateMode::Observe,
+                "not all trusted digests are in the kernel".to_owned(),
+            ),
             Ok(()) if self.mode == GateMode::Enforce => (GateMode::Enforce, String::new()),
             Ok(()) => match obstacles {
                 Some((_, 0)) => (
@@ -231,7 +241,8 @@ impl Gate {
             self.mode = mode;
             news.mode = Some((mode, why));
         }
-        let look_again = again || (mode != GateMode::Enforce && self.wanted(&policy).is_ok() && self.last_look.is_none());
+        let look_again =
+            again || (mode != GateMode::Enforce && self.wanted(&policy).is_ok() && self.last_look.is_none());
         (news, look_again)
     }
 
@@ -272,7 +283,9 @@ impl Gate {
                         count: Some(lost as u64),
                         ..Finding::new(
                             FindingCode::TrustLossHeld,
-                            format!("{lost} of {before} trusted digests would go: held, the kernel keeps them"),
+                            format!(
+                                "{lost} of {before} trusted digests would go: held, the kernel keeps them"
+                            ),
                         )
                     }
                     .hint("`hardpan trust refresh --accept-loss` if packages were removed on purpose"),
@@ -362,8 +375,11 @@ fn not_ready(first: &[Obstacle], count: usize) -> Finding {
 }
 
 fn unwritten(error: &crate::sensor::GateError) -> Finding {
-    Finding::new(FindingCode::EnforceUnavailable, format!("the gate observes: {}", chain(error)))
-        .hint("`hardpan doctor` shows which programs this kernel takes")
+    Finding::new(
+        FindingCode::EnforceUnavailable,
+        format!("the gate observes: {}", chain(error)),
+    )
+    .hint("`hardpan doctor` shows which programs this kernel takes")
 }
 
 /// Inode number of one of this process's own namespaces: the daemon runs in the initial ones, or nothing works.

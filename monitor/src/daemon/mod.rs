@@ -3,6 +3,7 @@
 mod audit;
 mod error;
 mod execs;
+mod freeze;
 mod gate;
 mod hardening;
 mod health;
@@ -13,6 +14,7 @@ mod policy;
 mod recorder;
 mod run;
 mod source;
+mod sweep;
 #[cfg(test)]
 mod tests;
 

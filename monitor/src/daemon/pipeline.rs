@@ -1,18 +1,21 @@
 //! The way of an event: decode, enrich, judge, record. One owner, no locks; nothing here waits for a disk.
 
 use super::execs::{self, Known, Surroundings, Waiting};
+use super::freeze::Freezer;
 use super::policy::{InForce, wants_record};
 use super::recorder::Recorder;
-use crate::config::{self, Config, RecordExec};
+use crate::config::{self, Config, Mode, RecordExec};
 use crate::enrich::clock::Clock;
 use crate::enrich::hash::Hashed;
 use crate::enrich::identity::Identity;
 use crate::enrich::pool::{DigestCache, Done, HashPool, Job};
 use crate::enrich::{Proc, Users};
 use crate::trust::{LoadedTrust, SeenTrust};
+use hardpan_abi::{TaskFindingKind, TaskResponse};
 use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{
-    CredChange, DecodeError, Event, Exec, GateEvent, ModuleAction, ModuleChange, RawText, Task, TaskFinding, decode,
+    CredChange, DecodeError, Event, Exec, GateEvent, ModuleAction, ModuleChange, RawText, Task, TaskFinding,
+    decode,
 };
 use hardpan_core::policy::rule::observed;
 use hardpan_core::process::ProcessTable;
@@ -22,6 +25,7 @@ use hardpan_core::record::{
 };
 use hardpan_core::verdict::{ExecVerdict, NoDigest, Subject, TrustIndex, Verdict, judge};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
@@ -51,6 +55,8 @@ pub(super) struct Pipeline {
     record: RecordExec,
     /// What the configuration says of records beats the policy.
     configured: config::Record,
+    /// In mode enforce only: observing touches nothing.
+    freezer: Option<Freezer>,
     clock: Clock,
     users: Users,
     proc: Proc,
@@ -81,6 +87,7 @@ impl Pipeline {
         Self {
             record: config.record.exec.unwrap_or(RecordExec::Untrusted),
             configured: config.record.clone(),
+            freezer: (config.mode == Mode::Enforce).then(|| Freezer::below(Path::new("/"))),
             clock,
             users,
             proc,
@@ -401,6 +408,14 @@ impl Pipeline {
         let around = self.scene_of(&event.task, event.head.boottime_ns);
         let user_name = |uid| self.users.name(uid);
         let mut draft = task_finding(event, &around.scene(self.recorder.boot_id(), &user_name));
+        // Where the response is a record only, and where memory was accessed and nothing tampered with, nothing is frozen.
+        let is_answered = event.response != TaskResponse::Record && event.kind != TaskFindingKind::Accessed;
+        if let Some(freezer) = &self.freezer
+            && is_answered
+            && self.policy.as_ref().is_some_and(|policy| policy.freeze_cgroup)
+        {
+            draft.froze(&freezer.freeze(&self.proc, event.task.process, event.task.cgroup_id));
+        }
         if let Some(policy) = &self.policy {
             let cgroup = policy
                 .asks_proc

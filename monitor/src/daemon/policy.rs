@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
@@ -49,6 +50,8 @@ pub(super) struct InForce {
     pub gate: hardpan_core::policy::effective::Gate,
     /// What the kernel side gets of the rules.
     pub table: GateTable,
+    /// The cgroup of a tampered task is frozen, in mode enforce.
+    pub freeze_cgroup: bool,
 }
 
 impl InForce {
@@ -70,6 +73,7 @@ impl InForce {
             accepts_local_unsigned: effective.trust.accept_local_unsigned,
             gate: effective.gate.clone(),
             table: GateTable::new(effective, tier, &cgroup_id),
+            freeze_cgroup: effective.freeze_cgroup,
             hits: HitCounters::new(effective.rules.len()),
             recording: effective.recording.clone(),
             hash_bytes_per_s: effective.cadence.hash_bytes_per_s,
@@ -185,6 +189,8 @@ pub(super) struct Keeper {
     tier: Tier,
     enforcing: bool,
     active: Option<(Selector, Active)>,
+    /// `sweep.files_interval_s`; 0 while there is no policy.
+    files_interval_s: Arc<AtomicU32>,
     in_force: Option<Arc<InForce>>,
 }
 
@@ -198,6 +204,7 @@ impl Keeper {
             tier,
             enforcing: config.mode == config::Mode::Enforce,
             active: None,
+            files_interval_s: Arc::default(),
             in_force: None,
         }
     }
@@ -250,7 +257,9 @@ impl Keeper {
 
     /// Whether the policy asks for enforcement by the exec gate.
     pub(super) fn gate_enforces(&self) -> bool {
-        self.in_force.as_ref().is_some_and(|policy| policy.gate.mode == Mode::Enforce)
+        self.in_force
+            .as_ref()
+            .is_some_and(|policy| policy.gate.mode == Mode::Enforce)
     }
 
     /// Time between two sweeps over all tasks: the configured one, else the policy's.
@@ -261,6 +270,11 @@ impl Keeper {
                 Duration::from_millis(u64::from(active.effective().cadence.tasks_interval_ms))
             })
         })
+    }
+
+    /// Seconds between two verifications of all files, kept up to date.
+    pub(super) fn files_interval(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.files_interval_s)
     }
 
     /// Audits with the policy's interval where the configuration names none.
@@ -373,6 +387,8 @@ impl Keeper {
             return Ok(());
         };
         self.in_force = Some(Arc::new(InForce::new(active.effective(), self.tier)));
+        self.files_interval_s
+            .store(active.effective().cadence.files_interval_s, Ordering::Relaxed);
         let mode = active.effective().gate.mode;
         if mode == Mode::Enforce && !self.enforcing {
             news.findings.push(

@@ -11,6 +11,7 @@ use super::pipeline::Pipeline;
 use super::policy::Keeper;
 use super::recorder::Recorder;
 use super::source::EventSource;
+use super::sweep;
 use crate::config::{Config, Mode, Output};
 use crate::enrich::clock::{Clock, boottime_ns};
 use crate::enrich::pool::{DigestCache, HashPool};
@@ -72,10 +73,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let policy_news = tokio::task::block_in_place(|| policy.load(SystemTime::now()));
     // What is enforced is the response to tampered tasks, and the exec gate where the policy says so.
     let enforces = config.mode == Mode::Enforce;
-    if enforces
-        && config.sensor.task_response == Some(TaskResponse::Record)
-        && !policy.gate_enforces()
-    {
+    if enforces && config.sensor.task_response == Some(TaskResponse::Record) && !policy.gate_enforces() {
         return Err(DaemonError::NoEnforcement);
     }
     let cache = DigestCache::new(config.hash.cache_entries);
@@ -107,6 +105,13 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let (audited, audits) = mpsc::channel(1);
     // This very program, even if its file has been replaced meanwhile.
     let program = Path::new("/proc/self/exe").to_owned();
+    let trusted = policy.trust(&config.trust);
+    tokio::spawn(sweep::keep(
+        program.clone(),
+        policy.files_interval(),
+        trusted,
+        audited.clone(),
+    ));
     tokio::spawn(audit::keep(
         program,
         policy.audit(&config.audit),

@@ -5,7 +5,7 @@
 
 use super::bounded::BoundedMap;
 use hardpan_core::event::{ProcessKey, RawText};
-use hardpan_core::process::{Container, cgroup_path, container_from_cgroup};
+use hardpan_core::process::{Container, cgroup_path, container_from_cgroup, freezer_path};
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -79,6 +79,13 @@ impl Proc {
     pub fn cgroup(&self, process: ProcessKey) -> Option<String> {
         let text = read_text(&self.place(process.tgid, "cgroup"))?;
         let path = cgroup_path(&text)?;
+        self.is_same(process).then_some(path)
+    }
+
+    /// Path of the cgroup that freezes it: in the unified hierarchy, or in that of the v1 freezer.
+    pub fn freezer(&self, process: ProcessKey, unified: bool) -> Option<String> {
+        let text = read_text(&self.place(process.tgid, "cgroup"))?;
+        let path = freezer_path(&text, unified)?;
         self.is_same(process).then_some(path)
     }
 

@@ -15,12 +15,7 @@ pub struct Held {
 
 /// What has to be written so that the map holds `new` instead of `old`. `Err` if more than `loss_percent` of the digests
 /// would go and nobody `confirmed` it; what is new may then still be added (see [`Held`]).
-pub fn change(
-    old: &Entries,
-    new: &Entries,
-    loss_percent: u8,
-    confirmed: bool,
-) -> Result<TrustChange, Held> {
+pub fn change(old: &Entries, new: &Entries, loss_percent: u8, confirmed: bool) -> Result<TrustChange, Held> {
     let remove: Vec<[u8; 32]> = old
         .by_digest
         .keys()

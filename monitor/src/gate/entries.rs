@@ -100,8 +100,13 @@ pub fn entries(
             continue;
         }
         let path = owner.path();
-        let Ok(path) = std::str::from_utf8(&path) else { continue };
-        let Some(content) = root.read(path).filter(|content| content.len() <= CONFIG_MAX_BYTES) else {
+        let Ok(path) = std::str::from_utf8(&path) else {
+            continue;
+        };
+        let Some(content) = root
+            .read(path)
+            .filter(|content| content.len() <= CONFIG_MAX_BYTES)
+        else {
             continue;
         };
         let mut sha256 = [0; 32];

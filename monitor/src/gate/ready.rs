@@ -138,23 +138,37 @@ fn hash(file: &File) -> std::io::Result<[u8; 32]> {
 /// Executable mappings of all processes, one per inode.
 fn mappings(proc: &Path) -> BTreeMap<(String, u64), Mapped> {
     let mut found = BTreeMap::new();
-    let Ok(processes) = fs::read_dir(proc) else { return found };
+    let Ok(processes) = fs::read_dir(proc) else {
+        return found;
+    };
     for process in processes.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+        let Some(pid) = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
             continue;
         };
         let dir = process.path();
         let own = fs::read_link(dir.join("exe")).ok();
-        let Ok(maps) = fs::read(dir.join("maps")) else { continue };
+        let Ok(maps) = fs::read(dir.join("maps")) else {
+            continue;
+        };
         for line in maps.split(|byte| *byte == b'\n') {
             let line = String::from_utf8_lossy(line);
-            let Some((range, inode, device, path)) = executable(&line) else { continue };
+            let Some((range, inode, device, path)) = executable(&line) else {
+                continue;
+            };
             let is_program = own.as_ref().is_some_and(|own| own.as_os_str() == path);
             let mapped = Mapped {
                 pid,
                 link: dir.join("map_files").join(range),
                 path: path.to_owned(),
-                kind: if is_program { GateKind::Exec } else { GateKind::Library },
+                kind: if is_program {
+                    GateKind::Exec
+                } else {
+                    GateKind::Library
+                },
             };
             found.entry((device.to_owned(), inode)).or_insert(mapped);
         }
@@ -172,8 +186,7 @@ fn executable(line: &str) -> Option<(String, u64, &str, &str)> {
     let device = fields.next()?;
     let inode: u64 = fields.next()?.parse().ok()?;
     let path = fields.next()?.trim_start();
-    (access.as_bytes().get(2) == Some(&b'x') && inode != 0)
-        .then(|| (canonical(range), inode, device, path))
+    (access.as_bytes().get(2) == Some(&b'x') && inode != 0).then(|| (canonical(range), inode, device, path))
 }
 
 /// `map_files` writes addresses without leading zeros, `maps` with at least eight digits.
@@ -212,7 +225,10 @@ mod tests {
             "7f0000000000-7f0000001000 r-xp 00000000 00:01 9 /memfd:x y (deleted)",
             Some(("7f0000000000-7f0000001000", 9, "/memfd:x y (deleted)")),
         );
-        check("7ffc0000-7ffd0000 r-xp 00000000 00:00 0                  [vdso]", None);
+        check(
+            "7ffc0000-7ffd0000 r-xp 00000000 00:00 0                  [vdso]",
+            None,
+        );
         check("7f00-7f01 rw-p 00000000 08:02 5 /usr/lib/x.so", None);
         check("", None);
         check("7f00-7f01 r-xp", None);

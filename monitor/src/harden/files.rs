@@ -127,6 +127,52 @@ fn carry_over(from: &Path, to: &Path, file: &File) -> Result<(), FileError> {
     file.sync_all().map_err(failed)
 }
 
+/// Mode, owner and extended attributes of a file, to be put back after somebody else wrote it anew.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Attributes {
+    mode: u32,
+    owner: (u32, u32),
+    extended: Vec<(String, Vec<u8>)>,
+}
+
+impl Attributes {
+    /// Those of a file, links followed.
+    pub(super) fn of(path: &Path) -> Result<Self, FileError> {
+        let failed = |source| FileError::Attributes {
+            path: path.to_owned(),
+            source,
+        };
+        let metadata = fs::metadata(path).map_err(failed)?;
+        let mut extended = attributes(path).map_err(failed)?;
+        extended.retain(|(name, _)| !OF_THE_CONTENT.contains(&name.as_str()));
+        Ok(Self {
+            mode: metadata.mode() & 0o7777,
+            owner: (metadata.uid(), metadata.gid()),
+            extended,
+        })
+    }
+
+    /// Gives a file these, where it has others.
+    pub(super) fn put_back(&self, path: &Path) -> Result<(), FileError> {
+        let now = Self::of(path)?;
+        let failed = |source| FileError::Attributes {
+            path: path.to_owned(),
+            source,
+        };
+        if now.owner != self.owner {
+            chown(path, Some(self.owner.0), Some(self.owner.1)).map_err(failed)?;
+        }
+        if now.mode != self.mode || now.owner != self.owner {
+            fs::set_permissions(path, Permissions::from_mode(self.mode)).map_err(failed)?;
+        }
+        for (name, value) in self.extended.iter().filter(|pair| !now.extended.contains(pair)) {
+            rustix::fs::lsetxattr(path, name.as_str(), value, XattrFlags::empty())
+                .map_err(|error| failed(error.into()))?;
+        }
+        Ok(())
+    }
+}
+
 /// The extended attributes of a file. None where the file system has no such thing.
 fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut names = vec![0_u8; MAX_XATTR_BYTES];

@@ -1,10 +1,13 @@
 //! Settings that are made by writing to the kernel or by running a program of the system.
 
+use super::files;
 use super::root::Root;
 use super::run::HardenError;
-use hardpan_core::policy::harden::edit::Tool;
+use hardpan_core::policy::harden::Host as _;
+use hardpan_core::policy::harden::edit::{self, LineEdit, Locator, Tool};
 use std::fs;
-use std::process::Command;
+use std::io;
+use std::process::{Command, Output};
 
 /// Sets a sysctl of the running kernel.
 pub(super) fn write_sysctl(root: &Root, name: &str, value: &str) -> Result<(), HardenError> {
@@ -16,33 +19,95 @@ pub(super) fn write_sysctl(root: &Root, name: &str, value: &str) -> Result<(), H
     })
 }
 
+/// Exit code of firewall-cmd when firewalld does not run (`NOT_RUNNING` in firewalld's errors).
+const NOT_RUNNING: i32 = 252;
+/// The same when it cannot talk to the system bus (`DBUS_ERROR`); without a bus firewalld cannot run either.
+const BUS_ERROR: i32 = 36;
+/// The system bus.
+const BUS: &str = "/run/dbus/system_bus_socket";
+
 /// Sets a value with its tool, and looks whether it is set now: a tool that says it worked is not enough.
 pub(super) fn set(root: &Root, tool: &Tool, value: &str) -> Result<(), HardenError> {
-    let mut failed = None;
-    for (program, arguments) in tool.commands(value) {
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        match run(root, program, &arguments) {
-            Ok(()) if tool.current(root).as_deref() == Some(value) => return Ok(()),
-            Ok(()) => {
-                failed = Some(HardenError::Program {
-                    program: program.to_owned(),
-                    output: format!("it reported success, but {} is not {value:?}", tool.name()),
-                });
+    let (program, arguments) = tool.command(value);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let in_file = |source| HardenError::File {
+        item: tool.name().to_owned(),
+        source,
+    };
+    match tool.file() {
+        None => run(root, program, &arguments)?,
+        Some((file, prefix)) => {
+            let path = root.resolve(file)?;
+            let before = files::Attributes::of(&path).map_err(in_file)?;
+            match start(root, program, &arguments) {
+                // The offline tools write more than the setting: copies of the zones that hide later updates.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    set_in_file(root, tool, file, prefix, value)?;
+                }
+                Ok(output)
+                    if output.status.code() == Some(NOT_RUNNING)
+                        || (output.status.code() == Some(BUS_ERROR) && !root.resolve(BUS)?.exists()) =>
+                {
+                    set_in_file(root, tool, file, prefix, value)?;
+                }
+                other => judge(program, other)?,
             }
-            Err(error) => failed = failed.or(Some(error)),
+            before.put_back(&path).map_err(in_file)?;
         }
     }
-    failed.map_or(Ok(()), Err)
+    if tool.current(root).as_deref() == Some(value) {
+        return Ok(());
+    }
+    Err(HardenError::Program {
+        program: program.to_owned(),
+        output: format!("it reported success, but {} is not {value:?}", tool.name()),
+    })
+}
+
+/// For a service that does not run: it reads the file when it starts.
+fn set_in_file(root: &Root, tool: &Tool, file: &str, prefix: &str, value: &str) -> Result<(), HardenError> {
+    let text = root.read(file);
+    let before = text.as_deref().and_then(|text| {
+        text.lines()
+            .rfind(|line| line.trim_start().starts_with(prefix))
+            .map(str::to_owned)
+    });
+    let change = LineEdit {
+        locator: Locator::Prefix {
+            prefix: prefix.to_owned(),
+        },
+        before,
+        after: Some(format!("{prefix}{value}")),
+        added: Vec::new(),
+        removed: Vec::new(),
+        separator: ' ',
+    };
+    let new = edit::apply(file, text.as_deref(), &change).map_err(|why| HardenError::Edit {
+        item: tool.name().to_owned(),
+        subject: file.to_owned(),
+        why,
+    })?;
+    files::replace(&root.resolve(file)?, &new).map_err(|source| HardenError::File {
+        item: tool.name().to_owned(),
+        source,
+    })
 }
 
 /// Runs a program of the root. Only a running host has programs that may run.
 pub(super) fn run(root: &Root, program: &str, arguments: &[&str]) -> Result<(), HardenError> {
-    let path = root.resolve(program)?;
-    let output = Command::new(&path)
+    judge(program, start(root, program, arguments))
+}
+
+fn start(root: &Root, program: &str, arguments: &[&str]) -> io::Result<Output> {
+    let path = root.resolve(program).map_err(io::Error::other)?;
+    Command::new(&path)
         .args(arguments)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin")
-        .output();
+        .output()
+}
+
+fn judge(program: &str, output: io::Result<Output>) -> Result<(), HardenError> {
     let failed = |output: String| HardenError::Program {
         program: program.to_owned(),
         output,

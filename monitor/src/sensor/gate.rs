@@ -7,7 +7,8 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError},
 };
 use hardpan_abi::{
-    Counter, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, TrustedEntry, gate_size_bits,
+    Counter, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, TrustedEntry,
+    gate_size_bits,
 };
 use hardpan_core::platform::HookFamily;
 use zerocopy::IntoBytes as _;
@@ -65,10 +66,16 @@ pub(super) struct Maps {
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Self {
         Self {
-            trusted: ebpf.take_map("TRUSTED").and_then(|map| HashMap::try_from(map).ok()),
+            trusted: ebpf
+                .take_map("TRUSTED")
+                .and_then(|map| HashMap::try_from(map).ok()),
             config: ebpf.take_map("GATE").and_then(|map| Array::try_from(map).ok()),
-            rules: ebpf.take_map("GATE_RULES").and_then(|map| Array::try_from(map).ok()),
-            sizes: ebpf.take_map("SIGNED_SIZES").and_then(|map| Array::try_from(map).ok()),
+            rules: ebpf
+                .take_map("GATE_RULES")
+                .and_then(|map| Array::try_from(map).ok()),
+            sizes: ebpf
+                .take_map("SIGNED_SIZES")
+                .and_then(|map| Array::try_from(map).ok()),
         }
     }
 }
@@ -132,7 +139,9 @@ impl Sensor {
         let mut bloom = vec![0u64; words];
         for size in &change.sizes {
             for bit in gate_size_bits(*size) {
-                let word = usize::try_from(bit / 64).ok().and_then(|word| bloom.get_mut(word));
+                let word = usize::try_from(bit / 64)
+                    .ok()
+                    .and_then(|word| bloom.get_mut(word));
                 if let Some(word) = word {
                     *word |= 1 << (bit % 64);
                 }

@@ -1,7 +1,7 @@
 //! Loading and attaching, one program at a time, so that one refusal does not take the others with it.
 
 use super::{
-    gate, Objects, SensorError, SensorOptions,
+    Objects, SensorError, SensorOptions, gate,
     plan::{EXEC_CHECK, EXEC_CHECK_SLEEPABLE, Kind, Plan, Spec},
 };
 use crate::probe::{self, KernelTypes};

@@ -264,7 +264,13 @@ pub(super) fn plan(probes: &Probes, options: &SensorOptions) -> Plan {
             _ => load.push(spec),
         }
     }
-    plan_gate(probes, options, lsm_runs.then_some(()).ok_or_else(why_not_lsm), &mut load, &mut skipped);
+    plan_gate(
+        probes,
+        options,
+        lsm_runs.then_some(()).ok_or_else(why_not_lsm),
+        &mut load,
+        &mut skipped,
+    );
     Plan {
         full: lsm_runs,
         typed,

@@ -6,7 +6,9 @@
 
 use super::{Sensor, gate, task};
 use crate::sys::task as calls;
-use hardpan_abi::{COUNTER_SLOTS, GateMode, CredEvent, CredWitness, EventHeader, EventKind, ExecEvent, exec_flag};
+use hardpan_abi::{
+    COUNTER_SLOTS, CredEvent, CredWitness, EventHeader, EventKind, ExecEvent, GateMode, exec_flag,
+};
 use hardpan_core::platform::{HookFamily, HookReport, HookState};
 use std::{
     io,

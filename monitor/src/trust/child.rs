@@ -34,7 +34,7 @@ const MAX_COMPLAINT_BYTES: u64 = 16 << 10;
 
 /// What to read and whom to believe.
 #[derive(Debug, Serialize, Deserialize)]
-struct Request {
+pub(crate) struct Request {
     root: PathBuf,
     dbpath: Option<PathBuf>,
     pins: Vec<PathBuf>,
@@ -51,7 +51,8 @@ struct Request {
 }
 
 impl Request {
-    fn new(config: &Trust, previous: Option<&LoadedTrust>) -> Self {
+    /// The job that a configuration stands for.
+    pub(crate) fn new(config: &Trust, previous: Option<&LoadedTrust>) -> Self {
         Self {
             root: config.root.clone(),
             dbpath: config.dbpath.clone(),
@@ -70,7 +71,7 @@ impl Request {
     }
 
     /// As the configuration that it was made from.
-    fn config(&self) -> Trust {
+    pub(crate) fn config(&self) -> Trust {
         Trust {
             root: self.root.clone(),
             dbpath: self.dbpath.clone(),

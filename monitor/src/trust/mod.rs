@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod store;
 mod watch;
 
+pub(crate) use child::Request;
 pub use child::{CHILD_FLAG, ChildError, Reading, TrustError, child, read, read_with};
 pub use index::{LoadedTrust, SeenTrust};
 pub use keeper::{TrustUpdate, keep};

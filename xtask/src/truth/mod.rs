@@ -30,14 +30,16 @@ pub(crate) struct TruthArgs {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Look with the ssg-rhel*-ds.xml in this folder
+    #[arg(long, value_name = "DIR")]
+    content: Option<PathBuf>,
     /// Keep the roots in this folder
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
 
-/// Releases, each with the content that OpenSCAP looks at it with: there is none for EL 10 in Debian, so its checks are
-/// held against RHEL 9's rules of the same names.
-const RELEASES: [(u8, u8); 3] = [(8, 8), (9, 9), (10, 9)];
+/// Releases.
+const RELEASES: [u8; 3] = [8, 9, 10];
 
 pub(crate) fn run(args: &TruthArgs) -> Done {
     let places = Places::find()?;
@@ -51,15 +53,16 @@ pub(crate) fn run(args: &TruthArgs) -> Done {
     let hardpan = built(&places)?;
     let work = tempfile::tempdir().map_err(TaskError::file("creating a folder in", "/tmp"))?;
     let mut comparisons = Vec::new();
-    for (el, content) in RELEASES
+    for el in RELEASES
         .into_iter()
-        .filter(|(el, _)| args.el.is_none_or(|only| only == *el))
+        .filter(|el| args.el.is_none_or(|only| only == *el))
     {
-        let oscap = Oscap::find(content, &work.path().join("home"))?;
+        let content = content(&places, args.content.as_deref(), el)?;
+        let oscap = Oscap::with_content(el, &content, &work.path().join("home"))?;
         for variant in [Variant::Good, Variant::Broken] {
             let roots = args.keep.as_deref().unwrap_or_else(|| work.path());
             let root = roots.join(format!("el{el}-{}", variant.name()));
-            let plan = Plan { el: content, variant };
+            let plan = Plan { el, variant };
             make(&places, &root, &work.path().join("packages"), plan)?;
             for profile in ["cis", "stig"] {
                 if args.profile.as_deref().is_some_and(|only| only != profile) {
@@ -98,6 +101,19 @@ pub(crate) fn run(args: &TruthArgs) -> Done {
     Err(TaskError::Found {
         what: format!("{open} disagreements without a reason in tests/audit/differences.toml"),
     })
+}
+
+/// The folder with SCAP Security Guide's content for a release: the one asked for, the installed one, or a newer one that
+/// Debian has.
+fn content(places: &Places, asked: Option<&Path>, el: u8) -> Done<PathBuf> {
+    if let Some(asked) = asked {
+        return Ok(asked.to_owned());
+    }
+    let installed = Path::new(oscap::CONTENT);
+    if installed.join(format!("ssg-rhel{el}-ds.xml")).is_file() {
+        return Ok(installed.to_owned());
+    }
+    crate::vm::newer_content(places)
 }
 
 /// Hardpan's answers, check by check: a benchmark is made up that has one control for each.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Where distributions put SCAP Security Guide.
-const CONTENT: &str = "/usr/share/xml/scap/ssg/content";
+pub(super) const CONTENT: &str = "/usr/share/xml/scap/ssg/content";
 
 /// Prefix of SCAP Security Guide's rule ids.
 const RULE: &str = "xccdf_org.ssgproject.content_rule_";
@@ -22,7 +22,12 @@ pub(crate) struct Oscap {
 impl Oscap {
     /// Finds both. `home` is for what oscap keeps.
     pub(crate) fn find(el: u8, home: &Path) -> Done<Self> {
-        let content = Path::new(CONTENT).join(format!("ssg-rhel{el}-ds.xml"));
+        Self::with_content(el, Path::new(CONTENT), home)
+    }
+
+    /// The same with content in a certain folder.
+    pub(crate) fn with_content(el: u8, folder: &Path, home: &Path) -> Done<Self> {
+        let content = folder.join(format!("ssg-rhel{el}-ds.xml"));
         for (there, what, package) in [
             (program("oscap").is_some(), "oscap", "openscap-scanner"),
             (

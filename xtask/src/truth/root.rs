@@ -238,14 +238,29 @@ fn audit(root: &Path, audit: &Audit, plan: Plan) -> Done {
             }
         }
     }
-    for program in &audit.programs {
-        let _never = writeln!(
-            rules,
-            "-a always,exit -F path={program} -F perm=x -F auid>=1000 -F auid!=unset -k privileged"
-        );
-    }
-    for path in &audit.watches {
-        let _never = writeln!(rules, "-w {path} -p wa -k watch");
+    // EL 10's benchmarks write each rule for both architectures, and watches as system call rules.
+    let archs: &[&str] = match plan.el {
+        10.. => &[" -F arch=b32", " -F arch=b64"],
+        _ => &[""],
+    };
+    for arch in archs {
+        for program in &audit.programs {
+            let _never = writeln!(
+                rules,
+                "-a always,exit{arch} -F path={program} -F perm=x -F auid>=1000 -F auid!=unset -k privileged"
+            );
+        }
+        for path in &audit.watches {
+            let what = if path.ends_with('/') { "dir" } else { "path" };
+            let _never = if arch.is_empty() {
+                writeln!(rules, "-w {path} -p wa -k watch")
+            } else {
+                writeln!(
+                    rules,
+                    "-a always,exit{arch} -F {what}={path} -F perm=wa -F key=watch"
+                )
+            };
+        }
     }
     rules.push_str(audit.lines.trim_start());
     let path = dir.join("a.rules");

@@ -100,6 +100,29 @@ impl Session {
         ))
     }
 
+    /// Packages with all that they need, as if nothing was installed; files that last as long as this value.
+    pub(super) fn with_all_needs(&mut self, suites: &[&'static str], names: &[&str]) -> Done<Vec<PathBuf>> {
+        self.update(suites)?;
+        sh::quiet(
+            self.apt("apt-get")
+                .args([
+                    "-q",
+                    "-y",
+                    "--no-install-recommends",
+                    "--download-only",
+                    "install",
+                ])
+                .args(names),
+        )?;
+        debs(&self.path("cache/archives"))
+    }
+
+    /// Downloads a package of a suite into `dir`.
+    pub(super) fn latest(&mut self, suites: &[&'static str], name: &str, dir: &Path) -> Done<Vec<PathBuf>> {
+        self.update(suites)?;
+        self.download(&[name.to_owned()], dir)
+    }
+
     /// Downloads packages into `dir`.
     pub(crate) fn download(&self, names: &[String], dir: &Path) -> Done<Vec<PathBuf>> {
         sh::quiet(
@@ -108,11 +131,7 @@ impl Session {
                 .args(names)
                 .current_dir(dir),
         )?;
-        let entries = fs::read_dir(dir).map_err(TaskError::file("reading", dir))?;
-        let debs = entries.filter_map(Result::ok).map(|entry| entry.path());
-        Ok(debs
-            .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .collect())
+        debs(dir)
     }
 
     /// Fetches the lists of these suites, too.
@@ -185,6 +204,15 @@ impl Session {
              Acquire::Retries \"3\";\n"
         )
     }
+}
+
+/// The packages in a folder.
+fn debs(dir: &Path) -> Done<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).map_err(TaskError::file("reading", dir))?;
+    let debs = entries.filter_map(Result::ok).map(|entry| entry.path());
+    Ok(debs
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect())
 }
 
 impl Mirror {

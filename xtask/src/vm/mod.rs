@@ -5,6 +5,7 @@ mod attack;
 mod boot;
 mod initramfs;
 mod kernels;
+mod lab;
 mod packages;
 pub(crate) mod qemu;
 mod report;
@@ -20,21 +21,43 @@ use crate::cli::VmArgs;
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent};
-use crate::{signal, ui};
+use crate::{sh, signal, ui};
 use boot::Boot;
 use hardpan_tests::plan::Plan;
 use hardpan_tests::predicate::Facts;
 use hardpan_tests::scenario::{self, Requirement, Scenario};
 use initramfs::Archive;
 use report::Report;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::BufWriter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// SCAP Security Guide's content of a newer Debian than the host's, downloaded where needed: older ones have none for
+/// EL 10.
+pub(crate) fn newer_content(places: &Places) -> Done<PathBuf> {
+    const PACKAGE: &str = "ssg-nondebian";
+    let kept = places.cache.join("ssg");
+    let content = kept.join("usr/share/xml/scap/ssg/content");
+    if content.is_dir() {
+        return Ok(content);
+    }
+    ui::step("downloading SCAP Security Guide's content");
+    let mut session = apt::Session::open(places)?;
+    let scratch = tempfile::tempdir_in(&places.cache)
+        .map_err(TaskError::file("creating a folder in", &places.cache))?;
+    let tree = scratch.path().join("tree");
+    for package in session.latest(&["forky"], PACKAGE, scratch.path())? {
+        sh::quiet(Command::new("dpkg").arg("-x").arg(&package).arg(&tree))?;
+    }
+    fs::rename(&tree, &kept).map_err(TaskError::file("moving content to", &kept))?;
+    Ok(content)
+}
 
 /// `cargo xtask test vm`.
 pub(crate) fn run(args: &VmArgs) -> Done {
@@ -73,6 +96,12 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
         Some(image) => vec![kernels::outside(image)?],
         None => select(places, &args.kernel)?,
     };
+    let wants_lab = kernels.iter().any(|kernel| {
+        scenarios
+            .iter()
+            .any(|scenario| scenario.requires.contains(&Requirement::Lab) && fits(scenario, kernel))
+    });
+    let lab = wants_lab.then(|| lab::tree(places)).transpose()?;
     let guest = Guest::prepare(places, &kernels)?;
     let mut jobs = Vec::new();
     for kernel in &kernels {
@@ -84,7 +113,11 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
             groups: scenario::groups(&here),
             live: false,
         };
-        let initramfs = guest.archive(&kernel.name, &plan)?;
+        let lab = lab.as_deref().filter(|_| {
+            here.iter()
+                .any(|scenario| scenario.requires.contains(&Requirement::Lab))
+        });
+        let initramfs = guest.archive_with(&kernel.name, &plan, lab)?;
         jobs.push(Job {
             kernel,
             here,
@@ -105,6 +138,9 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
     ));
     Ok(report.tally())
 }
+
+/// The kernel on which scenarios with the tools of the field run.
+const LAB_KERNEL: &str = "6.12";
 
 /// A host that does not run for so long makes watchdogs in a guest bark.
 const STOOD_STILL: Duration = Duration::from_secs(5);
@@ -218,6 +254,8 @@ fn fits(scenario: &Scenario, kernel: &Kernel) -> bool {
     scenario.requires.iter().all(|requirement| match requirement {
         Requirement::Modules => kernel.modules.is_some(),
         Requirement::AttackModule => kernel.attack.is_some(),
+        // A hundred megabytes more to unpack: one kernel is enough for what does not depend on kernels.
+        Requirement::Lab => kernel.name == LAB_KERNEL,
     })
 }
 
@@ -277,11 +315,19 @@ impl Guest {
 
     /// An initramfs for a plan.
     pub(crate) fn archive(&self, name: &str, plan: &Plan) -> Done<PathBuf> {
+        self.archive_with(name, plan, None)
+    }
+
+    /// The same with more below the root.
+    fn archive_with(&self, name: &str, plan: &Plan, more: Option<&Path>) -> Done<PathBuf> {
         root::add_plan(&self.root, plan, &self.scenarios)?;
         let path = self.work.path().join(format!("initramfs-{name}"));
         let file = File::create(&path).map_err(TaskError::file("creating", &path))?;
         let mut archive = Archive::new(BufWriter::new(file));
         archive.tree(&self.root)?;
+        if let Some(more) = more {
+            archive.tree(more)?;
+        }
         // Without it the first files that init opens would become its standard streams.
         archive.device("dev/console", 0o600, 5, 1)?;
         archive.finish()?;

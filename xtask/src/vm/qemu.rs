@@ -6,6 +6,7 @@ use crate::place::{self, program};
 use crate::setup::QEMU;
 use crate::signal;
 use hardpan_tests::frame::{self, FrameError, Head};
+use std::fs;
 use std::io::BufReader;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -29,6 +30,16 @@ const TROUBLE: [&str; 9] = [
     "rcu_sched self-detected stall",
     "Unable to mount root",
 ];
+
+/// Memory of a machine, in MiB. Its root file system may take half of what is left beside the archive that it is unpacked
+/// from, and scenarios write there.
+fn memory_mib(initramfs: &Path) -> u64 {
+    const LEAST_MIB: u64 = 1024;
+    const KERNEL_MIB: u64 = 128;
+    const ROOM_MIB: u64 = 128;
+    let size_mib = fs::metadata(initramfs).map_or(0, |meta| meta.len() >> 20);
+    LEAST_MIB.max(KERNEL_MIB + size_mib + 2 * (size_mib + ROOM_MIB))
+}
 
 /// A running machine.
 #[derive(Debug)]
@@ -75,7 +86,14 @@ impl Machine {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(qemu);
         command
-            .args(["-accel", "tcg", "-cpu", "max", "-m", "1024"])
+            .args([
+                "-accel",
+                "tcg",
+                "-cpu",
+                "max",
+                "-m",
+                &memory_mib(initramfs).to_string(),
+            ])
             .args(if kernel.counts {
                 ["-smp", "1", "-icount", "shift=0,sleep=off"]
             } else {

@@ -17,6 +17,10 @@ use std::process::Command;
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 /// Modules that go into the guest: small ones without needs of their own.
 pub(super) const MODULES: [&str; 3] = ["dummy", "nls_utf8", "overlay"];
+/// Modules for a firewall, in the kernel's package where the kernel has them as modules.
+const FIREWALL_MODULES: &str = "libcrc32c nfnetlink nf_conntrack nf_defrag_ipv4 nf_defrag_ipv6 nf_nat nf_reject_ipv4 \
+    nf_reject_ipv6 nf_tables nft_chain_nat nft_ct nft_fib nft_fib_inet nft_fib_ipv4 nft_fib_ipv6 nft_limit nft_log nft_masq \
+    nft_nat nft_reject nft_reject_inet nft_reject_ipv4 nft_reject_ipv6";
 /// Where unpackaged things for scenarios lie in the guest.
 const STUFF: &str = "hardpan-vm";
 /// What the packaged program says.
@@ -268,11 +272,7 @@ fn modules(kernel: &Kernel, root: &Path, builder: &mut Builder, vendor: &Signer)
         let Some(path) = find_module(&source.join("kernel"), name) else {
             continue;
         };
-        let plain = if path.extension().is_some_and(|extension| extension == "xz") {
-            sh::output_bytes(Command::new("xz").arg("-dc").arg(&path))?
-        } else {
-            place::read(&path)?
-        };
+        let plain = unpacked(&path)?;
         let file = stuff.join(format!("{name}.ko"));
         place::write(&file, &plain)?;
         place::write(
@@ -286,10 +286,26 @@ fn modules(kernel: &Kernel, root: &Path, builder: &mut Builder, vendor: &Signer)
             0o644,
         );
     }
+    for name in FIREWALL_MODULES.split_whitespace() {
+        // Built in, or of another name there: firewalld says what it misses.
+        let Some(path) = find_module(&source.join("kernel"), name) else {
+            continue;
+        };
+        let inside = format!("/usr/lib/modules/{release}/kernel/{name}.ko");
+        package.content(&inside, Content::Bytes(unpacked(&path)?), 0o644);
+    }
     if let Some(attack) = &kernel.attack {
         place::copy(attack, &stuff.join(format!("{}.ko", attack::MODULE)))?;
     }
     builder.add(&package, Some(vendor))
+}
+
+fn unpacked(module: &Path) -> Done<Vec<u8>> {
+    if module.extension().is_some_and(|extension| extension == "xz") {
+        sh::output_bytes(Command::new("xz").arg("-dc").arg(module))
+    } else {
+        place::read(module)
+    }
 }
 
 fn find_module(dir: &Path, name: &str) -> Option<PathBuf> {

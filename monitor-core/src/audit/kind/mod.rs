@@ -11,6 +11,7 @@ pub mod fips;
 pub mod home;
 pub mod kmod;
 pub mod manual;
+pub mod migration;
 pub mod mount;
 pub mod package;
 pub mod pam;
@@ -93,6 +94,8 @@ pub enum Kind {
     Fips(fips::Fips),
     /// Facts about the kernel.
     KernelFacts(fips::KernelFacts),
+    /// What a move left behind.
+    Migration(migration::Migration),
     /// A question for a person.
     Manual(manual::Manual),
     /// All of several.
@@ -129,6 +132,7 @@ impl Kind {
             Self::KernelFile(kind) => kind.validate(),
             Self::Link(kind) => kind.validate(),
             Self::Shell(kind) => kind.validate(),
+            Self::Migration(kind) => kind.validate(),
             Self::All(kinds) | Self::Any(kinds) if kinds.of.is_empty() => Err("no parts".into()),
             Self::All(kinds) | Self::Any(kinds) => kinds.of.iter().try_for_each(Self::validate),
             _ => Ok(()),
@@ -170,6 +174,7 @@ impl Kind {
             Self::Sweep(kind) => kind.evaluate(ctx),
             Self::Fips(kind) => kind.evaluate(ctx),
             Self::KernelFacts(kind) => kind.evaluate(ctx),
+            Self::Migration(kind) => kind.evaluate(ctx),
             Self::Manual(kind) => kind.evaluate(ctx),
             Self::All(kinds) => several(ctx, &kinds.of, Verdict::and),
             Self::Any(kinds) => several(ctx, &kinds.of, Verdict::or),

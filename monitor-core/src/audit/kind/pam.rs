@@ -7,6 +7,9 @@ use super::super::parse::keyvalue::{Syntax, settings};
 use super::super::parse::pam::{Entry, stack};
 use serde::{Deserialize, Serialize};
 
+/// PAM's management groups.
+const GROUPS: [&str; 4] = ["auth", "account", "password", "session"];
+
 /// A module that must stand in PAM stacks, and its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,6 +44,9 @@ pub struct Pam {
     /// At least this many lines of the module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
+    /// The module must stand in each of the four groups.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub every_group: bool,
     /// The conditions on arguments hold for every line of the module that is there; none need be.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub if_present: bool,
@@ -119,6 +125,14 @@ impl Pam {
         if self.absent {
             for line in lines {
                 outcome.expect(false, place(path, line), format!("no {module}"), show(line));
+            }
+            return;
+        }
+        if self.every_group {
+            for group in GROUPS {
+                if !lines.iter().any(|line| line.group == group) {
+                    outcome.expect(false, path, format!("a {group} line of {module}"), "no such line");
+                }
             }
             return;
         }
@@ -289,6 +303,11 @@ mod tests {
         );
         check(history, "password required pam_pwhistory.so\n", "", Fail);
         check(history, "", "remember = 24\n", Fail);
+        let unix = "modules = [\"pam_unix.so\"]\nevery_group = true";
+        let three =
+            "auth sufficient pam_unix.so\naccount required pam_unix.so\npassword sufficient pam_unix.so\n";
+        check(unix, three, "", Fail);
+        check(unix, &format!("{three}session required pam_unix.so\n"), "", Pass);
         let nullok = "modules = [\"pam_unix.so\"]\nforbid = [\"nullok\"]\nif_present = true";
         check(nullok, "auth sufficient pam_unix.so nullok\n", "", Fail);
         check(nullok, "auth sufficient pam_unix.so\n", "", Pass);

@@ -118,6 +118,8 @@ pub enum Tool {
     FirewallZone,
 }
 
+/// firewalld's own settings.
+const FIREWALLD_CONF: &str = "/etc/firewalld/firewalld.conf";
 /// A feature that is on.
 pub const ENABLED: &str = "enabled";
 /// A feature that is off.
@@ -143,7 +145,7 @@ impl Tool {
                 Some(if on { ENABLED } else { DISABLED }.to_owned())
             }
             Self::FirewallZone => {
-                let text = host.read("/etc/firewalld/firewalld.conf")?;
+                let text = host.read(FIREWALLD_CONF)?;
                 text.lines()
                     .filter_map(|line| line.trim().strip_prefix("DefaultZone="))
                     .map(|zone| zone.trim().to_owned())
@@ -152,23 +154,32 @@ impl Tool {
         }
     }
 
-    /// Programs and arguments that set a value: the first one that works is enough.
-    pub fn commands(&self, value: &str) -> Vec<(&'static str, Vec<String>)> {
+    /// Program and arguments that set a value.
+    pub fn command(&self, value: &str) -> (&'static str, Vec<String>) {
         let own = str::to_owned;
         match self {
-            Self::CryptoPolicy => vec![("/usr/bin/update-crypto-policies", vec![own("--set"), own(value)])],
+            Self::CryptoPolicy => ("/usr/bin/update-crypto-policies", vec![own("--set"), own(value)]),
             Self::Authselect { feature } => {
                 let verb = if value == ENABLED {
                     "enable-feature"
                 } else {
                     "disable-feature"
                 };
-                vec![("/usr/bin/authselect", vec![own(verb), feature.clone()])]
+                ("/usr/bin/authselect", vec![own(verb), feature.clone()])
             }
-            // The second one is for a firewalld that does not run.
-            Self::FirewallZone => ["/usr/bin/firewall-cmd", "/usr/bin/firewall-offline-cmd"]
-                .map(|program| (program, vec![format!("--set-default-zone={value}")]))
-                .to_vec(),
+            Self::FirewallZone => (
+                "/usr/bin/firewall-cmd",
+                vec![format!("--set-default-zone={value}")],
+            ),
+        }
+    }
+
+    /// For a tool that can do nothing while its service does not run: the file that the service reads at its start, and
+    /// what the value's line starts with there. The tool puts that file anew and forgets its mode and label.
+    pub const fn file(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::FirewallZone => Some((FIREWALLD_CONF, "DefaultZone=")),
+            Self::CryptoPolicy | Self::Authselect { .. } => None,
         }
     }
 

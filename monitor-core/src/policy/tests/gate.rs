@@ -52,7 +52,10 @@ fn defaults_of_the_strict_level() {
     assert_eq!(action(GateKind::Exec, GateClass::Fileless), GateAction::Deny);
     assert_eq!(action(GateKind::Library, GateClass::Untrusted), GateAction::Deny);
     assert_eq!(action(GateKind::Script, GateClass::Untrusted), GateAction::Alert);
-    assert_eq!(action(GateKind::WriteRunning, GateClass::Trusted), GateAction::Deny);
+    assert_eq!(
+        action(GateKind::WriteRunning, GateClass::Trusted),
+        GateAction::Deny
+    );
 }
 
 #[test]
@@ -80,7 +83,11 @@ fn the_kernel_decides_as_the_rules_do() {
                     let found = rule
                         .and_then(|rule| GateAction::from_u8(u8::try_from(rule.action).unwrap()))
                         .unwrap_or_else(|| table.action(own, class));
-                    assert_eq!(found, gate_action(wanted), "{own:?} {word} uid {uid} setid {setid}");
+                    assert_eq!(
+                        found,
+                        gate_action(wanted),
+                        "{own:?} {word} uid {uid} setid {setid}"
+                    );
                 }
             }
         }
@@ -97,9 +104,16 @@ fn conditions_become_what_the_kernel_compares() {
     assert_eq!(ranges.len(), 4, "two ranges are left, two devices: {ranges:?}");
     assert!(ranges.contains(&([1, 999], 8 << 20 | 1)) && ranges.contains(&([2000, u32::MAX], 253 << 20)));
     let (rules, table) = compiled("on = [\"exec\"]\naction = \"deny\"\nsubject.cgroup = [\"/web\"]");
-    assert_eq!((rules[0].cgroup, rules[0].tests), (77, gate_test::CGROUP), "{:?}", table.problems);
+    assert_eq!(
+        (rules[0].cgroup, rules[0].tests),
+        (77, gate_test::CGROUP),
+        "{:?}",
+        table.problems
+    );
     let digest = "ab".repeat(32);
-    let (rules, table) = compiled(&format!("on = [\"exec\"]\naction = \"allow\"\nobject.digest = [\"{digest}\"]"));
+    let (rules, table) = compiled(&format!(
+        "on = [\"exec\"]\naction = \"allow\"\nobject.digest = [\"{digest}\"]"
+    ));
     assert_eq!(table.marks, [([0xab; 32], rules[0].marks)]);
     assert_eq!(rules[0].tests, gate_test::MARK);
 }
@@ -109,9 +123,14 @@ fn what_the_kernel_cannot_do_is_a_problem_or_harmless() {
     let (rules, table) = compiled("on = [\"exec\"]\naction = \"deny\"\nsubject.cgroup = [\"/nowhere\"]");
     assert!(rules.is_empty() && table.problems[0].contains("there is no cgroup /nowhere"));
     // It only alerts, about what no default denies.
-    let (rules, table) =
-        compiled("on = [\"exec\"]\naction = \"alert\"\nobject.path = [\"/usr/bin/nc\"]\nobject.class = [\"trusted\"]");
-    assert!(rules.is_empty() && table.problems.is_empty(), "{:?}", table.problems);
+    let (rules, table) = compiled(
+        "on = [\"exec\"]\naction = \"alert\"\nobject.path = [\"/usr/bin/nc\"]\nobject.class = [\"trusted\"]",
+    );
+    assert!(
+        rules.is_empty() && table.problems.is_empty(),
+        "{:?}",
+        table.problems
+    );
     let many: String = (0..GATE_RULES_MAX + 1)
         .map(|n| {
             format!(
@@ -122,5 +141,9 @@ fn what_the_kernel_cannot_do_is_a_problem_or_harmless() {
         .collect();
     let table = self::table(&many);
     assert_eq!(table.rules.len(), GATE_RULES_MAX as usize);
-    assert!(table.problems[0].contains("which holds 32"), "{:?}", table.problems);
+    assert!(
+        table.problems[0].contains("which holds 32"),
+        "{:?}",
+        table.problems
+    );
 }

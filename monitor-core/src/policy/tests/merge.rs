@@ -1,6 +1,7 @@
 //! Layers: who wins, who may not, and what people are told.
 
 use super::*;
+use crate::policy::effective::without_effect;
 use crate::policy::value::Value;
 use expect_test::{Expect, expect};
 
@@ -119,6 +120,20 @@ fn wrong_types_and_bounds_are_named() {
             l.toml:9:17: error: the text contains control characters
         "#]],
     );
+}
+
+#[test]
+fn local_settings_without_effect_are_named() {
+    let selector = selector(9, "rocky", "x86-64-v3", "server", "balanced");
+    let text = "schema = 1\n[sweep]\nkernel_interval_s = 10\nfiles_interval_s = 3600\n";
+    let (resolved, problems) = load(&selector, &[local("20-site.toml", Some(text))]);
+    assert!(problems.is_empty(), "{problems:?}");
+    expect![[r"
+        /etc/hardpan/policies/20-site.toml:3:1: warning: sweep.kernel_interval_s is reserved and has no effect yet
+    "]]
+    .assert_eq(&lines(&without_effect(&resolved)));
+    let (shipped, _) = load(&selector, &[]);
+    assert_eq!(without_effect(&shipped), []);
 }
 
 #[test]

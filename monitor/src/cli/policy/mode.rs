@@ -9,16 +9,19 @@ use std::path::Path;
 
 /// Shows what an operator asked for, or asks for something else. hardpand looks every second.
 pub(super) fn mode(wanted: Option<Wanted>, reason: Option<&str>, state_dir: &Path) -> Result<u8, Failure> {
-    let Some(wanted) = wanted else { return show(state_dir) };
+    let Some(wanted) = wanted else {
+        return show(state_dir);
+    };
     if !nix::unistd::Uid::effective().is_root() {
         return Err(Failure::new(
             "the mode of the gate is root's to change",
             Some("run it with sudo"),
         ));
     }
-    let reason = reason.map(str::trim).filter(|reason| !reason.is_empty()).ok_or_else(|| {
-        Failure::usage("say why: --reason TEXT (it goes into the record)")
-    })?;
+    let reason = reason
+        .map(str::trim)
+        .filter(|reason| !reason.is_empty())
+        .ok_or_else(|| Failure::usage("say why: --reason TEXT (it goes into the record)"))?;
     let at_s = unix_us().map_err(|error| Failure::new(error, None))? / 1_000_000;
     let file = ModeFile {
         mode: wanted,
@@ -29,14 +32,21 @@ pub(super) fn mode(wanted: Option<Wanted>, reason: Option<&str>, state_dir: &Pat
     file.save(state_dir)?;
     Ok(out(match wanted {
         Wanted::Observe => "the gate refuses nothing from now on; hardpand writes a record of it\n",
-        Wanted::Configured => "the gate does what configuration and policy say, once everything that runs is trusted\n",
+        Wanted::Configured => {
+            "the gate does what configuration and policy say, once everything that runs is trusted\n"
+        }
     }))
 }
 
 fn show(state_dir: &Path) -> Result<u8, Failure> {
     let mut text = String::new();
     let _infallible = match ModeFile::load(state_dir)? {
-        Some(ModeFile { mode: Wanted::Observe, reason, uid, .. }) => writeln!(
+        Some(ModeFile {
+            mode: Wanted::Observe,
+            reason,
+            uid,
+            ..
+        }) => writeln!(
             text,
             "observe: uid {uid} asked for it: {reason}\nback: hardpan policy mode configured --reason TEXT"
         ),

@@ -1,10 +1,10 @@
 //! `hardpan trust list` and `hardpan trust refresh`.
 
-use crate::gate::ACCEPT_LOSS;
-use crate::trust::atomic;
 use super::sight::{Sight, SightArgs};
 use super::table::{count, push, table};
 use super::{Answer, Exit, Failure, say};
+use crate::gate::ACCEPT_LOSS;
+use crate::trust::atomic;
 use crate::trust::manifest::ManifestSource;
 use crate::trust::store::ReadingOrigin;
 use clap::Args;

@@ -470,11 +470,6 @@ fn tools(fake: &Fake) {
             "usr/bin/firewall-cmd",
             "echo FirewallD is not running >&2; exit 252\n",
         ),
-        (
-            "usr/bin/firewall-offline-cmd",
-            "conf=\"${0%/usr/bin/firewall-offline-cmd}/etc/firewalld/firewalld.conf\"\n\
-             text=$(sed \"s/^DefaultZone=.*/DefaultZone=${1#--set-default-zone=}/\" \"$conf\"); echo \"$text\" > \"$conf\"\n",
-        ),
     ];
     for (path, script) in scripts {
         fake.write(path, &format!("#!/bin/sh\n{script}"));

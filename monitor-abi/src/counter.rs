@@ -54,11 +54,15 @@ pub enum Counter {
     GateAskedMap = 29,
     /// Files made executable by `mprotect` judged by the gate.
     GateAskedProtect = 30,
+    /// Packages opened by package managers.
+    PackageGenerated = 32,
+    /// Records of opened packages that found no room in the ring.
+    PackageLost = 33,
 }
 
 impl Counter {
     /// All counters, in slot order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::ExecGenerated,
         Self::ExecLost,
         Self::CredGenerated,
@@ -81,6 +85,8 @@ impl Counter {
         Self::GateWithdrawn,
         Self::GateAskedMap,
         Self::GateAskedProtect,
+        Self::PackageGenerated,
+        Self::PackageLost,
     ];
 
     /// The counter's name in records and in `hardpan status`.
@@ -108,6 +114,8 @@ impl Counter {
             Self::GateWithdrawn => "gate_withdrawn",
             Self::GateAskedMap => "gate_asked_map",
             Self::GateAskedProtect => "gate_asked_protect",
+            Self::PackageGenerated => "package_generated",
+            Self::PackageLost => "package_lost",
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum EventKind {
     TaskFinding = 10,
     /// The exec gate refused something or alerts: [`GateEvent`](crate::GateEvent).
     Gate = 11,
+    /// A package manager opened a package: [`PackageEvent`](crate::PackageEvent).
+    Package = 12,
 }
 
 impl EventKind {
@@ -44,6 +46,7 @@ impl EventKind {
             4 => Some(Self::ModuleFree),
             10 => Some(Self::TaskFinding),
             11 => Some(Self::Gate),
+            12 => Some(Self::Package),
             _ => None,
         }
     }

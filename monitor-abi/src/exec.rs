@@ -33,6 +33,8 @@ pub mod exec_flag {
     pub const INTERPRETED: u32 = 1 << 8;
     /// `script_path` is absolute, by `bpf_d_path`; otherwise it is what the caller passed.
     pub const SCRIPT_PATH_FROM_KERNEL: u32 = 1 << 9;
+    /// The program, or the script, is a package manager's.
+    pub const PACKAGE_MANAGER: u32 = 1 << 10;
 }
 
 /// What became of the kernel's attempt to hash the file. Numbers are never reused.

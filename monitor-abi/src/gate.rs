@@ -147,6 +147,8 @@ pub mod trusted_mark {
     pub const SETGID: u32 = 1 << 1;
     /// Some packaged file with this content carries capabilities.
     pub const CAPABILITIES: u32 = 1 << 2;
+    /// Content of a package that installs packages: what such a program opens is looked at.
+    pub const PACKAGE_MANAGER: u32 = 1 << 3;
     /// The first of the marks that rules on digests use; the rest up to bit 31 is theirs.
     pub const RULES_FROM: u32 = 8;
 }
@@ -347,6 +349,24 @@ pub struct GateEvent {
     /// Always 0.
     pub reserved: u32,
     /// Path of `file`.
+    pub path: [u8; EXEC_PATH_LEN],
+}
+
+/// A package manager, run by root of the initial user namespace, opened a file named `*.rpm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PackageEvent {
+    /// The common head.
+    pub header: EventHeader,
+    /// Credentials of the task.
+    pub creds: CredIds,
+    /// The file.
+    pub file: FileInfo,
+    /// Bytes of `path` used, without NUL.
+    pub path_bytes: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Path of `file` as seen from the task's root.
     pub path: [u8; EXEC_PATH_LEN],
 }
 

@@ -7,7 +7,7 @@
 use crate::{
     content::{self, Content, DigestCache},
     file::read_inode,
-    gate,
+    gate, package,
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Typed},
     off::{self, on},
@@ -24,7 +24,7 @@ use aya_ebpf::{
 };
 use hardpan_abi::{
     Counter, DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, EventKind, ExecEvent, ExecStash,
-    FileInfo, GateHook, exec_flag,
+    FileInfo, GateHook, exec_flag, trusted_mark,
 };
 
 /// What the hook learned, by thread. Preallocated and not LRU: an attacker can't evict entries. An entry goes with the
@@ -76,7 +76,11 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Checked 
             hook: GateHook::ExecCheck as u32,
             flags: 0,
         };
-        gate::ask::<true>(file, &info, &content, entry, asked)
+        let answer = gate::ask::<true>(file, &info, &content, entry, asked);
+        if !entry.is_null() && (*entry).filled == 1 && (*entry).marks & trusted_mark::PACKAGE_MANAGER != 0 {
+            package::noted();
+        }
+        answer
     };
     Checked { state, answer }
 }
@@ -221,6 +225,7 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
     if !written {
         count(Counter::ExecLost);
     }
+    package::executed(&key);
     let _gone = EXEC_STASH.remove(&key);
 }
 
@@ -335,7 +340,9 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
 /// `sched_process_exit(struct task_struct *p)`: drops what a failed exec left behind.
 #[inline(always)]
 pub fn exit<C: EbpfContext>(_ctx: &C) {
-    let _gone = EXEC_STASH.remove(&bpf_get_current_pid_tgid());
+    let key = bpf_get_current_pid_tgid();
+    let _gone = EXEC_STASH.remove(&key);
+    package::exited(key);
 }
 
 /// Reads a kernel string; its length without NUL, 0 if it can't be read.

@@ -10,6 +10,7 @@ use crate::{
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
+    package,
     rule::nonzero,
     shadow_read::opaque,
     task,
@@ -53,7 +54,7 @@ const SETGID: u32 = 0o2000;
 const GROUP_EXEC: u32 = 0o010;
 
 #[inline(always)]
-fn config() -> Option<&'static GateConfig> {
+pub fn config() -> Option<&'static GateConfig> {
     let config = GATE.get(0)?;
     (config.mode != GateMode::Off as u32).then_some(config)
 }
@@ -544,6 +545,7 @@ pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
 pub unsafe fn opened<C: DigestCache>(file: *const u8) -> i32 {
     // SAFETY (all): typed pointers; the entry is live.
     unsafe {
+        package::opened(file);
         if Typed::read::<u32>(file, &off::OFF_FILE_MODE) & FMODE_WRITE == 0 || !on(&off::HAS_INODE_STORAGE) {
             return 0;
         }

@@ -20,6 +20,7 @@ pub mod maps;
 pub mod mem;
 pub mod module;
 pub mod off;
+pub mod package;
 pub mod rule;
 pub mod shadow;
 pub mod shadow_read;

@@ -1,6 +1,6 @@
 //! The way in: from a ring record to an [`Event`].
 
-use super::{CredChange, Event, Exec, GateEvent, Head, ModuleAction, ModuleChange, Task, TaskFinding};
+use super::{CredChange, Event, Exec, GateEvent, Head, ModuleAction, ModuleChange, PackageOpened, Task, TaskFinding};
 use hardpan_abi::{ABI_VERSION, EventHeader, EventKind};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -104,6 +104,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         EventKind::ModuleFree => Event::Module(Box::new(ModuleChange::decode(record, ModuleAction::Free)?)),
         EventKind::TaskFinding => Event::Task(Box::new(TaskFinding::decode(record)?)),
         EventKind::Gate => Event::Gate(Box::new(GateEvent::decode(record)?)),
+        EventKind::Package => Event::Package(Box::new(PackageOpened::decode(record)?)),
     })
 }
 

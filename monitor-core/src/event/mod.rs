@@ -8,6 +8,7 @@ mod decode;
 mod exec;
 mod gate;
 mod module;
+mod package;
 #[cfg(test)]
 pub(crate) mod sample;
 mod task;
@@ -18,6 +19,7 @@ pub use decode::{DecodeError, decode};
 pub use exec::{Argv, Exec, KernelDigest, ScriptFile};
 pub use gate::GateEvent;
 pub use module::{ModuleAction, ModuleChange, SignatureState};
+pub use package::PackageOpened;
 pub use task::TaskFinding;
 pub use text::{RawText, escape};
 
@@ -36,6 +38,8 @@ pub enum Event {
     Task(Box<TaskFinding>),
     /// The exec gate refused something, or alerts.
     Gate(Box<GateEvent>),
+    /// A package manager opened a package.
+    Package(Box<PackageOpened>),
 }
 
 impl Event {
@@ -47,6 +51,7 @@ impl Event {
             Self::Module(event) => &event.head,
             Self::Task(event) => &event.head,
             Self::Gate(event) => &event.head,
+            Self::Package(event) => &event.head,
         }
     }
 }

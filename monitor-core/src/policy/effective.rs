@@ -57,6 +57,8 @@ pub struct Gate {
     pub boot_grace_s: u32,
     /// A trust refresh that would lose more percent is held.
     pub refresh_loss_percent: u8,
+    /// Packages whose programs install packages.
+    pub package_managers: Vec<String>,
     /// Files that must be allowed to run before the gate enforces.
     pub must_run: Vec<String>,
     /// Hook candidates by family: exec, library, script, module, credential.
@@ -154,6 +156,7 @@ impl Effective {
                 max_digests: get.number(&["gate", "max_digests"])?,
                 boot_grace_s: get.number(&["gate", "boot_grace_s"])?,
                 refresh_loss_percent: get.number(&["gate", "refresh_loss_percent"])?,
+                package_managers: get.texts(&["gate", "package_managers"])?,
                 must_run: get.texts(&["gate", "must_run"])?,
                 hooks: [
                     hooks("exec")?,

@@ -212,6 +212,12 @@ pub static KEYS: &[KeySpec] = &[
         "a trust refresh that would lose more is held until confirmed",
     ),
     key(
+        &[at("gate"), at("package_managers")],
+        Kind::Texts,
+        Order::None,
+        "packages whose programs install packages: what they open is verified, and trusted before it is unpacked",
+    ),
+    key(
         &[at("gate"), at("must_run")],
         Kind::Texts,
         Order::None,

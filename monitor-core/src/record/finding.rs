@@ -100,6 +100,8 @@ findings! {
     EnforceNotReady: "enforce-not-ready", Operation, 4, None;
     /// A refresh of trust would have taken too many digests away: it is held until confirmed.
     TrustLossHeld: "trust-loss-held", Operation, 4, Some(&attack::DATA_MANIPULATED);
+    /// A package was opened to be installed and is not in the database: its files are no longer trusted.
+    ProvisionalWithdrawn: "provisional-withdrawn", Security, 2, None;
     /// The kernel side has no room for all digests.
     TrustOverflow: "trust-overflow", Operation, 4, None;
     /// The release gets no security updates any more.

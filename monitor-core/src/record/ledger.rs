@@ -39,6 +39,7 @@ impl Ledger {
             Counter::ModuleGenerated,
             Counter::TaskGenerated,
             Counter::GateGenerated,
+            Counter::PackageGenerated,
         ]);
         self.lost_in_ring = sum(&[
             Counter::ExecLost,
@@ -46,6 +47,7 @@ impl Ledger {
             Counter::ModuleLost,
             Counter::TaskLost,
             Counter::GateLost,
+            Counter::PackageLost,
         ]);
         self.untracked = sum(&[Counter::TaskUntracked]);
     }

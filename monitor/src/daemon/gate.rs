@@ -1,13 +1,15 @@
 //! The exec gate in the daemon: trust and policy go into the kernel's maps, and enforcement begins only when nothing
 //! that runs would be refused.
 
+use super::packages::{Provisional, Verified};
 use super::policy::InForce;
 use super::source::EventSource;
 use crate::chain::chain;
 use crate::gate::{ACCEPT_LOSS, Entries, Held, ModeFile, Obstacle, Wanted, change, entries, obstacles};
 use crate::harden::Root;
+use crate::sensor::TrustChange;
 use crate::trust::LoadedTrust;
-use hardpan_abi::{GateConfig, GateMode};
+use hardpan_abi::{GateConfig, GateMode, GateRule};
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::effective::Mode;
 use hardpan_core::record::{Finding, FindingCode};
@@ -59,6 +61,11 @@ pub(super) struct Gate {
     /// The operator's files when last looked at.
     operator: [Option<(u64, i64, i64)>; 2],
     operator_known: bool,
+    /// Packages that are being installed.
+    provisional: Provisional,
+    /// The settings and rules in the kernel.
+    config: Option<GateConfig>,
+    rules: Vec<GateRule>,
 }
 
 impl Gate {
@@ -81,6 +88,9 @@ impl Gate {
             missing: None,
             operator: [None; 2],
             operator_known: false,
+            provisional: Provisional::default(),
+            config: None,
+            rules: Vec::new(),
         };
         (gate, worked)
     }
@@ -111,6 +121,7 @@ impl Gate {
                         trust.as_deref(),
                         policy.accepts_local_unsigned,
                         &policy.table,
+                        &settings.package_managers,
                         &root,
                     )
                 },
@@ -142,6 +153,9 @@ impl Gate {
 
     /// Whether it is time to look again whether enforcement may begin.
     pub(super) fn is_due(&self, policy: Option<&Arc<InForce>>) -> bool {
+        if self.provisional.is_due() && !self.working {
+            return true;
+        }
         self.mode != GateMode::Enforce
             && !self.working
             && self.last_look.is_none_or(|last| last.elapsed() >= RETRY)
@@ -206,6 +220,20 @@ impl Gate {
             }
             return (news, false);
         }
+        let mut entries = entries;
+        for name in self.provisional.settle(|digest| entries.by_digest.contains_key(digest)) {
+            news.findings.push(Finding {
+                packages: vec![name.clone()],
+                ..Finding::new(
+                    FindingCode::ProvisionalWithdrawn,
+                    format!("{name} was opened by a package manager and not installed: its files are no longer trusted"),
+                )
+            });
+        }
+        for (digest, size) in self.provisional.digests() {
+            entries.by_digest.entry(*digest).or_insert(Provisional::entry());
+            entries.sizes.push(*size);
+        }
         let full = self.write_trust(entries, &policy, source, &mut news.findings);
         let (mode, why) = match self.wanted(&policy) {
             Err(None) if self.operator_observes() => (GateMode::Observe, self.operator_word()),
@@ -244,6 +272,48 @@ impl Gate {
         let look_again =
             again || (mode != GateMode::Enforce && self.wanted(&policy).is_ok() && self.last_look.is_none());
         (news, look_again)
+    }
+
+    /// Trusts the files of a package that is about to be installed. False if the kernel could not be told.
+    pub(super) fn expect(&mut self, verified: &Verified, source: &mut impl EventSource) -> bool {
+        self.provisional.add(verified);
+        if self.mode == GateMode::Off {
+            return true;
+        }
+        let new: Vec<_> = verified
+            .digests
+            .iter()
+            .filter(|(digest, _)| !self.held.by_digest.contains_key(digest))
+            .collect();
+        if new.is_empty() {
+            return true;
+        }
+        if self.held.by_digest.len() + new.len() > self.capacity as usize {
+            return false;
+        }
+        let mut sizes = self.held.sizes.clone();
+        sizes.extend(new.iter().map(|(_, size)| *size));
+        let change = TrustChange {
+            add: new.iter().map(|(digest, _)| (*digest, Provisional::entry())).collect(),
+            remove: Vec::new(),
+            sizes,
+        };
+        if let Err(error) = source.change_trusted(&change) {
+            tracing::warn!(%error, "the kernel does not trust {}", verified.package);
+            return false;
+        }
+        self.held.sizes = change.sizes;
+        self.held.by_digest.extend(change.add);
+        self.epoch = self.epoch.wrapping_add(1).max(1);
+        if let Some(config) = &mut self.config {
+            config.epoch = self.epoch;
+            let rules = self.rules.clone();
+            if let Err(error) = source.set_gate(config, &rules) {
+                tracing::warn!(%error, "the gate's settings could not be written");
+                return false;
+            }
+        }
+        true
     }
 
     /// True if the kernel does not hold all of it.
@@ -338,6 +408,8 @@ impl Gate {
             init_user_ns: namespace("user"),
             grace_until_ns: u64::from(policy.gate.boot_grace_s) * 1_000_000_000,
         };
+        self.config = Some(config);
+        self.rules.clone_from(&table.rules);
         if let Err(error) = source.set_gate(&config, &table.rules) {
             findings.push(unwritten(&error));
             if matches!(error, crate::sensor::GateError::NotLoaded) {

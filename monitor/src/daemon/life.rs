@@ -6,17 +6,20 @@ use super::gate::{Gate, Worked};
 use super::hardening::Look;
 use super::health::Health;
 use super::notify::Notify;
+use super::packages::{self, Looked};
 use super::pipeline::Pipeline;
 use super::policy::{Keeper, News};
 use super::run::Signals;
 use super::source::EventSource;
 use crate::config::{self, Config};
 use crate::enrich::clock::{Clock, boottime_ns};
+use crate::enrich::Proc;
 use crate::enrich::pool::Done;
 use crate::trust::TrustUpdate;
 use hardpan_core::platform::TierDecision;
 use hardpan_core::record::{Finding, Service, ServiceEvent};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
@@ -40,6 +43,8 @@ pub(super) struct Daemon<'a> {
     pub(super) hardening: mpsc::Receiver<Look>,
     pub(super) gate: Gate,
     pub(super) gate_work: mpsc::Receiver<Worked>,
+    pub(super) package_results: mpsc::Sender<Vec<Looked>>,
+    pub(super) package_looks: mpsc::Receiver<Vec<Looked>>,
     pub(super) health: Health,
     pub(super) notify: Notify,
 }
@@ -236,7 +241,9 @@ impl Daemon<'_> {
                 read = source.next(|record| self.pipeline.take(record)) => {
                     read.map_err(DaemonError::Read)?;
                 }
+                Some(looked) = self.package_looks.recv() => self.take_packages(looked, source),
             }
+            self.look_at_packages();
         }
     }
 
@@ -282,6 +289,36 @@ impl Daemon<'_> {
         u32::try_from(trusted + trusted / 2 + LEAST)
             .unwrap_or(u32::MAX)
             .min(most)
+    }
+
+    /// Verifies the packages that wait, off the loop.
+    fn look_at_packages(&mut self) {
+        for event in self.pipeline.packages.overflow() {
+            let found = Err("too many packages at once".to_owned());
+            self.pipeline.record_package(&Looked { event, found });
+        }
+        let Some(batch) = self.pipeline.packages.batch() else {
+            return;
+        };
+        let config = self.policy.trust(&self.config.trust);
+        let results = self.package_results.clone();
+        tokio::task::spawn_blocking(move || {
+            let looked = packages::look(batch, &config, &Proc::below(Path::new("/")));
+            // The daemon may be ending.
+            let _gone = results.blocking_send(looked);
+        });
+    }
+
+    fn take_packages(&mut self, looked: Vec<Looked>, source: &mut impl EventSource) {
+        self.pipeline.packages.done();
+        for mut one in looked {
+            if let Ok(verified) = &one.found
+                && !self.gate.expect(verified, source)
+            {
+                one.found = Err("the kernel has no room for its digests".to_owned());
+            }
+            self.pipeline.record_package(&one);
+        }
     }
 
     /// Trust, policy or mode may be others now.

@@ -9,6 +9,7 @@ mod hardening;
 mod health;
 mod life;
 mod notify;
+mod packages;
 mod pipeline;
 mod policy;
 mod recorder;

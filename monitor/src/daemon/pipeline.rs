@@ -2,6 +2,7 @@
 
 use super::execs::{self, Known, Surroundings, Waiting};
 use super::freeze::Freezer;
+use super::packages::{Looked, Queue};
 use super::policy::{InForce, wants_record};
 use super::recorder::Recorder;
 use crate::config::{self, Config, Mode, RecordExec};
@@ -21,7 +22,7 @@ use hardpan_core::policy::rule::observed;
 use hardpan_core::process::ProcessTable;
 use hardpan_core::record::{
     DigestSource, Draft, ExecFacts, ExecSummary, FileDigest, FileFacts, GateFacts, Ledger, PathSource, Scene,
-    cred_change, exec, exec_aggregate, gate, module_change, task_finding,
+    cred_change, exec, exec_aggregate, gate, module_change, package_opened, task_finding,
 };
 use hardpan_core::verdict::{ExecVerdict, NoDigest, Subject, TrustIndex, Verdict, judge};
 use std::collections::BTreeMap;
@@ -69,6 +70,8 @@ pub(super) struct Pipeline {
     /// Where every event went.
     pub ledger: Ledger,
     undecodable: BTreeMap<&'static str, u64>,
+    /// Packages that wait to be verified.
+    pub packages: Queue,
     /// The way out.
     pub recorder: Recorder,
 }
@@ -102,6 +105,7 @@ impl Pipeline {
             ),
             ledger: Ledger::default(),
             undecodable: BTreeMap::new(),
+            packages: Queue::default(),
             recorder,
         }
     }
@@ -144,6 +148,7 @@ impl Pipeline {
             Ok(Event::Module(event)) => self.take_module(&event),
             Ok(Event::Task(event)) => self.take_task(&event),
             Ok(Event::Gate(event)) => self.take_gate(&event),
+            Ok(Event::Package(event)) => self.packages.push(event),
             Err(error) => self.undecodable(&error),
         }
     }
@@ -471,6 +476,19 @@ impl Pipeline {
         };
         let user_name = |uid| self.users.name(uid);
         let draft = gate(event, &facts, &around.scene(self.recorder.boot_id(), &user_name));
+        self.record(&draft);
+    }
+
+    /// Records what became of a package that a package manager opened.
+    pub(super) fn record_package(&mut self, looked: &Looked) {
+        let event = &looked.event;
+        let around = self.scene_of(&event.head.task, event.head.boottime_ns);
+        let user_name = |uid| self.users.name(uid);
+        let found = match &looked.found {
+            Ok(verified) => Ok((&verified.package, verified.signer.as_str(), verified.digests.len())),
+            Err(why) => Err(why.as_str()),
+        };
+        let draft = package_opened(event, found, &around.scene(self.recorder.boot_id(), &user_name));
         self.record(&draft);
     }
 

@@ -118,10 +118,13 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         config.trust.root.clone(),
         audited,
     ));
+    let (package_results, package_looks) = mpsc::channel(1);
     let (gate, gate_work) = Gate::new(&config.trust.state_dir, enforces, decision.tier);
     let mut daemon = Daemon {
         gate,
         gate_work,
+        package_results,
+        package_looks,
         config,
         decision: &decision,
         pipeline,

@@ -22,6 +22,12 @@ pub fn change(old: &Entries, new: &Entries, loss_percent: u8, confirmed: bool) -
         .filter(|digest| !new.by_digest.contains_key(*digest))
         .copied()
         .collect();
+    // What was only expected is no loss.
+    let lost = remove
+        .iter()
+        .filter_map(|digest| old.by_digest.get(digest))
+        .filter(|entry| entry.class != GateClass::Provisional as u32)
+        .count();
     let trusted = |entries: &Entries| {
         entries
             .by_digest
@@ -30,10 +36,10 @@ pub fn change(old: &Entries, new: &Entries, loss_percent: u8, confirmed: bool) -
             .count()
     };
     let before = trusted(old);
-    if !confirmed && remove.len().saturating_mul(100) > before.saturating_mul(usize::from(loss_percent)) {
+    if !confirmed && lost.saturating_mul(100) > before.saturating_mul(usize::from(loss_percent)) {
         return Err(Held {
             before,
-            lost: remove.len(),
+            lost,
         });
     }
     Ok(TrustChange {

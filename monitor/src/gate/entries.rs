@@ -7,7 +7,7 @@ use hardpan_core::policy::gate::GateTable;
 use hardpan_core::policy::harden::Host as _;
 use hardpan_rpm::Provenance;
 use ring::digest::{SHA256, digest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Largest changed configuration file that is looked at.
 const CONFIG_MAX_BYTES: usize = 16 << 20;
@@ -65,6 +65,7 @@ pub fn entries(
     trust: Option<&LoadedTrust>,
     accepts_local_unsigned: bool,
     table: &GateTable,
+    package_managers: &[String],
     root: &Root,
 ) -> Entries {
     let mut entries = Entries::default();
@@ -72,6 +73,7 @@ pub fn entries(
         mark_named(&mut entries, table);
         return entries;
     };
+    let managers = managers(trust, package_managers);
     for found in trust.index.digests() {
         if !found.class.may_execute() || (found.class.kernel_module && !found.class.exec_bit) {
             continue;
@@ -82,6 +84,9 @@ pub fn entries(
         }
         if found.special_mode & SETGID != 0 {
             marks |= trusted_mark::SETGID;
+        }
+        if managers.contains(&found.sha256) {
+            marks |= trusted_mark::PACKAGE_MANAGER;
         }
         if found.has_capabilities {
             marks |= trusted_mark::CAPABILITIES;
@@ -120,6 +125,17 @@ pub fn entries(
     entries.sizes.sort_unstable();
     entries.sizes.dedup();
     entries
+}
+
+/// Digests of the programs of these packages.
+fn managers(trust: &LoadedTrust, names: &[String]) -> BTreeSet<[u8; 32]> {
+    trust
+        .index
+        .files()
+        .filter(|owner| owner.class().exec_bit)
+        .filter(|owner| names.contains(&owner.package().nevra().name))
+        .filter_map(|owner| owner.sha256())
+        .collect()
 }
 
 fn mark_named(entries: &mut Entries, table: &GateTable) {

@@ -90,8 +90,15 @@ impl Builder {
         })
     }
 
-    /// Builds a package and signs it.
+    /// Builds a package, signs it, and has it installed later.
     pub(super) fn add(&mut self, package: &Package, signer: Option<&Signer>) -> Done {
+        let file = self.build(package, signer)?;
+        self.built.push(file);
+        Ok(())
+    }
+
+    /// Builds a package and signs it.
+    pub(super) fn build(&self, package: &Package, signer: Option<&Signer>) -> Done<PathBuf> {
         let dir = self.dir.join(&package.name);
         let stage = dir.join("stage");
         for (path, content, _) in &package.files {
@@ -109,30 +116,46 @@ impl Builder {
         }
         let spec = dir.join(format!("{}.spec", package.name));
         place::write(&spec, package.spec())?;
-        let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
-        sh::quiet(
-            Command::new("rpmbuild")
-                .args(["-bb", "--quiet", "--target", "x86_64-linux", "--nodebuginfo"])
-                .args(define("_topdir", &dir.display().to_string()))
-                .args(define("_rpmdir", &dir.display().to_string()))
-                .args(define("_build_name_fmt", "%%{NAME}.rpm"))
-                // As EL has it. The payload is stored, not squeezed: nobody downloads it.
-                .args(define("_binary_filedigest_algorithm", "8"))
-                .args(define("_binary_payload", "w0.gzdio"))
-                .args(define("_build_id_links", "none"))
-                // Files go in as they are: not stripped, not checked.
-                .args(define("__os_install_post", "%{nil}"))
-                .args(define("_unpackaged_files_terminate_build", "0"))
-                .args(["--noclean", "--buildroot"])
-                .arg(&stage)
-                .arg(&spec),
-        )?;
+        build(&dir, &stage, &spec)?;
         let file = dir.join(format!("{}.rpm", package.name));
         if let Some(signer) = signer {
             signer.sign(&file)?;
         }
-        self.built.push(file);
-        Ok(())
+        Ok(file)
+    }
+
+    /// Builds `number` packages out of one spec file, each with a program of its own that its scriptlet runs, signs them
+    /// and puts them into `to`.
+    pub(super) fn bulk(&self, program: &Path, number: u32, signer: &Signer, to: &Path) -> Done {
+        let dir = self.dir.join("bulk");
+        let stage = dir.join("stage");
+        let content = place::read(program)?;
+        let mut spec = "Name: hp-bulk\nVersion: 1.0\nRelease: 1\nSummary: Many\nLicense: none\nAutoReqProv: no\n\
+             %description\nMany.\n"
+            .to_owned();
+        for n in 0..number {
+            let name = format!("hp-bulk-{n}");
+            // What follows an ELF file's last section is nobody's business.
+            let own = [content.as_slice(), name.as_bytes()].concat();
+            place::write(&stage.join("usr/bin").join(&name), own)?;
+            let part = format!(
+                "%package -n {name}\nSummary: One of many\n%description -n {name}\nOne of many.\n\
+                 %post -n {name}\n/usr/bin/{name} > /dev/null && echo {name} >> /tmp/bulk\n\
+                 %files -n {name}\n%attr(0755, root, root) /usr/bin/{name}\n"
+            );
+            spec.push_str(&part);
+        }
+        let file = dir.join("hp-bulk.spec");
+        place::write(&file, spec)?;
+        build(&dir, &stage, &file)?;
+        let mut built = Vec::new();
+        place::make_dir(to)?;
+        for n in 0..number {
+            let name = format!("hp-bulk-{n}.rpm");
+            place::copy(&dir.join(&name), &to.join(&name))?;
+            built.push(to.join(&name));
+        }
+        signer.sign_all(&built)
     }
 
     /// Installs everything built so far below `root`, and imports the keys.
@@ -152,6 +175,28 @@ impl Builder {
                 .args(&self.built),
         )
     }
+}
+
+/// Builds the packages of a spec file into `dir`, out of the files in `stage`.
+fn build(dir: &Path, stage: &Path, spec: &Path) -> Done {
+    let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
+    sh::quiet(
+        Command::new("rpmbuild")
+            .args(["-bb", "--quiet", "--target", "x86_64-linux", "--nodebuginfo"])
+            .args(define("_topdir", &dir.display().to_string()))
+            .args(define("_rpmdir", &dir.display().to_string()))
+            .args(define("_build_name_fmt", "%%{NAME}.rpm"))
+            // As EL has it. The payload is stored, not squeezed: nobody downloads it.
+            .args(define("_binary_filedigest_algorithm", "8"))
+            .args(define("_binary_payload", "w0.gzdio"))
+            .args(define("_build_id_links", "none"))
+            // Files go in as they are: not stripped, not checked.
+            .args(define("__os_install_post", "%{nil}"))
+            .args(define("_unpackaged_files_terminate_build", "0"))
+            .args(["--noclean", "--buildroot"])
+            .arg(stage)
+            .arg(spec),
+    )
 }
 
 /// rpm on a root folder. It calls chroot(2): without root's rights, in a user namespace where this user is root.

@@ -23,6 +23,8 @@ const FIREWALL_MODULES: &str = "libcrc32c nfnetlink nf_conntrack nf_defrag_ipv4 
     nft_nat nft_reject nft_reject_inet nft_reject_ipv4 nft_reject_ipv6";
 /// Where unpackaged things for scenarios lie in the guest.
 const STUFF: &str = "hardpan-vm";
+/// Signed packages that are not installed, each with a scriptlet, for transactions.
+const BULK: u32 = 200;
 /// What the packaged program says.
 const SIGNED_TEXT: &str = "hello from a signed package";
 /// busybox applets that become commands of the guest.
@@ -115,6 +117,7 @@ pub(super) fn assemble(places: &Places, built: &Programs, kernels: &[Kernel], di
     filesystem(&root)?;
     builder.add(&busybox()?, Some(&vendor))?;
     builder.add(&kmod()?, Some(&vendor))?;
+    builder.add(&rpm()?, Some(&vendor))?;
     builder.add(&hardpan(built)?, Some(&vendor))?;
     let mut tools = Package::new("hp-tools", "Programs that scenarios use");
     for (name, mode) in [("hp-flood", 0o755), ("hp-memfd", 0o755), ("hp-setuid", 0o4755)] {
@@ -167,6 +170,14 @@ pub(super) fn assemble(places: &Places, built: &Programs, kernels: &[Kernel], di
 
     configuration(&root, &vendor, &stranger)?;
     let stuff = root.join(STUFF);
+    builder.bulk(&signed, BULK, &vendor, &stuff.join("bulk"))?;
+    let mut loose = Package::new("hp-loose", "A package that nobody signed, to be installed in the guest");
+    loose.program(
+        "/usr/bin/hp-loose",
+        hello("loose", "hello from a loose package")?,
+        0o755,
+    );
+    place::copy(&builder.build(&loose, None)?, &stuff.join("unsigned.rpm"))?;
     let marker = root.join(MARKER_PATH.trim_start_matches('/'));
     place::copy(&hello("marker", "marker")?, &marker)?;
     let content = place::read(&signed)?;
@@ -224,24 +235,55 @@ fn kmod() -> Done<Package> {
     let mut package = Package::new("kmod", "Loads kernel modules");
     let path =
         program("kmod").ok_or_else(|| TaskError::cannot("there is no kmod", "run `cargo xtask setup`"))?;
-    let libraries = sh::output(Command::new("ldd").arg(&path))?;
+    let libraries = libraries(&path)?;
     package.program("/usr/bin/kmod", path, 0o755);
     // Scripts call these by their full path: busybox's shell takes its own applets for bare names.
     for name in ["insmod", "modprobe", "rmmod"] {
         package.link(&format!("/usr/sbin/{name}"), "../bin/kmod");
     }
-    for library in libraries
-        .lines()
-        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
-    {
-        let inside = if library.starts_with("/usr/") {
-            library.to_owned()
-        } else {
-            format!("/usr{library}")
-        };
-        package.program(&inside, library.into(), 0o755);
+    for library in libraries {
+        package.program(&inside(&library), library.into(), 0o755);
     }
     Ok(package)
+}
+
+/// rpm itself, with its libraries that kmod does not have: transactions happen in the guest too.
+fn rpm() -> Done<Package> {
+    let mut package = Package::new("rpm", "Installs packages");
+    let path =
+        program("rpm").ok_or_else(|| TaskError::cannot("there is no rpm", "run `cargo xtask setup`"))?;
+    let kmod = program("kmod").map_or_else(|| Ok(Vec::new()), |kmod| libraries(&kmod))?;
+    for library in libraries(&path)? {
+        if !kmod.contains(&library) {
+            package.program(&inside(&library), library.into(), 0o755);
+        }
+    }
+    package.program("/usr/bin/rpm", path, 0o755);
+    for name in ["macros", "rpmrc", "platform"] {
+        let from = Path::new("/usr/lib/rpm").join(name);
+        if from.is_file() {
+            package.program(&format!("/usr/lib/rpm/{name}"), from, 0o644);
+        }
+    }
+    Ok(package)
+}
+
+/// Libraries and loader of a dynamically linked program, as `ldd` finds them.
+fn libraries(program: &Path) -> Done<Vec<String>> {
+    let found = sh::output(Command::new("ldd").arg(program))?;
+    let paths = found
+        .lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    Ok(paths.map(str::to_owned).collect())
+}
+
+/// Where a library lies in the guest: the short folders are links there.
+fn inside(library: &str) -> String {
+    if library.starts_with("/usr/") {
+        library.to_owned()
+    } else {
+        format!("/usr{library}")
+    }
 }
 
 fn hardpan(built: &Programs) -> Done<Package> {

@@ -1,0 +1,159 @@
+//! Package managers: which processes they are, and which packages they open.
+//!
+//! What they open is no reason to trust anything: user space verifies the package's header against the pinned keys, and
+//! only the digests in it become trusted, before the files are there.
+
+use crate::{
+    exec::EXEC_STASH,
+    file::read_inode,
+    gate,
+    maps::{FINDINGS, count},
+    mem::{Mem, Typed},
+    off::{self, on},
+    shadow_read::opaque,
+    task,
+};
+use aya_ebpf::{
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_d_path, bpf_get_current_uid_gid},
+    },
+    macros::map,
+    maps::{Array, HashMap},
+};
+use hardpan_abi::{Counter, EXEC_PATH_LEN, EventKind, PackageEvent, exec_flag};
+
+/// Running package managers, by process.
+#[map]
+pub static MANAGERS: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
+
+/// How many there are: opens are many, and mostly nobody installs anything.
+#[map]
+pub static MANAGING: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The execution that is being checked is of a package manager.
+#[inline(always)]
+pub fn noted() {
+    if let Some(stash) = EXEC_STASH.get_ptr_mut(&bpf_get_current_pid_tgid()) {
+        // SAFETY: the entry is this thread's own.
+        unsafe { (*stash).flags |= exec_flag::PACKAGE_MANAGER };
+    }
+}
+
+/// The execution succeeded: the process is a package manager now, or no longer.
+#[inline(always)]
+pub fn executed(key: &u64) {
+    let process = (*key >> 32) as u32;
+    let flags = match EXEC_STASH.get_ptr(key) {
+        // SAFETY: as above.
+        Some(stash) => unsafe { (*stash).flags },
+        None => 0,
+    };
+    // SAFETY: helper without arguments.
+    let is_root = unsafe { bpf_get_current_uid_gid() } as u32 == 0;
+    if flags & exec_flag::PACKAGE_MANAGER != 0 && is_root {
+        if MANAGERS.insert(&process, &1, BPF_NOEXIST).is_ok() {
+            add(1);
+        }
+    } else {
+        forget(process);
+    }
+}
+
+/// A thread ended: with the leader goes the process.
+#[inline(always)]
+pub fn exited(key: u64) {
+    if (key >> 32) as u32 == key as u32 {
+        forget(key as u32);
+    }
+}
+
+const BPF_NOEXIST: u64 = 1;
+
+#[inline(always)]
+fn forget(process: u32) {
+    if any() && MANAGERS.remove(&process).is_ok() {
+        add(u64::MAX);
+    }
+}
+
+#[inline(always)]
+fn any() -> bool {
+    MANAGING.get(0).is_some_and(|number| *number != 0)
+}
+
+#[inline(always)]
+fn add(what: u64) {
+    if let Some(slot) = MANAGING.get_ptr_mut(0) {
+        // SAFETY: a live slot; all users add atomically (see `maps::count`).
+        #[cfg(target_arch = "bpf")]
+        unsafe {
+            core::arch::asm!("lock *(u64 *)({slot} + 0) += {what}", slot = in(reg) slot, what = in(reg) what);
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        let _unused = (slot, what);
+    }
+}
+
+/// A file was opened: is it a package, and who opened it a package manager?
+///
+/// # Safety
+/// `file` is a typed pointer.
+#[inline(always)]
+pub unsafe fn opened(file: *const u8) {
+    if !any() || !on(&off::HAS_D_PATH) {
+        return;
+    }
+    let process = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if MANAGERS.get_ptr(&process).is_none() || gate::config().is_none() {
+        return;
+    }
+    let Some(mut entry) = FINDINGS.reserve::<PackageEvent>(0) else {
+        // Whether it was a package nobody knows.
+        count(Counter::PackageGenerated);
+        count(Counter::PackageLost);
+        return;
+    };
+    // SAFETY: the reservation is a `PackageEvent`; nothing below sleeps; `file` by the caller's promise.
+    let is_package = unsafe {
+        let record = &mut *entry.as_mut_ptr();
+        let path = file.add(off::OFF_FILE_PATH.load() as usize);
+        let written = bpf_d_path(
+            path.cast_mut().cast(),
+            (&raw mut record.path).cast(),
+            EXEC_PATH_LEN as u32,
+        );
+        if written > 5 && written <= EXEC_PATH_LEN as i64 {
+            // LLVM would drop the mask, which it knows to be needless; the verifier does not know.
+            let end = opaque((written - 5) as u32) as usize & (EXEC_PATH_LEN - 1);
+            let name = (&raw const record.path).cast::<u8>();
+            let is_rpm = end <= EXEC_PATH_LEN - 5
+                && core::ptr::read_volatile(name.add(end)) == b'.'
+                && core::ptr::read_volatile(name.add(end + 1)) == b'r'
+                && core::ptr::read_volatile(name.add(end + 2)) == b'p'
+                && core::ptr::read_volatile(name.add(end + 3)) == b'm';
+            record.path_bytes = (written - 1) as u32;
+            record.reserved = 0;
+            is_rpm
+        } else {
+            false
+        }
+    };
+    if !is_package {
+        entry.discard(0);
+        return;
+    }
+    count(Counter::PackageGenerated);
+    // SAFETY: as above.
+    unsafe {
+        let record = &mut *entry.as_mut_ptr();
+        read_inode::<Typed>(&mut record.file, Typed::pointer(file, &off::OFF_FILE_INODE));
+        task::current_creds(&mut record.creds);
+        task::fill_header(
+            &raw mut record.header,
+            EventKind::Package,
+            size_of::<PackageEvent>() as u32,
+        );
+    }
+    entry.submit(0);
+}

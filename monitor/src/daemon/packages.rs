@@ -1,0 +1,219 @@
+//! Packages that are about to be installed: their headers are verified as soon as a package manager opens them, so that
+//! their files may run before the package database lists them.
+//!
+//! Nothing is trusted because rpm touched it: the digests come out of a header that a pinned key signed, as those of the
+//! database do. They never make anything set-id, and they go again unless the database lists the package in time.
+
+use crate::chain::chain;
+use crate::config::Trust;
+use crate::enrich::Proc;
+use crate::trust::store::scan_options;
+use hardpan_abi::{GateClass, TrustedEntry};
+use hardpan_core::event::PackageOpened;
+use hardpan_core::verdict::Package;
+use hardpan_rpm::IndexBuilder;
+use hardpan_rpm::package::read_headers;
+use hardpan_rpm::signature::{Keyring, check_package_header};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::BufReader;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Time within which the package database must list a package.
+const WITHIN: Duration = Duration::from_secs(15 * 60);
+/// Packages that wait to be verified.
+const MAX_WAITING: usize = 2048;
+
+/// A package whose header was verified.
+#[derive(Debug)]
+pub(super) struct Verified {
+    /// Name and version.
+    pub package: Package,
+    /// Whose key signed it.
+    pub signer: String,
+    /// Its files that may execute, with their sizes.
+    pub digests: Vec<([u8; 32], u64)>,
+}
+
+/// What became of an opened package.
+#[derive(Debug)]
+pub(super) struct Looked {
+    /// The event.
+    pub event: Box<PackageOpened>,
+    /// The package, or why nothing of it is trusted.
+    pub found: Result<Verified, String>,
+}
+
+/// Events that wait, one job at a time.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Vec<Box<PackageOpened>>,
+    working: bool,
+    /// Events that found the queue full.
+    overflow: Vec<Box<PackageOpened>>,
+}
+
+impl Queue {
+    /// Takes an event.
+    pub(super) fn push(&mut self, event: Box<PackageOpened>) {
+        // rpm opens a package several times: once is enough while it waits.
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push(event);
+        } else {
+            self.overflow.push(event);
+        }
+    }
+
+    /// What could not even wait.
+    pub(super) fn overflow(&mut self) -> Vec<Box<PackageOpened>> {
+        std::mem::take(&mut self.overflow)
+    }
+
+    /// The next batch, if none is being worked on.
+    pub(super) fn batch(&mut self) -> Option<Vec<Box<PackageOpened>>> {
+        if self.working || self.waiting.is_empty() {
+            return None;
+        }
+        self.working = true;
+        Some(std::mem::take(&mut self.waiting))
+    }
+
+    /// A batch is done.
+    pub(super) const fn done(&mut self) {
+        self.working = false;
+    }
+}
+
+/// Verifies a batch. Blocks.
+pub(super) fn look(batch: Vec<Box<PackageOpened>>, config: &Trust, proc: &Proc) -> Vec<Looked> {
+    let (options, _findings) = scan_options(config);
+    let (keyring, _findings) = Keyring::build(&options.pins, &options.keys);
+    batch
+        .into_iter()
+        .map(|event| {
+            let found = verify(&event, &keyring, proc);
+            Looked { event, found }
+        })
+        .collect()
+}
+
+fn verify(event: &PackageOpened, keyring: &Keyring, proc: &Proc) -> Result<Verified, String> {
+    let inside = Path::new(OsStr::from_bytes(event.path.as_bytes()));
+    let below = inside.strip_prefix("/").unwrap_or(inside);
+    let through = proc.place(event.head.task.process.tgid, "root").join(below);
+    let file = File::open(&through)
+        .or_else(|_| File::open(inside))
+        .map_err(|error| format!("it cannot be opened: {error}"))?;
+    let meta = file
+        .metadata()
+        .map_err(|error| format!("it cannot be looked at: {error}"))?;
+    if meta.ino() != event.file.ino || !meta.is_file() {
+        return Err("another file has its name by now".to_owned());
+    }
+    let (signatures, header) = read_headers(&mut BufReader::new(file)).map_err(|error| chain(&error))?;
+    let checked = check_package_header(keyring, &signatures, header);
+    let header = checked.header.map_err(|refusal| chain(&refusal))?;
+    let mut builder = IndexBuilder::new();
+    builder.add(&header);
+    let index = builder.finish().map_err(|error| chain(&error))?;
+    let Some(package) = index.packages().next() else {
+        return Err("its header has no package".to_owned());
+    };
+    let nevra = package.nevra();
+    let epoch = nevra.epoch.map(|epoch| format!("{epoch}:")).unwrap_or_default();
+    Ok(Verified {
+        package: Package {
+            name: nevra.name,
+            version: format!("{epoch}{}-{}", nevra.version, nevra.release),
+            arch: nevra.arch.unwrap_or_else(|| "noarch".to_owned()),
+        },
+        signer: package.signer().pin_name.to_owned(),
+        digests: index
+            .digests()
+            .filter(|digest| digest.class.may_execute() && !digest.class.kernel_module)
+            .map(|digest| (digest.sha256, digest.size))
+            .collect(),
+    })
+}
+
+/// Digests of packages that are not installed yet.
+#[derive(Debug, Default)]
+pub(super) struct Provisional {
+    packages: Vec<(Instant, String, Vec<([u8; 32], u64)>)>,
+}
+
+impl Provisional {
+    /// Adds a package.
+    pub(super) fn add(&mut self, verified: &Verified) {
+        let name = verified.package.to_string();
+        self.packages.retain(|(_, known, _)| *known != name);
+        self.packages
+            .push((Instant::now(), name, verified.digests.clone()));
+    }
+
+    /// Drops what the database lists by now (`is_trusted`) and what has had its time; names those of the latter that are
+    /// not installed.
+    pub(super) fn settle(&mut self, is_trusted: impl Fn(&[u8; 32]) -> bool) -> Vec<String> {
+        let mut withdrawn = Vec::new();
+        self.packages.retain(|(since, name, digests)| {
+            if digests.iter().all(|(digest, _)| is_trusted(digest)) {
+                return false;
+            }
+            if since.elapsed() < WITHIN {
+                return true;
+            }
+            withdrawn.push(name.clone());
+            false
+        });
+        withdrawn
+    }
+
+    /// Whether the time of some is over.
+    pub(super) fn is_due(&self) -> bool {
+        self.packages.iter().any(|(since, ..)| since.elapsed() >= WITHIN)
+    }
+
+    /// The digests, and the sizes of the files.
+    pub(super) fn digests(&self) -> impl Iterator<Item = &([u8; 32], u64)> {
+        self.packages.iter().flat_map(|(_, _, digests)| digests)
+    }
+
+    /// The entry of such a digest: never set-id.
+    pub(super) const fn entry() -> TrustedEntry {
+        TrustedEntry {
+            class: GateClass::Provisional as u32,
+            marks: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn provisional_trust_ends_with_the_database() {
+        let mut provisional = Provisional::default();
+        let verified = |name: &str, digests: &[u8]| Verified {
+            package: Package {
+                name: name.into(),
+                version: "1-1".into(),
+                arch: "noarch".into(),
+            },
+            signer: "a vendor".into(),
+            digests: digests.iter().map(|n| ([*n; 32], 10)).collect(),
+        };
+        provisional.add(&verified("a", &[1, 2]));
+        provisional.add(&verified("b", &[3]));
+        // rpm opens a package more than once.
+        provisional.add(&verified("a", &[1, 2]));
+        assert_eq!(provisional.digests().count(), 3);
+        assert!(provisional.settle(|digest| digest[0] != 3).is_empty());
+        let left: Vec<u8> = provisional.digests().map(|(digest, _)| digest[0]).collect();
+        assert_eq!(left, [3]);
+        assert!(!provisional.is_due());
+    }
+}

@@ -782,6 +782,18 @@ static void exec_once(void)
 	waitpid(child, NULL, 0);
 }
 
+/* A dynamically linked program: the loader and each library are mapped executable. */
+static void dynamic_once(void)
+{
+	char *words[] = { "kmod", "--version", NULL }, *none[] = { NULL };
+	pid_t child = vfork();
+	if (child == 0) {
+		execve("/usr/bin/kmod", words, none);
+		_exit(9);
+	}
+	waitpid(child, NULL, 0);
+}
+
 static void fork_once(void)
 {
 	pid_t child = fork();
@@ -807,7 +819,7 @@ static int cost(void)
 		const char *name;
 		void (*act)(void);
 		int times;
-	} loops[] = { { "exec", exec_once, 500 }, { "fork", fork_once, 500 }, { "setuid", setuid_once, 2000 }, { "open", open_once, 4000 } };
+	} loops[] = { { "exec", exec_once, 500 }, { "dynamic", dynamic_once, 300 }, { "fork", fork_once, 500 }, { "setuid", setuid_once, 2000 }, { "open", open_once, 4000 } };
 	int out = dup(1), null = open("/dev/null", O_WRONLY);
 	dup2(null, 1);
 	/* The first loop after a start is not representative: twice, and the second counts. */
@@ -884,7 +896,7 @@ static void attach_nothing(const char *hook)
 
 static int floor_cost(void)
 {
-	static const char *const hooks[] = { "file_open", "capable", "bprm_check_security" };
+	static const char *const hooks[] = { "file_open", "capable", "bprm_check_security", "mmap_file", "file_mprotect" };
 	for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++)
 		attach_nothing(hooks[i]);
 	return failed ? 1 : cost();

@@ -14,21 +14,21 @@ use std::fmt::Write as _;
 /// The kernel that is measured, the base of EL 10.
 const KERNEL: &str = "6.12";
 /// The loops, as the guest's program names them, and what they are.
-const LOOPS: [(&str, &str); 4] = [
+const LOOPS: [(&str, &str); 5] = [
     ("exec", "fork+exec+exit"),
+    ("dynamic", "the same, dynamic"),
     ("fork", "fork+exit"),
     ("setuid", "setuid twice"),
     ("open", "open+close"),
 ];
 /// A case: its name in the guest, what it is, and what is loaded.
-const CASES: [(&str, &str); 4] = [
+const CASES: [(&str, &str); 6] = [
     ("nothing", "nothing loaded"),
-    (
-        "floor",
-        "empty LSM programs at file_open, capable, bprm_check_security",
-    ),
-    ("off", "hardpand, tasks not watched"),
-    ("on", "hardpand, tasks watched (default)"),
+    ("floor", "empty LSM programs at the hooks of gate and guards"),
+    ("off", "hardpand, tasks not watched, gate off"),
+    ("observe", "hardpand, tasks not watched, gate observes"),
+    ("enforce", "hardpand, tasks not watched, gate enforces"),
+    ("on", "hardpand, tasks watched, gate enforces"),
 ];
 /// Figures measured before on the same kernel series with the same loops (one processor, `-icount shift=0`), not in
 /// this run: what it is, then exec and open+close without and with it.
@@ -56,6 +56,8 @@ struct Outcome {
     kernel: &'static str,
     loops: Vec<&'static str>,
     rows: Vec<Row>,
+    /// What the gate in mode enforce adds, per cent of nothing loaded.
+    gate_adds_percent: Vec<Option<f64>>,
     /// What watching tasks adds, per cent of nothing loaded.
     watching_adds_percent: Vec<Option<f64>>,
     left_out: Vec<&'static str>,
@@ -90,12 +92,17 @@ pub(super) fn run(places: &Places, json: bool) -> Done {
         }
         ui::data(&line);
     }
-    let mut line = format!("{:<66}", "watching tasks adds");
-    for more in &outcome.watching_adds_percent {
-        let cell = more.map_or_else(|| "-".to_owned(), |more| format!("{more:+.2} %"));
-        let _infallible = write!(line, "{cell:>24}");
+    for (what, adds) in [
+        ("the gate in mode enforce adds", &outcome.gate_adds_percent),
+        ("watching tasks adds", &outcome.watching_adds_percent),
+    ] {
+        let mut line = format!("{what:<66}");
+        for more in adds {
+            let cell = more.map_or_else(|| "-".to_owned(), |more| format!("{more:+.2} %"));
+            let _infallible = write!(line, "{cell:>24}");
+        }
+        ui::data(&line);
     }
-    ui::data(&line);
     for left_out in &outcome.left_out {
         ui::data(&format!("left out: {left_out}"));
     }
@@ -106,7 +113,7 @@ fn measure(places: &Places) -> Done<Outcome> {
     let found = vm::facts(places, KERNEL, &plan())?;
     let number =
         |case: &str, name: &str| -> Option<u64> { found.get(&format!("{case}_{name}"))?.parse().ok() };
-    let measured = |case| LOOPS.map(|(name, _)| number(case, name));
+    let measured = |case: &str| LOOPS.map(|(name, _)| number(case, name));
     let nothing = measured("nothing");
     if nothing.iter().any(Option::is_none) {
         return Err(TaskError::cannot(
@@ -122,23 +129,24 @@ fn measure(places: &Places) -> Done<Outcome> {
         .map(|(what, [exec, exec_with, open, open_with])| {
             row(
                 &format!("{what} (measured before)"),
-                [Some(*exec_with), None, None, Some(*open_with)],
-                [Some(*exec), None, None, Some(*open)],
+                [Some(*exec_with), None, None, None, Some(*open_with)],
+                [Some(*exec), None, None, None, Some(*open)],
             )
         });
-    let (on, off) = (measured("on"), measured("off"));
-    let adds = on
-        .into_iter()
-        .zip(off)
-        .zip(nothing)
-        .map(|((on, off), nothing)| Some((float(on?) - float(off?)) * 100.0 / float(nothing?)));
+    let adds = |case: &str, base: &str| -> Vec<Option<f64>> {
+        let pairs = measured(case).into_iter().zip(measured(base)).zip(nothing);
+        pairs
+            .map(|((with, without), nothing)| Some((float(with?) - float(without?)) * 100.0 / float(nothing?)))
+            .collect()
+    };
     Ok(Outcome {
         bench: "exec",
         kernel: KERNEL,
         loops: LOOPS.map(|(_, what)| what).to_vec(),
         rows: rows.chain(before).collect(),
-        watching_adds_percent: adds.collect(),
-        left_out: vec!["fapolicyd and auditd beside it in the same run", "the exec gate"],
+        gate_adds_percent: adds("enforce", "off"),
+        watching_adds_percent: adds("on", "enforce"),
+        left_out: vec!["fapolicyd and auditd beside it in the same run"],
     })
 }
 
@@ -148,7 +156,7 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
-fn row(what: &str, count: [Option<u64>; 4], base: [Option<u64>; 4]) -> Row {
+fn row(what: &str, count: [Option<u64>; LOOPS.len()], base: [Option<u64>; LOOPS.len()]) -> Row {
     Row {
         what: what.to_owned(),
         instructions: count.to_vec(),
@@ -170,6 +178,13 @@ for info in /proc/$(pidof hardpand)/fdinfo/*; do
 done
 "#;
 
+const TASKS_OFF: &str = "[sensor]\nwatch_tasks = false\n";
+/// The guest is no release that policies know.
+const POLICY: &str = "[policy]\nel = 10\nvendor = \"rocky\"\nhardware = \"x86-64-v3\"\n";
+/// Shell functions of the gate's scenarios.
+const GATE: &str = "/hardpan-vm/scenarios/gate-enforce/policy.sh";
+const ENFORCING: &str = ". /hardpan-vm/scenarios/gate-enforce/policy.sh\ngate_policy\n";
+
 /// Without a daemon first, then with each configuration.
 fn plan() -> Plan {
     // Parts run in the folder of a scenario; nothing of it is used.
@@ -188,7 +203,7 @@ fn plan() -> Plan {
         may_refuse: false,
         parts: vec![part(
             role,
-            format!("{also}hp-task cost | sed 's/^/{name}_/' >> $HP_FACTS\n{PROGRAMS}"),
+            format!(". {GATE}\n{also}hp-task cost | sed 's/^/{name}_/' >> $HP_FACTS\n{PROGRAMS}"),
         )],
     };
     Plan {
@@ -196,11 +211,25 @@ fn plan() -> Plan {
             group(
                 "off",
                 Role::Attack,
-                "[sensor]\nwatch_tasks = false\n",
+                TASKS_OFF,
                 Some("hp-task cost > /run/nothing\nhp-task floor > /run/floor\n"),
                 "sed 's/^/nothing_/' /run/nothing >> $HP_FACTS\nsed 's/^/floor_/' /run/floor >> $HP_FACTS\n",
             ),
-            group("on", Role::Twin, "", None, ""),
+            group("observe", Role::Twin, &format!("{TASKS_OFF}{POLICY}"), None, ""),
+            group(
+                "enforce",
+                Role::Twin,
+                &format!("mode = \"enforce\"\n{TASKS_OFF}{POLICY}"),
+                Some(ENFORCING),
+                "gate_enforces\n",
+            ),
+            group(
+                "on",
+                Role::Twin,
+                &format!("mode = \"enforce\"\n{POLICY}"),
+                Some(ENFORCING),
+                "gate_enforces\n",
+            ),
         ],
         live: false,
     }

@@ -216,8 +216,8 @@ pub struct InodeDigest {
     pub marks: u32,
     /// The gate's epoch when an alert about this file was written; 0: never. One alert per file and epoch.
     pub alerted: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The package manager that opened it last, since it was last written to; 0: none.
+    pub opened_by: u32,
 }
 
 const _: () = {

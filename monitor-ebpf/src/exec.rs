@@ -7,11 +7,11 @@
 use crate::{
     content::{self, Content, DigestCache},
     file::read_inode,
-    gate, package,
+    gate,
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Typed},
     off::{self, on},
-    task,
+    package, task,
 };
 use aya_ebpf::{
     EbpfContext,

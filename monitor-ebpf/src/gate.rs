@@ -545,11 +545,14 @@ pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
 pub unsafe fn opened<C: DigestCache>(file: *const u8) -> i32 {
     // SAFETY (all): typed pointers; the entry is live.
     unsafe {
-        package::opened(file);
-        if Typed::read::<u32>(file, &off::OFF_FILE_MODE) & FMODE_WRITE == 0 || !on(&off::HAS_INODE_STORAGE) {
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        if Typed::read::<u32>(file, &off::OFF_FILE_MODE) & FMODE_WRITE == 0 {
+            package::opened::<C>(file, inode);
             return 0;
         }
-        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        if !on(&off::HAS_INODE_STORAGE) {
+            return 0;
+        }
         let entry = C::entry(inode, false);
         if entry.is_null() {
             return 0;
@@ -557,6 +560,7 @@ pub unsafe fn opened<C: DigestCache>(file: *const u8) -> i32 {
         let was_filled = (*entry).filled;
         (*entry).writes = (*entry).writes.wrapping_add(1);
         (*entry).filled = 0;
+        (*entry).opened_by = 0;
         if was_filled == 0 {
             return 0;
         }

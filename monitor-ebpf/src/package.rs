@@ -4,11 +4,12 @@
 //! only the digests in it become trusted, before the files are there.
 
 use crate::{
+    content::DigestCache,
     exec::EXEC_STASH,
     file::read_inode,
     gate,
-    maps::{FINDINGS, count},
-    mem::{Mem, Typed},
+    maps::{EVENTS, count},
+    mem::Typed,
     off::{self, on},
     shadow_read::opaque,
     task,
@@ -95,12 +96,13 @@ fn add(what: u64) {
     }
 }
 
-/// A file was opened: is it a package, and who opened it a package manager?
+/// A file was opened for reading: is it a package, and who opened it a package manager? Told once per process and
+/// content.
 ///
 /// # Safety
-/// `file` is a typed pointer.
+/// `file` and its `inode` are typed pointers.
 #[inline(always)]
-pub unsafe fn opened(file: *const u8) {
+pub unsafe fn opened<C: DigestCache>(file: *const u8, inode: *const u8) {
     if !any() || !on(&off::HAS_D_PATH) {
         return;
     }
@@ -108,7 +110,20 @@ pub unsafe fn opened(file: *const u8) {
     if MANAGERS.get_ptr(&process).is_none() || gate::config().is_none() {
         return;
     }
-    let Some(mut entry) = FINDINGS.reserve::<PackageEvent>(0) else {
+    if on(&off::HAS_INODE_STORAGE) {
+        // SAFETY: typed inode; a live entry.
+        unsafe {
+            let known = C::entry(inode, true);
+            if !known.is_null() {
+                if (*known).opened_by == process {
+                    return;
+                }
+                (*known).opened_by = process;
+            }
+        }
+    }
+    // Not among the findings: a transaction opens hundreds.
+    let Some(mut entry) = EVENTS.reserve::<PackageEvent>(0) else {
         // Whether it was a package nobody knows.
         count(Counter::PackageGenerated);
         count(Counter::PackageLost);
@@ -147,7 +162,7 @@ pub unsafe fn opened(file: *const u8) {
     // SAFETY: as above.
     unsafe {
         let record = &mut *entry.as_mut_ptr();
-        read_inode::<Typed>(&mut record.file, Typed::pointer(file, &off::OFF_FILE_INODE));
+        read_inode::<Typed>(&mut record.file, inode);
         task::current_creds(&mut record.creds);
         task::fill_header(
             &raw mut record.header,

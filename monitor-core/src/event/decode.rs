@@ -1,6 +1,8 @@
 //! The way in: from a ring record to an [`Event`].
 
-use super::{CredChange, Event, Exec, GateEvent, Head, ModuleAction, ModuleChange, PackageOpened, Task, TaskFinding};
+use super::{
+    CredChange, Event, Exec, GateEvent, Head, ModuleAction, ModuleChange, PackageOpened, Task, TaskFinding,
+};
 use hardpan_abi::{ABI_VERSION, EventHeader, EventKind};
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout};

@@ -59,13 +59,7 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
     );
     note(event.doubt, "doubt", "its content could not be had in the kernel");
     note(event.grace, "boot-grace", "not refused so soon after boot");
-    let (noun, verb) = match event.kind {
-        GateKind::Exec => ("exec", "run"),
-        GateKind::Library => ("library", "mapped executable"),
-        GateKind::Script => ("script", "run"),
-        GateKind::WriteRunning => ("file-write", "opened for writing while it is in use"),
-    };
-    let outcome = if event.refused { "refused" } else { "allowed" };
+    let (noun, verb) = words(event.kind);
     let message = format!(
         "{name} {} be {verb} by {} (pid {}): {}",
         if event.refused { "may not" } else { "was let to" },
@@ -86,28 +80,7 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
         origin: facts.rule.map(|rule| rule.origin.to_string()),
         ..OwnPolicy::default()
     };
-    let fields = Event {
-        kind: "alert",
-        category: vec!["process", "intrusion_detection"],
-        types: vec![if event.refused { "denied" } else { "info" }],
-        action: match (event.kind, event.refused) {
-            (GateKind::Exec, true) => "exec-refused",
-            (GateKind::Exec, false) => "exec-alert",
-            (GateKind::Library, true) => "library-refused",
-            (GateKind::Library, false) => "library-alert",
-            (GateKind::Script, true) => "script-refused",
-            (GateKind::Script, false) => "script-alert",
-            (GateKind::WriteRunning, true) => "file-write-refused",
-            (GateKind::WriteRunning, false) => "file-write-alert",
-        },
-        outcome: Some(if event.refused { "failure" } else { "success" }),
-        reason: Some(outcome.to_owned()),
-        severity: if event.refused { 4 } else { 3 },
-        dataset: "hardpan.gate",
-        provider: "bpf",
-        ..Event::default()
-    };
-    let mut draft = Draft::new(scene.at_us, 1, fields, message);
+    let mut draft = Draft::new(scene.at_us, 1, fields(event), message);
     draft.file = Some(File {
         path: file.path.clone(),
         name: facts
@@ -136,6 +109,40 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
     own.file = Some(file);
     draft.own = own;
     draft
+}
+
+/// The kind as records name it, and what was to be done with the file.
+const fn words(kind: GateKind) -> (&'static str, &'static str) {
+    match kind {
+        GateKind::Exec => ("exec", "run"),
+        GateKind::Library => ("library", "mapped executable"),
+        GateKind::Script => ("script", "run"),
+        GateKind::WriteRunning => ("file-write", "opened for writing while it is in use"),
+    }
+}
+
+fn fields(event: &GateEvent) -> Event {
+    Event {
+        kind: "alert",
+        category: vec!["process", "intrusion_detection"],
+        types: vec![if event.refused { "denied" } else { "info" }],
+        action: match (event.kind, event.refused) {
+            (GateKind::Exec, true) => "exec-refused",
+            (GateKind::Exec, false) => "exec-alert",
+            (GateKind::Library, true) => "library-refused",
+            (GateKind::Library, false) => "library-alert",
+            (GateKind::Script, true) => "script-refused",
+            (GateKind::Script, false) => "script-alert",
+            (GateKind::WriteRunning, true) => "file-write-refused",
+            (GateKind::WriteRunning, false) => "file-write-alert",
+        },
+        outcome: Some(if event.refused { "failure" } else { "success" }),
+        reason: Some(if event.refused { "refused" } else { "allowed" }.to_owned()),
+        severity: if event.refused { 4 } else { 3 },
+        dataset: "hardpan.gate",
+        provider: "bpf",
+        ..Event::default()
+    }
 }
 
 const fn action(action: GateAction) -> &'static str {

@@ -164,7 +164,7 @@ impl Gate {
 
     /// Enforcement is asked for by configuration and policy, nobody has taken it back, and the kernel can do it. Else
     /// why not: `Ok` findings are silence (nobody asked).
-    fn wanted(&self, policy: &InForce) -> Result<(), Option<Finding>> {
+    fn wanted(&self, policy: &InForce) -> Result<(), Option<Box<Finding>>> {
         if !self.configured || policy.gate.mode != Mode::Enforce {
             return Err(None);
         }
@@ -173,13 +173,13 @@ impl Gate {
             Ok(_) => {}
             // Break-glass must not fail because its file is damaged.
             Err(error) => {
-                return Err(Some(
+                return Err(Some(Box::new(
                     Finding::new(
                         FindingCode::EnforceUnavailable,
                         format!("the gate observes: {}", chain(&error)),
                     )
                     .hint("`hardpan policy mode configured` writes the file anew"),
-                ));
+                )));
             }
         }
         let why = if let Some(why) = &self.missing {
@@ -194,13 +194,13 @@ impl Gate {
         } else {
             return Ok(());
         };
-        Err(Some(
+        Err(Some(Box::new(
             Finding::new(
                 FindingCode::EnforceUnavailable,
                 format!("the policy asks for gate.mode = \"enforce\"; the gate observes: {why}"),
             )
             .hint("`hardpan doctor` says what the kernel lacks, `hardpan policy check` what the policy does"),
-        ))
+        )))
     }
 
     /// Takes a result into the kernel. True if it has to be worked out again.
@@ -216,12 +216,15 @@ impl Gate {
         if self.tier != Tier::A {
             // Without digests from the kernel every mapping would look unsigned: the gate stays off.
             if let Err(Some(finding)) = self.wanted(&policy) {
-                news.findings.push(finding);
+                news.findings.push(*finding);
             }
             return (news, false);
         }
         let mut entries = entries;
-        for name in self.provisional.settle(|digest| entries.by_digest.contains_key(digest)) {
+        for name in self
+            .provisional
+            .settle(|digest| entries.by_digest.contains_key(digest))
+        {
             news.findings.push(Finding {
                 packages: vec![name.clone()],
                 ..Finding::new(
@@ -240,7 +243,7 @@ impl Gate {
             Err(None) => (GateMode::Observe, "configuration and policy say so".to_owned()),
             Err(Some(finding)) => {
                 let why = finding.message.clone();
-                news.findings.push(finding);
+                news.findings.push(*finding);
                 (GateMode::Observe, why)
             }
             Ok(()) if full => (
@@ -294,7 +297,10 @@ impl Gate {
         let mut sizes = self.held.sizes.clone();
         sizes.extend(new.iter().map(|(_, size)| *size));
         let change = TrustChange {
-            add: new.iter().map(|(digest, _)| (*digest, Provisional::entry())).collect(),
+            add: new
+                .iter()
+                .map(|(digest, _)| (*digest, Provisional::entry()))
+                .collect(),
             remove: Vec::new(),
             sizes,
         };

@@ -6,20 +6,18 @@ use super::gate::{Gate, Worked};
 use super::hardening::Look;
 use super::health::Health;
 use super::notify::Notify;
-use super::packages::{self, Looked};
+use super::packages::{Looked, Packages};
 use super::pipeline::Pipeline;
 use super::policy::{Keeper, News};
 use super::run::Signals;
 use super::source::EventSource;
 use crate::config::{self, Config};
 use crate::enrich::clock::{Clock, boottime_ns};
-use crate::enrich::Proc;
 use crate::enrich::pool::Done;
 use crate::trust::TrustUpdate;
 use hardpan_core::platform::TierDecision;
 use hardpan_core::record::{Finding, Service, ServiceEvent};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
@@ -43,8 +41,7 @@ pub(super) struct Daemon<'a> {
     pub(super) hardening: mpsc::Receiver<Look>,
     pub(super) gate: Gate,
     pub(super) gate_work: mpsc::Receiver<Worked>,
-    pub(super) package_results: mpsc::Sender<Vec<Looked>>,
-    pub(super) package_looks: mpsc::Receiver<Vec<Looked>>,
+    pub(super) packages: Packages,
     pub(super) health: Health,
     pub(super) notify: Notify,
 }
@@ -241,7 +238,7 @@ impl Daemon<'_> {
                 read = source.next(|record| self.pipeline.take(record)) => {
                     read.map_err(DaemonError::Read)?;
                 }
-                Some(looked) = self.package_looks.recv() => self.take_packages(looked, source),
+                Some(looked) = self.packages.looks.recv() => self.take_package(looked, source),
             }
             self.look_at_packages();
         }
@@ -297,28 +294,22 @@ impl Daemon<'_> {
             let found = Err("too many packages at once".to_owned());
             self.pipeline.record_package(&Looked { event, found });
         }
-        let Some(batch) = self.pipeline.packages.batch() else {
-            return;
-        };
-        let config = self.policy.trust(&self.config.trust);
-        let results = self.package_results.clone();
-        tokio::task::spawn_blocking(move || {
-            let looked = packages::look(batch, &config, &Proc::below(Path::new("/")));
-            // The daemon may be ending.
-            let _gone = results.blocking_send(looked);
-        });
+        while let Some(batch) = self.pipeline.packages.batch() {
+            self.packages.start(batch, self.policy.trust(&self.config.trust));
+        }
     }
 
-    fn take_packages(&mut self, looked: Vec<Looked>, source: &mut impl EventSource) {
-        self.pipeline.packages.done();
-        for mut one in looked {
-            if let Ok(verified) = &one.found
-                && !self.gate.expect(verified, source)
-            {
-                one.found = Err("the kernel has no room for its digests".to_owned());
-            }
-            self.pipeline.record_package(&one);
+    /// Takes a package that was looked at; `None`: a batch is done.
+    fn take_package(&mut self, looked: Option<Looked>, source: &mut impl EventSource) {
+        let Some(mut looked) = looked else {
+            return self.pipeline.packages.done();
+        };
+        if let Ok(verified) = &looked.found
+            && !self.gate.expect(verified, source)
+        {
+            looked.found = Err("the kernel has no room for its digests".to_owned());
         }
+        self.pipeline.record_package(&looked);
     }
 
     /// Trust, policy or mode may be others now.

@@ -20,10 +20,18 @@ use std::io::BufReader;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// Time within which the package database must list a package.
 const WITHIN: Duration = Duration::from_secs(15 * 60);
+/// Batches verified at once.
+const WORKERS: usize = 2;
+/// Packages in a batch.
+const BATCH: usize = 32;
+/// Time for which keys are not read again.
+const KEYS_FOR: Duration = Duration::from_secs(10);
 /// Packages that wait to be verified.
 const MAX_WAITING: usize = 2048;
 
@@ -42,24 +50,23 @@ pub(super) struct Verified {
 #[derive(Debug)]
 pub(super) struct Looked {
     /// The event.
-    pub event: Box<PackageOpened>,
+    pub event: PackageOpened,
     /// The package, or why nothing of it is trusted.
     pub found: Result<Verified, String>,
 }
 
-/// Events that wait, one job at a time.
+/// Events that wait.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: Vec<Box<PackageOpened>>,
-    working: bool,
+    waiting: Vec<PackageOpened>,
+    working: usize,
     /// Events that found the queue full.
-    overflow: Vec<Box<PackageOpened>>,
+    overflow: Vec<PackageOpened>,
 }
 
 impl Queue {
     /// Takes an event.
-    pub(super) fn push(&mut self, event: Box<PackageOpened>) {
-        // rpm opens a package several times: once is enough while it waits.
+    pub(super) fn push(&mut self, event: PackageOpened) {
         if self.waiting.len() < MAX_WAITING {
             self.waiting.push(event);
         } else {
@@ -68,36 +75,56 @@ impl Queue {
     }
 
     /// What could not even wait.
-    pub(super) fn overflow(&mut self) -> Vec<Box<PackageOpened>> {
+    pub(super) fn overflow(&mut self) -> Vec<PackageOpened> {
         std::mem::take(&mut self.overflow)
     }
 
-    /// The next batch, if none is being worked on.
-    pub(super) fn batch(&mut self) -> Option<Vec<Box<PackageOpened>>> {
-        if self.working || self.waiting.is_empty() {
+    /// The next batch, newest first, if a worker is free: rpm often installs last what it opened first.
+    pub(super) fn batch(&mut self) -> Option<Vec<PackageOpened>> {
+        if self.working >= WORKERS || self.waiting.is_empty() {
             return None;
         }
-        self.working = true;
-        Some(std::mem::take(&mut self.waiting))
+        self.working += 1;
+        let rest = self.waiting.len().saturating_sub(BATCH);
+        let mut batch = self.waiting.split_off(rest);
+        batch.reverse();
+        Some(batch)
     }
 
     /// A batch is done.
     pub(super) const fn done(&mut self) {
-        self.working = false;
+        self.working = self.working.saturating_sub(1);
     }
 }
 
-/// Verifies a batch. Blocks.
-pub(super) fn look(batch: Vec<Box<PackageOpened>>, config: &Trust, proc: &Proc) -> Vec<Looked> {
-    let (options, _findings) = scan_options(config);
-    let (keyring, _findings) = Keyring::build(&options.pins, &options.keys);
-    batch
-        .into_iter()
-        .map(|event| {
-            let found = verify(&event, &keyring, proc);
-            Looked { event, found }
-        })
-        .collect()
+/// Pinned keys that were read a moment ago.
+#[derive(Debug, Default)]
+struct Keys(Mutex<Option<(Instant, Trust, Arc<Keyring>)>>);
+
+impl Keys {
+    fn get(&self, config: &Trust) -> Arc<Keyring> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, of, keyring)) = &*kept
+            && since.elapsed() < KEYS_FOR
+            && of == config
+        {
+            return Arc::clone(keyring);
+        }
+        let (options, _findings) = scan_options(config);
+        let (keyring, _findings) = Keyring::build(&options.pins, &options.keys);
+        let keyring = Arc::new(keyring);
+        *kept = Some((Instant::now(), config.clone(), Arc::clone(&keyring)));
+        keyring
+    }
+}
+
+/// Verifies a batch, and hands each on as soon as it is done. Blocks.
+fn look(batch: Vec<PackageOpened>, config: &Trust, keys: &Keys, proc: &Proc, mut tell: impl FnMut(Looked)) {
+    let keyring = keys.get(config);
+    for event in batch {
+        let found = verify(&event, &keyring, proc);
+        tell(Looked { event, found });
+    }
 }
 
 fn verify(event: &PackageOpened, keyring: &Keyring, proc: &Proc) -> Result<Verified, String> {
@@ -139,26 +166,71 @@ fn verify(event: &PackageOpened, keyring: &Keyring, proc: &Proc) -> Result<Verif
     })
 }
 
+/// A package that is not installed yet.
+#[derive(Debug)]
+struct Expected {
+    since: Instant,
+    name: String,
+    digests: Vec<([u8; 32], u64)>,
+}
+
+/// The workers, seen from the event loop.
+#[derive(Debug)]
+pub(super) struct Packages {
+    keys: Arc<Keys>,
+    results: mpsc::Sender<Option<Looked>>,
+    /// What they found; `None` at the end of a batch.
+    pub looks: mpsc::Receiver<Option<Looked>>,
+}
+
+impl Packages {
+    /// Nobody works yet.
+    pub(super) fn new() -> Self {
+        let (results, looks) = mpsc::channel(BATCH);
+        Self {
+            keys: Arc::default(),
+            results,
+            looks,
+        }
+    }
+
+    /// Has a batch verified.
+    pub(super) fn start(&self, batch: Vec<PackageOpened>, config: Trust) {
+        let (keys, results) = (Arc::clone(&self.keys), self.results.clone());
+        tokio::task::spawn_blocking(move || {
+            let proc = Proc::below(Path::new("/"));
+            // The daemon may be ending: then nobody listens.
+            look(batch, &config, &keys, &proc, |looked| {
+                let _gone = results.blocking_send(Some(looked));
+            });
+            let _gone = results.blocking_send(None);
+        });
+    }
+}
+
 /// Digests of packages that are not installed yet.
 #[derive(Debug, Default)]
 pub(super) struct Provisional {
-    packages: Vec<(Instant, String, Vec<([u8; 32], u64)>)>,
+    packages: Vec<Expected>,
 }
 
 impl Provisional {
     /// Adds a package.
     pub(super) fn add(&mut self, verified: &Verified) {
         let name = verified.package.to_string();
-        self.packages.retain(|(_, known, _)| *known != name);
-        self.packages
-            .push((Instant::now(), name, verified.digests.clone()));
+        self.packages.retain(|known| known.name != name);
+        self.packages.push(Expected {
+            since: Instant::now(),
+            name,
+            digests: verified.digests.clone(),
+        });
     }
 
     /// Drops what the database lists by now (`is_trusted`) and what has had its time; names those of the latter that are
     /// not installed.
     pub(super) fn settle(&mut self, is_trusted: impl Fn(&[u8; 32]) -> bool) -> Vec<String> {
         let mut withdrawn = Vec::new();
-        self.packages.retain(|(since, name, digests)| {
+        self.packages.retain(|Expected { since, name, digests }| {
             if digests.iter().all(|(digest, _)| is_trusted(digest)) {
                 return false;
             }
@@ -173,12 +245,12 @@ impl Provisional {
 
     /// Whether the time of some is over.
     pub(super) fn is_due(&self) -> bool {
-        self.packages.iter().any(|(since, ..)| since.elapsed() >= WITHIN)
+        self.packages.iter().any(|one| one.since.elapsed() >= WITHIN)
     }
 
     /// The digests, and the sizes of the files.
     pub(super) fn digests(&self) -> impl Iterator<Item = &([u8; 32], u64)> {
-        self.packages.iter().flat_map(|(_, _, digests)| digests)
+        self.packages.iter().flat_map(|one| &one.digests)
     }
 
     /// The entry of such a digest: never set-id.

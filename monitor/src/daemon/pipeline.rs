@@ -148,7 +148,7 @@ impl Pipeline {
             Ok(Event::Module(event)) => self.take_module(&event),
             Ok(Event::Task(event)) => self.take_task(&event),
             Ok(Event::Gate(event)) => self.take_gate(&event),
-            Ok(Event::Package(event)) => self.packages.push(event),
+            Ok(Event::Package(event)) => self.packages.push(*event),
             Err(error) => self.undecodable(&error),
         }
     }
@@ -485,7 +485,11 @@ impl Pipeline {
         let around = self.scene_of(&event.head.task, event.head.boottime_ns);
         let user_name = |uid| self.users.name(uid);
         let found = match &looked.found {
-            Ok(verified) => Ok((&verified.package, verified.signer.as_str(), verified.digests.len())),
+            Ok(verified) => Ok((
+                &verified.package,
+                verified.signer.as_str(),
+                verified.digests.len(),
+            )),
             Err(why) => Err(why.as_str()),
         };
         let draft = package_opened(event, found, &around.scene(self.recorder.boot_id(), &user_name));

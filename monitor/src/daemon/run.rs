@@ -7,6 +7,7 @@ use super::hardening;
 use super::health::Health;
 use super::life::Daemon;
 use super::notify::Notify;
+use super::packages::Packages;
 use super::pipeline::Pipeline;
 use super::policy::Keeper;
 use super::recorder::Recorder;
@@ -71,11 +72,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let decision = tier(&probes);
     let mut policy = Keeper::new(Path::new("/"), config, decision.tier);
     let policy_news = tokio::task::block_in_place(|| policy.load(SystemTime::now()));
-    // What is enforced is the response to tampered tasks, and the exec gate where the policy says so.
-    let enforces = config.mode == Mode::Enforce;
-    if enforces && config.sensor.task_response == Some(TaskResponse::Record) && !policy.gate_enforces() {
-        return Err(DaemonError::NoEnforcement);
-    }
+    let enforces = enforces(config, &policy)?;
     let cache = DigestCache::new(config.hash.cache_entries);
     let hash = &config.hash;
     let (pool, hashed) = HashPool::start(
@@ -118,13 +115,11 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         config.trust.root.clone(),
         audited,
     ));
-    let (package_results, package_looks) = mpsc::channel(1);
     let (gate, gate_work) = Gate::new(&config.trust.state_dir, enforces, decision.tier);
     let mut daemon = Daemon {
         gate,
         gate_work,
-        package_results,
-        package_looks,
+        packages: Packages::new(),
         config,
         decision: &decision,
         pipeline,
@@ -159,6 +154,17 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     daemon.announce(&sensor, &findings);
     let reason = daemon.watch(&mut sensor, &mut signals).await?;
     daemon.stop(&mut sensor, reason).await
+}
+
+/// Whether the configuration enforces; an error if nothing would be: the response to tampered tasks, and the exec gate
+/// where the policy says so, are all there is.
+fn enforces(config: &Config, policy: &Keeper) -> Result<bool, DaemonError> {
+    let enforces = config.mode == Mode::Enforce;
+    let records = config.sensor.task_response == Some(TaskResponse::Record);
+    if enforces && records && !policy.gate_enforces() {
+        return Err(DaemonError::NoEnforcement);
+    }
+    Ok(enforces)
 }
 
 fn start_sensor(

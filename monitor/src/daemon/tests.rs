@@ -1,9 +1,11 @@
 //! The whole way of events, from raw records to lines in a file, with real files, a real package database and a list
 //! of records in the sensor's place.
 
+use super::gate::Gate;
 use super::health::Health;
 use super::life::Daemon;
 use super::notify::Notify;
+use super::packages::Packages;
 use super::pipeline::Pipeline;
 use super::policy::Keeper;
 use super::recorder::Recorder;
@@ -234,7 +236,11 @@ impl Fixture {
         let (_updates, trust) = tokio::sync::mpsc::channel(1);
         let (trust_config, _wanted) = tokio::sync::watch::channel(self.config.trust.clone());
         let (_looks, hardening) = tokio::sync::mpsc::channel(1);
+        let (gate, gate_work) = Gate::new(self.dir.path(), false, self.decision.tier);
         let daemon = Daemon {
+            gate,
+            gate_work,
+            packages: Packages::new(),
             config: &self.config,
             decision: &self.decision,
             pipeline,

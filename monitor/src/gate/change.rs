@@ -37,10 +37,7 @@ pub fn change(old: &Entries, new: &Entries, loss_percent: u8, confirmed: bool) -
     };
     let before = trusted(old);
     if !confirmed && lost.saturating_mul(100) > before.saturating_mul(usize::from(loss_percent)) {
-        return Err(Held {
-            before,
-            lost,
-        });
+        return Err(Held { before, lost });
     }
     Ok(TrustChange {
         add: new

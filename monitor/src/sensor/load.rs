@@ -166,18 +166,18 @@ fn load_with(
         let began = std::time::Instant::now();
         let mut state = attach(&mut ebpf, spec, btf.as_ref());
         tracing::debug!(program = spec.program, took = ?began.elapsed(), %state, "loaded");
-        let plain = match spec.program {
+        let second = match spec.program {
             program if program == EXEC_CHECK_SLEEPABLE.program => Some(&EXEC_CHECK),
             program if program == gate::MMAP_SLEEPABLE.program => Some(&gate::MMAP),
             _ => None,
         };
-        if let Some(plain) = plain
+        if let Some(second) = second
             && matches!(state, HookState::Failed { .. })
         {
             // Report why it does not hash, and still see the file.
             hooks.push(report(spec, state));
-            state = attach(&mut ebpf, plain, btf.as_ref());
-            hooks.push(report(plain, state));
+            state = attach(&mut ebpf, second, btf.as_ref());
+            hooks.push(report(second, state));
             continue;
         }
         hooks.push(report(spec, state));

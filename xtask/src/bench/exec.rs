@@ -136,7 +136,9 @@ fn measure(places: &Places) -> Done<Outcome> {
     let adds = |case: &str, base: &str| -> Vec<Option<f64>> {
         let pairs = measured(case).into_iter().zip(measured(base)).zip(nothing);
         pairs
-            .map(|((with, without), nothing)| Some((float(with?) - float(without?)) * 100.0 / float(nothing?)))
+            .map(|((with, without), nothing)| {
+                Some((float(with?) - float(without?)) * 100.0 / float(nothing?))
+            })
             .collect()
     };
     Ok(Outcome {

@@ -130,9 +130,10 @@ impl Builder {
         let dir = self.dir.join("bulk");
         let stage = dir.join("stage");
         let content = place::read(program)?;
-        let mut spec = "Name: hp-bulk\nVersion: 1.0\nRelease: 1\nSummary: Many\nLicense: none\nAutoReqProv: no\n\
+        let mut spec =
+            "Name: hp-bulk\nVersion: 1.0\nRelease: 1\nSummary: Many\nLicense: none\nAutoReqProv: no\n\
              %description\nMany.\n"
-            .to_owned();
+                .to_owned();
         for n in 0..number {
             let name = format!("hp-bulk-{n}");
             // What follows an ELF file's last section is nobody's business.

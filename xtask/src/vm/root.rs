@@ -171,7 +171,10 @@ pub(super) fn assemble(places: &Places, built: &Programs, kernels: &[Kernel], di
     configuration(&root, &vendor, &stranger)?;
     let stuff = root.join(STUFF);
     builder.bulk(&signed, BULK, &vendor, &stuff.join("bulk"))?;
-    let mut loose = Package::new("hp-loose", "A package that nobody signed, to be installed in the guest");
+    let mut loose = Package::new(
+        "hp-loose",
+        "A package that nobody signed, to be installed in the guest",
+    );
     loose.program(
         "/usr/bin/hp-loose",
         hello("loose", "hello from a loose package")?,

@@ -131,7 +131,7 @@ fn what_the_kernel_cannot_do_is_a_problem_or_harmless() {
         "{:?}",
         table.problems
     );
-    let many: String = (0..GATE_RULES_MAX + 1)
+    let many: Vec<String> = (0..=GATE_RULES_MAX)
         .map(|n| {
             format!(
                 "[[rules.append]]\nname = \"r{n}\"\non = [\"exec\"]\naction = \"deny\"\nsubject.uid = [{}]\n",
@@ -139,7 +139,7 @@ fn what_the_kernel_cannot_do_is_a_problem_or_harmless() {
             )
         })
         .collect();
-    let table = self::table(&many);
+    let table = self::table(&many.concat());
     assert_eq!(table.rules.len(), GATE_RULES_MAX as usize);
     assert!(
         table.problems[0].contains("which holds 32"),

@@ -65,10 +65,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let recorder = Recorder::new(host, sequence, sinks);
     let probes = tokio::task::spawn_blocking(probe)
         .await
-        .map_err(|error| DaemonError::System {
-            what: "probing the kernel",
-            source: io::Error::other(error),
-        })?;
+        .map_err(|error| system("probing the kernel")(io::Error::other(error)))?;
     let decision = tier(&probes);
     let mut policy = Keeper::new(Path::new("/"), config, decision.tier);
     let policy_news = tokio::task::block_in_place(|| policy.load(SystemTime::now()));
@@ -82,11 +79,10 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         &cache,
     )
     .map_err(system("starting threads"))?;
-    let users = Users::below(Path::new("/"));
     let pipeline = Pipeline::new(
         config,
         clock,
-        users,
+        Users::below(Path::new("/")),
         Proc::below(Path::new("/")),
         cache,
         pool,
@@ -102,11 +98,10 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     let (audited, audits) = mpsc::channel(1);
     // This very program, even if its file has been replaced meanwhile.
     let program = Path::new("/proc/self/exe").to_owned();
-    let trusted = policy.trust(&config.trust);
     tokio::spawn(sweep::keep(
         program.clone(),
         policy.files_interval(),
-        trusted,
+        policy.trust(&config.trust),
         audited.clone(),
     ));
     tokio::spawn(audit::keep(

@@ -39,20 +39,23 @@ pub(super) fn set(root: &Root, tool: &Tool, value: &str) -> Result<(), HardenErr
         Some((file, prefix)) => {
             let path = root.resolve(file)?;
             let before = files::Attributes::of(&path).map_err(in_file)?;
-            match start(root, program, &arguments) {
+            let started = start(root, program, &arguments);
+            let not_running = match &started {
+                Ok(output) => {
+                    output.status.code() == Some(NOT_RUNNING)
+                        || (output.status.code() == Some(BUS_ERROR) && !root.resolve(BUS)?.exists())
+                }
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            };
+            let outcome = if not_running {
                 // The offline tools write more than the setting: copies of the zones that hide later updates.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    set_in_file(root, tool, file, prefix, value)?;
-                }
-                Ok(output)
-                    if output.status.code() == Some(NOT_RUNNING)
-                        || (output.status.code() == Some(BUS_ERROR) && !root.resolve(BUS)?.exists()) =>
-                {
-                    set_in_file(root, tool, file, prefix, value)?;
-                }
-                other => judge(program, other)?,
-            }
+                set_in_file(root, tool, file, prefix, value)
+            } else {
+                judge(program, started)
+            };
+            // Also after a failure: the file may be written all the same.
             before.put_back(&path).map_err(in_file)?;
+            outcome?;
         }
     }
     if tool.current(root).as_deref() == Some(value) {

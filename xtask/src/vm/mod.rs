@@ -42,21 +42,26 @@ use tempfile::TempDir;
 /// EL 10.
 pub(crate) fn newer_content(places: &Places) -> Done<PathBuf> {
     const PACKAGE: &str = "ssg-nondebian";
+    const INSIDE: &str = "usr/share/xml/scap/ssg/content";
     let kept = places.cache.join("ssg");
-    let content = kept.join("usr/share/xml/scap/ssg/content");
-    if content.is_dir() {
-        return Ok(content);
+    if kept.is_dir() {
+        return Ok(kept);
     }
     ui::step("downloading SCAP Security Guide's content");
     let mut session = apt::Session::open(places)?;
     let scratch = tempfile::tempdir_in(&places.cache)
         .map_err(TaskError::file("creating a folder in", &places.cache))?;
-    let tree = scratch.path().join("tree");
+    let (tree, done) = (scratch.path().join("tree"), scratch.path().join("done"));
     for package in session.latest(&["forky"], PACKAGE, scratch.path())? {
         sh::quiet(Command::new("dpkg").arg("-x").arg(&package).arg(&tree))?;
     }
-    fs::rename(&tree, &kept).map_err(TaskError::file("moving content to", &kept))?;
-    Ok(content)
+    // The package has two gigabytes for all distributions.
+    for el in 8..=10 {
+        let name = format!("ssg-rhel{el}-ds.xml");
+        place::copy(&tree.join(INSIDE).join(&name), &done.join(&name))?;
+    }
+    fs::rename(&done, &kept).map_err(TaskError::file("moving content to", &kept))?;
+    Ok(kept)
 }
 
 /// `cargo xtask test vm`.

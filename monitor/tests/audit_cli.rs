@@ -170,6 +170,38 @@ fn a_tailoring_file_takes_rules_out() {
 }
 
 #[test]
+fn a_tailoring_file_changes_what_is_expected() {
+    let dir = root();
+    let tailoring = |value: &str| {
+        let id = "xccdf_org.ssgproject.content_value_sysctl_kernel_randomize_va_space_value";
+        let text = format!(
+            "<Tailoring><Profile id=\"p\"><set-value idref=\"{id}\">{value}</set-value>\
+             <refine-value idref=\"xccdf_org.ssgproject.content_value_var_accounts_tmout\" selector=\"15_min\"/>\
+             </Profile></Tailoring>"
+        );
+        write(dir.path(), "tailoring.xml", &text)
+    };
+    let audit_with = |value: &str, code| {
+        let file = tailoring(value);
+        ends(
+            &audit(
+                dir.path(),
+                &["--only", "1.5.1", "--tailoring", file.to_str().unwrap()],
+            ),
+            code,
+        )
+    };
+    // The host has 1, the benchmark wants 2.
+    ends(&audit(dir.path(), &["--only", "1.5.1"]), 1);
+    audit_with("2", 1);
+    let text = audit_with("1", 0);
+    assert!(
+        text.contains("chooses \"15_min\" for var_accounts_tmout"),
+        "{text}"
+    );
+}
+
+#[test]
 fn checks_are_explained_and_listed() {
     let dir = root();
     let text = ends(&audit(dir.path(), &["--explain", "1.5.1", "--el", "9"]), 0);

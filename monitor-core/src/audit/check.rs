@@ -139,6 +139,11 @@ impl Checks {
         self.by_id.get(id)
     }
 
+    /// Puts a check in the place of the one with its id.
+    pub(super) fn replace(&mut self, check: Check) {
+        self.by_id.insert(check.id.clone(), check);
+    }
+
     /// All of them, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Check> {
         self.by_id.values()

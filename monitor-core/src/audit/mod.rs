@@ -14,6 +14,7 @@ pub mod parse;
 pub mod report;
 pub mod run;
 pub mod sweep;
+mod tailored;
 pub mod tailoring;
 #[cfg(test)]
 mod testkit;

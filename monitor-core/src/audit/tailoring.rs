@@ -14,8 +14,10 @@ pub struct Tailoring {
     pub removed: BTreeSet<String>,
     /// Short names of SSG rules that are asked for.
     pub added: BTreeSet<String>,
-    /// Values the file sets, which our checks do not take from it.
+    /// Values the file sets, by the variable's short name.
     pub values: BTreeMap<String, String>,
+    /// Variables for which it chooses one of the values that SSG's data stream lists, by that one's name there.
+    pub selectors: BTreeMap<String, String>,
 }
 
 /// Why a tailoring file cannot be used.
@@ -67,7 +69,7 @@ impl Tailoring {
                         "set-value" => value_of = Some(idref),
                         "refine-value" => {
                             let selector = attribute(&tag, "selector").unwrap_or_default();
-                            tailoring.values.insert(short(&idref).to_owned(), selector);
+                            tailoring.selectors.insert(short(&idref).to_owned(), selector);
                         }
                         _ => {}
                     }

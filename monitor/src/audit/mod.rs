@@ -11,6 +11,7 @@ mod tools;
 mod units;
 mod walk;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use hardpan_core::audit::{Profile, Report, Run, Selection, Waivers, counts, coverage, score};
@@ -138,7 +139,14 @@ pub fn run(
                 facts.host.os_name.clone()
             },
         })?;
-    let mut run = Run::new(&content.checks, benchmark, options.profile, &options.selection);
+    let (checks, tailoring_warnings) = match &options.selection.tailoring {
+        Some(tailoring) => {
+            let (checks, warnings) = content.checks.tailored(tailoring);
+            (Cow::Owned(checks), warnings)
+        }
+        None => (Cow::Borrowed(&content.checks), Vec::new()),
+    };
+    let mut run = Run::new(&checks, benchmark, options.profile, &options.selection);
     if run.is_empty() {
         return Err(AuditError::NothingSelected {
             profile: options.profile.name(),
@@ -176,7 +184,7 @@ pub fn run(
         coverage: coverage(&content.checks, &benchmark.select(options.profile)),
         counts: counts(&results),
         score: score(&results),
-        warnings: warnings(options, el),
+        warnings: warnings(options, el, tailoring_warnings),
         results,
         addresses: if facts.live { host::addresses() } else { Vec::new() },
         host: facts.host,
@@ -184,15 +192,7 @@ pub fn run(
     Ok(report)
 }
 
-fn warnings(options: &Options, el: Option<u32>) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if let Some(tailoring) = &options.selection.tailoring {
-        for (name, value) in &tailoring.values {
-            warnings.push(format!(
-                "the tailoring file sets {name} to {value:?}; hardpan's checks keep the benchmark's value"
-            ));
-        }
-    }
+fn warnings(options: &Options, el: Option<u32>, mut warnings: Vec<String>) -> Vec<String> {
     if options.selection.no_sweeps {
         warnings.push("checks that walk all file systems were left out (--no-sweeps)".into());
     }

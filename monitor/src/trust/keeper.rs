@@ -1,8 +1,9 @@
 //! Keeps trust up to date: reads database and manifests, watches them, reads them again.
 //!
-//! Every reading verifies every signature anew: that costs a quarter of a second of one processor for the 517 packages
-//! of a server, and nothing from before needs to be believed. So that transactions one after the other do not cause
-//! one reading each, a reading waits until nothing has changed between two looks, though not for ever.
+//! A reading looks at every package, and computes only signatures that the last one did not find good: this program
+//! remembers these in memory and hands them to the child that reads ([`hardpan_rpm::Proven`]). So that transactions one
+//! after the other do not cause one reading each, a reading waits until nothing has changed between two looks, though
+//! not for ever.
 
 use super::child::{Reading, TrustError, read};
 use super::index::LoadedTrust;

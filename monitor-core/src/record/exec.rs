@@ -250,6 +250,9 @@ pub(super) fn explain(verdict: &Verdict, own: &OwnFile) -> String {
             match file.origin {
                 TrustOrigin::Local => format!("trusted by manifest {package}, signed by {signer}"),
                 TrustOrigin::LocalUnsigned => format!("trusted by manifest {package}, which nobody signed"),
+                TrustOrigin::Provisional => {
+                    format!("trusted by {package}, which is being installed, signed by {signer}")
+                }
                 TrustOrigin::Retired => {
                     format!("trusted by {package}, replaced since the last boot, signed by {signer}")
                 }

@@ -101,7 +101,7 @@ pub(super) struct OwnFile {
     /// For a digest mismatch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expected_sha256: Option<String>,
-    /// `derived`, `retired`, `local` or `local-unsigned`; absent if a package that is installed lists the digest.
+    /// `derived`, `provisional`, `retired`, `local` or `local-unsigned`; absent if a package that is installed lists the digest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) trust: Option<&'static str>,
     /// Name, version, release, architecture of the owner.

@@ -55,6 +55,8 @@ pub enum TrustOrigin {
     Verified,
     /// The signed digest is no SHA-256; the file was compared, and its SHA-256 taken.
     Derived,
+    /// The verified header of a package that is being installed lists it.
+    Provisional,
     /// A package that was replaced since the last boot.
     Retired,
     /// A manifest that an operator's key signed.
@@ -69,6 +71,7 @@ impl TrustOrigin {
         match self {
             Self::Verified => "verified",
             Self::Derived => "derived",
+            Self::Provisional => "provisional",
             Self::Retired => "retired",
             Self::Local => "local",
             Self::LocalUnsigned => "local-unsigned",

@@ -309,6 +309,9 @@ impl Daemon<'_> {
         {
             looked.found = Err("the kernel has no room for its digests".to_owned());
         }
+        if let Ok(verified) = &looked.found {
+            self.pipeline.expect(verified);
+        }
         self.pipeline.record_package(&looked);
     }
 

@@ -9,8 +9,8 @@ use crate::config::Trust;
 use crate::enrich::Proc;
 use crate::trust::store::scan_options;
 use hardpan_abi::{GateClass, TrustedEntry};
-use hardpan_core::event::PackageOpened;
-use hardpan_core::verdict::Package;
+use hardpan_core::event::{PackageOpened, RawText};
+use hardpan_core::verdict::{Package, Signer, TrustOrigin, TrustedFile};
 use hardpan_rpm::IndexBuilder;
 use hardpan_rpm::package::read_headers;
 use hardpan_rpm::signature::{Keyring, check_package_header};
@@ -44,6 +44,8 @@ pub(super) struct Verified {
     pub signer: String,
     /// Its files that may execute, with their sizes.
     pub digests: Vec<([u8; 32], u64)>,
+    /// The same files, as verdicts name them.
+    pub files: Vec<([u8; 32], TrustedFile)>,
 }
 
 /// What became of an opened package.
@@ -151,18 +153,36 @@ fn verify(event: &PackageOpened, keyring: &Keyring, proc: &Proc) -> Result<Verif
     };
     let nevra = package.nevra();
     let epoch = nevra.epoch.map(|epoch| format!("{epoch}:")).unwrap_or_default();
+    let signer = Signer {
+        fingerprint: package.signer().pinned_key.to_owned(),
+        name: package.signer().pin_name.to_owned(),
+    };
+    let package = Package {
+        name: nevra.name,
+        version: format!("{epoch}{}-{}", nevra.version, nevra.release),
+        arch: nevra.arch.unwrap_or_else(|| "noarch".to_owned()),
+    };
+    let digests: Vec<([u8; 32], u64)> = index
+        .digests()
+        .filter(|digest| digest.class.may_execute() && !digest.class.kernel_module)
+        .map(|digest| (digest.sha256, digest.size))
+        .collect();
+    let file = |sha256: &[u8; 32]| TrustedFile {
+        package: package.clone(),
+        signer: signer.clone(),
+        path: index
+            .lookup(sha256)
+            .map_or_else(|| "".into(), |owner| RawText::new(owner.path())),
+        origin: TrustOrigin::Provisional,
+    };
     Ok(Verified {
-        package: Package {
-            name: nevra.name,
-            version: format!("{epoch}{}-{}", nevra.version, nevra.release),
-            arch: nevra.arch.unwrap_or_else(|| "noarch".to_owned()),
-        },
-        signer: package.signer().pin_name.to_owned(),
-        digests: index
-            .digests()
-            .filter(|digest| digest.class.may_execute() && !digest.class.kernel_module)
-            .map(|digest| (digest.sha256, digest.size))
+        files: digests
+            .iter()
+            .map(|(sha256, _)| (*sha256, file(sha256)))
             .collect(),
+        signer: signer.name.clone(),
+        package,
+        digests,
     })
 }
 
@@ -277,6 +297,7 @@ mod tests {
             },
             signer: "a vendor".into(),
             digests: digests.iter().map(|n| ([*n; 32], 10)).collect(),
+            files: Vec::new(),
         };
         provisional.add(&verified("a", &[1, 2]));
         provisional.add(&verified("b", &[3]));

@@ -2,7 +2,7 @@
 
 use super::execs::{self, Known, Surroundings, Waiting};
 use super::freeze::Freezer;
-use super::packages::{Looked, Queue};
+use super::packages::{Looked, Queue, Verified};
 use super::policy::{InForce, wants_record};
 use super::recorder::Recorder;
 use crate::config::{self, Config, Mode, RecordExec};
@@ -11,7 +11,7 @@ use crate::enrich::hash::Hashed;
 use crate::enrich::identity::Identity;
 use crate::enrich::pool::{DigestCache, Done, HashPool, Job};
 use crate::enrich::{Proc, Users};
-use crate::trust::{LoadedTrust, SeenTrust};
+use crate::trust::{ExpectedFiles, LoadedTrust, SeenTrust};
 use hardpan_abi::{TaskFindingKind, TaskResponse};
 use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{
@@ -70,6 +70,8 @@ pub(super) struct Pipeline {
     /// Where every event went.
     pub ledger: Ledger,
     undecodable: BTreeMap<&'static str, u64>,
+    /// Files of packages that are being installed.
+    expected: ExpectedFiles,
     /// Packages that wait to be verified.
     pub packages: Queue,
     /// The way out.
@@ -106,13 +108,28 @@ impl Pipeline {
             ledger: Ledger::default(),
             undecodable: BTreeMap::new(),
             packages: Queue::default(),
+            expected: ExpectedFiles::new(),
             recorder,
         }
     }
 
     /// Judges by this from now on.
     pub(super) fn set_trust(&mut self, trust: Option<Arc<LoadedTrust>>) {
+        if let Some(trust) = &trust {
+            // What the database lists by now is its business.
+            self.expected
+                .retain(|sha256, _| trust.index.lookup(sha256).is_none());
+        }
         self.trust = trust;
+    }
+
+    /// Trusts the files of a package that is being installed.
+    pub(super) fn expect(&mut self, verified: &Verified) {
+        /// More than any transaction brings.
+        const MAX: usize = 200_000;
+        if self.expected.len() + verified.files.len() <= MAX {
+            self.expected.extend(verified.files.iter().cloned());
+        }
     }
 
     /// What is judged by.
@@ -286,6 +303,7 @@ impl Pipeline {
         let seen = self.trust.as_deref().map(|trust| SeenTrust {
             trust,
             accepts_local_unsigned,
+            expected: &self.expected,
         });
         let trust = seen.as_ref().map(|seen| seen as &dyn TrustIndex);
         execs::verdict(event, facts, host_tree, trust)
@@ -300,6 +318,7 @@ impl Pipeline {
         let seen = self.trust.as_deref().map(|trust| SeenTrust {
             trust,
             accepts_local_unsigned,
+            expected: &self.expected,
         });
         let path = file.path.as_ref().map(|(path, _)| path.as_bytes());
         let subject = Subject {

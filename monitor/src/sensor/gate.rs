@@ -49,6 +49,9 @@ pub(super) const FILE_OPEN: Spec = spec(
     "a verdict on a file that is written to is noticed only by its change time",
 );
 
+/// Words of the map of signed sizes.
+#[expect(clippy::cast_possible_truncation, reason = "16 384")]
+const SIZE_WORDS: usize = (GATE_SIZE_BITS / 64) as usize;
 /// Bytes of an entry in the map of trusted digests.
 type Entry = [u8; size_of::<TrustedEntry>()];
 type Config = [u8; size_of::<GateConfig>()];
@@ -61,6 +64,8 @@ pub(super) struct Maps {
     config: Option<Array<MapData, Config>>,
     rules: Option<Array<MapData, Rule>>,
     sizes: Option<Array<MapData, u64>>,
+    /// What `sizes` holds: it has 16 384 words, and a package changes a few.
+    written_sizes: Vec<u64>,
 }
 
 impl Maps {
@@ -73,6 +78,7 @@ impl Maps {
             rules: ebpf
                 .take_map("GATE_RULES")
                 .and_then(|map| Array::try_from(map).ok()),
+            written_sizes: vec![0; SIZE_WORDS],
             sizes: ebpf
                 .take_map("SIGNED_SIZES")
                 .and_then(|map| Array::try_from(map).ok()),
@@ -135,8 +141,7 @@ impl Sensor {
     pub fn change_trusted(&mut self, change: &TrustChange) -> Result<(), GateError> {
         let maps = &mut self.gate_maps;
         let sizes = maps.sizes.as_mut().ok_or(GateError::NotLoaded)?;
-        let words = usize::try_from(GATE_SIZE_BITS / 64).unwrap_or(0);
-        let mut bloom = vec![0u64; words];
+        let mut bloom = vec![0u64; SIZE_WORDS];
         for size in &change.sizes {
             for bit in gate_size_bits(*size) {
                 let word = usize::try_from(bit / 64)
@@ -147,9 +152,10 @@ impl Sensor {
                 }
             }
         }
-        for (slot, word) in (0u32..).zip(bloom) {
-            if sizes.get(&slot, 0).map_err(write("sizes"))? != word {
+        for ((slot, word), written) in (0u32..).zip(bloom).zip(&mut maps.written_sizes) {
+            if *written != word {
                 sizes.set(slot, word, 0).map_err(write("sizes"))?;
+                *written = word;
             }
         }
         let trusted = maps.trusted.as_mut().ok_or(GateError::NotLoaded)?;

@@ -356,7 +356,9 @@ mod tests {
     fn everything_works() {
         let plan = plan_of(&probes(|_| ()));
         assert!(plan.typed && plan.skipped.is_empty());
-        assert_eq!(plan.load.len(), TYPED.len() + super::super::task::SPECS.len() + 1);
+        // The exec check, and the gate's own two.
+        assert_eq!(plan.load.len(), TYPED.len() + super::super::task::SPECS.len() + 3);
+        assert!(programs(&plan).contains(&"gate_mmap_sleepable"));
         assert!(programs(&plan).contains(&"exec_check_sleepable"));
     }
 

@@ -5,6 +5,7 @@ use hardpan_core::event::RawText;
 use hardpan_core::record::TrustState;
 use hardpan_core::verdict::{OwnedFile, Package, Signer, TrustIndex, TrustOrigin, TrustedFile};
 use hardpan_rpm::{DigestIndex, Owner, Proven, Provenance};
+use std::collections::HashMap;
 
 /// A loaded trust database.
 #[derive(Debug)]
@@ -27,7 +28,12 @@ pub struct SeenTrust<'a> {
     pub trust: &'a LoadedTrust,
     /// Manifests that nobody signed count.
     pub accepts_local_unsigned: bool,
+    /// Files of packages that are being installed.
+    pub expected: &'a ExpectedFiles,
 }
+
+/// Files of packages that are being installed, by SHA-256.
+pub type ExpectedFiles = HashMap<[u8; 32], TrustedFile>;
 
 impl TrustIndex for SeenTrust<'_> {
     fn by_digest(&self, sha256: &[u8; 32], path: Option<&[u8]>) -> Option<TrustedFile> {
@@ -35,6 +41,9 @@ impl TrustIndex for SeenTrust<'_> {
         let at_path = path.and_then(|path| index.owners(sha256).find(|owner| owner.path() == path));
         if let Some(owner) = at_path.or_else(|| index.lookup(sha256)) {
             return Some(trusted(&owner));
+        }
+        if let Some(file) = self.expected.get(sha256) {
+            return Some(file.clone());
         }
         let digest = self.trust.local.lookup(sha256)?;
         // What nobody signed never excuses a changed file of a package.
@@ -177,6 +186,7 @@ mod tests {
             let seen = SeenTrust {
                 trust: &trust,
                 accepts_local_unsigned,
+                expected: &ExpectedFiles::new(),
             };
             let file = seen.by_digest(&[digest; 32], Some(b"/opt/tool"));
             file.map(|file| (file.package.to_string(), file.signer.name, file.origin))

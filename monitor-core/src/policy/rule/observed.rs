@@ -84,6 +84,7 @@ pub const fn class_of(verdict: &Verdict, container: bool) -> &'static str {
         Verdict::Trusted(file) => match file.origin {
             TrustOrigin::Verified | TrustOrigin::Derived => "trusted",
             TrustOrigin::Local | TrustOrigin::LocalUnsigned => "local",
+            TrustOrigin::Provisional => "provisional",
             TrustOrigin::Retired => "retired",
         },
         Verdict::DigestMismatch { .. } => "mismatch",

@@ -278,3 +278,29 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hardpan_core::platform::Tier;
+
+    #[test]
+    fn to_enforce_nothing_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let outcome = |mode, response| {
+            let mut config = Config {
+                mode,
+                ..Config::default()
+            };
+            config.sensor.task_response = Some(response);
+            // No policy is loaded: the gate is not asked to do anything.
+            let policy = Keeper::new(dir.path(), &config, Tier::A);
+            enforces(&config, &policy)
+        };
+        let refused = outcome(Mode::Enforce, TaskResponse::Record).unwrap_err();
+        assert!(matches!(refused, DaemonError::NoEnforcement), "{refused}");
+        assert!(refused.hint().unwrap().contains("--mode observe"));
+        assert!(outcome(Mode::Enforce, TaskResponse::Deny).unwrap());
+        assert!(!outcome(Mode::Observe, TaskResponse::Record).unwrap());
+    }
+}

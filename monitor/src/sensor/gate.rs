@@ -50,7 +50,6 @@ pub(super) const FILE_OPEN: Spec = spec(
 );
 
 /// Words of the map of signed sizes.
-#[expect(clippy::cast_possible_truncation, reason = "16 384")]
 const SIZE_WORDS: usize = (GATE_SIZE_BITS / 64) as usize;
 /// Bytes of an entry in the map of trusted digests.
 type Entry = [u8; size_of::<TrustedEntry>()];

@@ -19,6 +19,9 @@ pub const fn gate_size_bits(size_bytes: u64) -> [u64; 2] {
     [mixed >> 44, mixed >> 20 & (GATE_SIZE_BITS - 1)]
 }
 
+/// Larger files are not hashed in the kernel, whatever anybody signed.
+pub const GATE_HASH_SIGNED_BYTES: u64 = 1 << 30;
+
 /// What is done with a file. Numbers are never reused; they index tables and masks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]

@@ -12,7 +12,8 @@ use crate::{
 };
 use aya_ebpf::{helpers::generated::bpf_ima_file_hash, macros::map, maps::Array};
 use hardpan_abi::{
-    Counter, DigestState, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_SIZE_BITS, InodeDigest, gate_size_bits,
+    Counter, DigestState, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_HASH_SIGNED_BYTES, GATE_SIZE_BITS,
+    InodeDigest, gate_size_bits,
 };
 
 /// `HASH_ALGO_SHA256` (include/uapi/linux/hash_info.h).
@@ -136,10 +137,11 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
             }
         }
     }
-    if !SLEEPABLE || !on(&off::HAS_IMA_FILE_HASH) || info.size_bytes > off::HASH_MAX_BYTES.load() {
+    if !SLEEPABLE || !on(&off::HAS_IMA_FILE_HASH) || info.size_bytes > GATE_HASH_SIGNED_BYTES {
         return entry;
     }
-    if info.size_bytes > GATE_HASH_ALWAYS_BYTES && !is_signed_size(info.size_bytes) {
+    let is_large = info.size_bytes > GATE_HASH_ALWAYS_BYTES || info.size_bytes > off::HASH_MAX_BYTES.load();
+    if is_large && !is_signed_size(info.size_bytes) {
         return entry;
     }
     if on(&off::HAS_INODE_STORAGE) && entry.is_null() {

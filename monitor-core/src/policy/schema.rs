@@ -191,7 +191,7 @@ pub static KEYS: &[KeySpec] = &[
         &[at("gate"), at("max_hash_bytes")],
         int(1 << 20, 1 << 40),
         Order::None,
-        "largest file hashed in the kernel; larger ones are untrusted at once",
+        "largest file hashed in the kernel if no signed file has its size (and 16 MiB at most); others are untrusted at once",
     ),
     key(
         &[at("gate"), at("max_digests")],

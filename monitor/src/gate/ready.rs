@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Obstacles that are told, at most.
 const TOLD: usize = 20;
 /// Largest file that is hashed for this.
-const MAX_BYTES: u64 = 1 << 30;
+const MAX_BYTES: u64 = hardpan_abi::GATE_HASH_SIGNED_BYTES;
 
 /// Something that would be refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -189,14 +189,14 @@ const ENFORCING: &str = ". /hardpan-vm/scenarios/gate-enforce/policy.sh\ngate_po
 
 /// Without a daemon first, then with each configuration.
 fn plan() -> Plan {
-    // Parts run in the folder of a scenario; nothing of it is used.
-    let part = |role, run: String| Part {
-        scenario: "setuid".to_owned(),
-        role,
+    // Parts run in the folder of a scenario; nothing of it is used, but two parts must not have one in common.
+    let part = |scenario: &str, run: String| Part {
+        scenario: scenario.to_owned(),
+        role: Role::Attack,
         run,
         limit_s: 600,
     };
-    let group = |name: &str, role, config: &str, prepare: Option<&str>, also: &str| Group {
+    let group = |name: &str, scenario: &str, config: &str, prepare: Option<&str>, also: &str| Group {
         name: name.to_owned(),
         config: config.to_owned(),
         scenario: None,
@@ -204,7 +204,7 @@ fn plan() -> Plan {
         restore: None,
         may_refuse: false,
         parts: vec![part(
-            role,
+            scenario,
             format!(". {GATE}\n{also}hp-task cost | sed 's/^/{name}_/' >> $HP_FACTS\n{PROGRAMS}"),
         )],
     };
@@ -212,22 +212,22 @@ fn plan() -> Plan {
         groups: vec![
             group(
                 "off",
-                Role::Attack,
+                "setuid",
                 TASKS_OFF,
                 Some("hp-task cost > /run/nothing\nhp-task floor > /run/floor\n"),
                 "sed 's/^/nothing_/' /run/nothing >> $HP_FACTS\nsed 's/^/floor_/' /run/floor >> $HP_FACTS\n",
             ),
-            group("observe", Role::Twin, &format!("{TASKS_OFF}{POLICY}"), None, ""),
+            group("observe", "script", &format!("{TASKS_OFF}{POLICY}"), None, ""),
             group(
                 "enforce",
-                Role::Twin,
+                "stop",
                 &format!("mode = \"enforce\"\n{TASKS_OFF}{POLICY}"),
                 Some(ENFORCING),
                 "gate_enforces\n",
             ),
             group(
                 "on",
-                Role::Twin,
+                "aggregate",
                 &format!("mode = \"enforce\"\n{POLICY}"),
                 Some(ENFORCING),
                 "gate_enforces\n",

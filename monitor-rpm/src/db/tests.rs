@@ -310,3 +310,55 @@ fn a_running_transaction_is_seen_without_touching_its_lock() {
     child.wait().unwrap();
     assert!(!RpmDb::open_file(&path, None).unwrap().transaction_running());
 }
+
+/// A host that was upgraded in place from EL 9 keeps its database at the old path; the new one may hold a leftover.
+#[test]
+fn a_host_upgraded_in_place_keeps_the_old_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("var/lib/rpm");
+    std::fs::create_dir_all(&old).unwrap();
+    std::fs::create_dir_all(folder.path().join("usr/lib/sysimage/rpm")).unwrap();
+    let _writer = make_sqlite(&old.join("rpmdb.sqlite"), &[b"kept"]);
+    let root = Root::open(folder.path()).unwrap();
+    let db = RpmDb::open(&root, None, None).unwrap();
+    assert_eq!(blobs(&db), [b"kept"]);
+    assert!(db.path().ends_with("var/lib/rpm/rpmdb.sqlite"), "{}", db.path().display());
+}
+
+/// Runs itself again in a mount namespace in which the root is read-only.
+#[test]
+fn a_read_only_root_is_read() {
+    const ROOT: &str = "HARDPAN_TEST_READ_ONLY_ROOT";
+    const NAME: &str = "db::tests::a_read_only_root_is_read";
+    if let Some(root) = std::env::var_os(ROOT) {
+        let root = Path::new(&root);
+        std::fs::write(root.join("new"), "").unwrap_err();
+        let db = RpmDb::open(&Root::open(root).unwrap(), None, None).unwrap();
+        assert_eq!(blobs(&db), [b"one", b"two"]);
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let dbpath = folder.path().join("var/lib/rpm");
+    std::fs::create_dir_all(&dbpath).unwrap();
+    // Headers in the WAL: SQLite itself would have to write to read them.
+    let _writer = make_sqlite(&dbpath.join("rpmdb.sqlite"), &[b"one", b"two"]);
+    let remount = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$2\" --exact \"$3\"";
+    let outcome = std::process::Command::new("unshare")
+        .args(["--mount", "--map-root-user", "sh", "-c", remount, "sh"])
+        .arg(folder.path())
+        .arg(std::env::current_exe().unwrap())
+        .arg(NAME)
+        .env(ROOT, folder.path())
+        .output();
+    match outcome {
+        Ok(output) if output.status.success() => {
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(said.contains("1 passed"), "{said}");
+        }
+        Ok(output) if String::from_utf8_lossy(&output.stderr).contains("unshare") => {
+            println!("skipped: no user namespaces here");
+        }
+        Ok(output) => panic!("{output:?}"),
+        Err(error) => println!("skipped: unshare: {error}"),
+    }
+}

@@ -203,6 +203,43 @@ mod tests {
     }
 
     #[test]
+    fn what_the_gate_tells() {
+        let Ok(Event::Gate(event)) = decode(sample::gate_wire().as_bytes()) else {
+            panic!("no event of the gate")
+        };
+        assert_eq!(
+            event.path.map(|path| path.text().into_owned()).as_deref(),
+            Some("/tmp/evil!")
+        );
+        assert!(event.refused && !event.doubt && event.rule.is_none());
+        let check = |change: fn(&mut hardpan_abi::GateEvent), field| {
+            let mut wire = sample::gate_wire();
+            change(&mut wire);
+            check_error(
+                wire.as_bytes(),
+                &DecodeError::UnknownNumber { field, number: 999 },
+            );
+        };
+        check(|w| w.kind = 999, "kind");
+        check(|w| w.class = 999, "class");
+        check(|w| w.action = 999, "action");
+        check(|w| w.hook = 999, "hook");
+        check(|w| w.digest_state = 999, "digest_state");
+        let mut wire = sample::package_wire();
+        let Ok(Event::Package(event)) = decode(wire.as_bytes()) else {
+            panic!("no package")
+        };
+        assert_eq!(event.path.text(), "/tmp/a-1-1.rpm");
+        wire.path_bytes = 257;
+        let error = DecodeError::Length {
+            field: "path",
+            claimed: 257,
+            available: 256,
+        };
+        check_error(wire.as_bytes(), &error);
+    }
+
+    #[test]
     fn broken_heads() {
         let good = sample::exec_bytes();
         check_error(&[], &DecodeError::Short { needed: 112, got: 0 });
@@ -317,7 +354,7 @@ mod tests {
 
         #[test]
         fn any_change_of_a_good_record(
-            which in 0..4usize,
+            which in 0..6usize,
             changes in prop::collection::vec((0..700usize, any::<u8>()), 0..8),
             cut in 0..700usize,
         ) {
@@ -326,6 +363,8 @@ mod tests {
                 sample::cred_bytes(),
                 sample::module_bytes(),
                 sample::task_wire().as_bytes().to_vec(),
+                sample::gate_wire().as_bytes().to_vec(),
+                sample::package_wire().as_bytes().to_vec(),
             ][which]
                 .clone();
             for (at, value) in changes {

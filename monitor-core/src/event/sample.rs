@@ -1,8 +1,9 @@
 //! Records as the programs write them, for tests of this crate.
 
 use hardpan_abi::{
-    ABI_VERSION, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo, ModuleEvent,
-    ModuleOrigin, TaskFindingEvent, TaskFindingKind, TaskHook, TaskInfo, TaskRest, exec_flag,
+    ABI_VERSION, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo, GATE_NO_RULE,
+    GateAction, GateClass, GateEvent, GateHook, GateKind, ModuleEvent, ModuleOrigin, PackageEvent,
+    TaskFindingEvent, TaskFindingKind, TaskHook, TaskInfo, TaskRest, exec_flag, gate_flag,
 };
 use zerocopy::IntoBytes;
 
@@ -161,5 +162,36 @@ pub(crate) fn task_wire() -> TaskFindingEvent {
         hook: TaskHook::FileOpen as u32,
         witness: 0,
         response: 1,
+    }
+}
+
+pub(crate) fn gate_wire() -> GateEvent {
+    GateEvent {
+        header: header(EventKind::Gate, size_of::<GateEvent>(), "bash"),
+        creds: creds(1000),
+        file: file(),
+        digest: [0xab; 32],
+        kind: GateKind::Exec as u32,
+        class: GateClass::Untrusted as u32,
+        action: GateAction::Deny as u32,
+        hook: GateHook::ExecCheck as u32,
+        rule: GATE_NO_RULE,
+        flags: gate_flag::REFUSED | gate_flag::PATH_FROM_KERNEL,
+        digest_state: DigestState::Sha256 as u32,
+        digest_errno: 0,
+        path_bytes: 10,
+        reserved: 0,
+        path: padded("/tmp/evil!"),
+    }
+}
+
+pub(crate) fn package_wire() -> PackageEvent {
+    PackageEvent {
+        header: header(EventKind::Package, size_of::<PackageEvent>(), "dnf"),
+        creds: creds(0),
+        file: file(),
+        path_bytes: 14,
+        reserved: 0,
+        path: padded("/tmp/a-1-1.rpm"),
     }
 }

@@ -767,6 +767,61 @@ fn module_loads() {
 }
 
 #[test]
+fn what_the_gate_refused() {
+    use zerocopy::IntoBytes as _;
+    let Ok(KernelEvent::Gate(mut event)) = event::decode(sample::gate_wire().as_bytes()) else {
+        panic!("no event of the gate")
+    };
+    let untrusted = |event: &event::GateEvent| {
+        let facts = GateFacts {
+            file: FileFacts {
+                path: event.path.clone().map(|path| (path, PathSource::Kernel)),
+                ..facts("/tmp/evil!").file
+            },
+            verdict: Verdict::Untrusted {
+                changed_config_of: None,
+            },
+            rule: None,
+        };
+        gate(event, &facts, &scene())
+    };
+    let record = parsed(&untrusted(&event));
+    assert_eq!(
+        record["message"],
+        "/tmp/evil! may not be run by bash (pid 4242): untrusted: no signed package lists its digest"
+    );
+    assert_eq!(record["event"]["action"], "exec-refused");
+    assert_eq!(record["event"]["type"], serde_json::json!(["denied"]));
+    assert_eq!(record["Hardpan"]["gate"]["class"], "untrusted");
+    assert_eq!(record["Hardpan"]["policy"]["action"], "deny");
+    event.kind = hardpan_abi::GateKind::Library;
+    event.refused = false;
+    event.doubt = true;
+    let record = parsed(&untrusted(&event));
+    assert_eq!(record["event"]["action"], "library-alert");
+    assert_eq!(record["Hardpan"]["gate"]["why"], serde_json::json!(["doubt"]));
+    assert_eq!(
+        record["threat"]["technique"]["subtechnique"]["id"][0],
+        "T1574.006"
+    );
+}
+
+#[test]
+fn packages_that_are_opened() {
+    use zerocopy::IntoBytes as _;
+    let Ok(KernelEvent::Package(event)) = event::decode(sample::package_wire().as_bytes()) else {
+        panic!("no package")
+    };
+    let package = coreutils("/usr/bin/ls").package;
+    let record = parsed(&package_opened(&event, Ok((&package, "a vendor", 3)), &scene()));
+    assert_eq!(record["package"]["name"], "coreutils");
+    assert_eq!(record["event"]["outcome"], "success");
+    let record = parsed(&package_opened(&event, Err("not signed"), &scene()));
+    assert_eq!(record["event"]["outcome"], "failure");
+    assert!(record["message"].as_str().unwrap().ends_with(": not signed"));
+}
+
+#[test]
 fn findings() {
     let finding = Finding {
         packages: vec!["coreutils-8.32-39.el9.x86_64".into()],

@@ -322,7 +322,11 @@ fn a_host_upgraded_in_place_keeps_the_old_path() {
     let root = Root::open(folder.path()).unwrap();
     let db = RpmDb::open(&root, None, None).unwrap();
     assert_eq!(blobs(&db), [b"kept"]);
-    assert!(db.path().ends_with("var/lib/rpm/rpmdb.sqlite"), "{}", db.path().display());
+    assert!(
+        db.path().ends_with("var/lib/rpm/rpmdb.sqlite"),
+        "{}",
+        db.path().display()
+    );
 }
 
 /// Runs itself again in a mount namespace in which the root is read-only.
@@ -342,7 +346,8 @@ fn a_read_only_root_is_read() {
     std::fs::create_dir_all(&dbpath).unwrap();
     // Headers in the WAL: SQLite itself would have to write to read them.
     let _writer = make_sqlite(&dbpath.join("rpmdb.sqlite"), &[b"one", b"two"]);
-    let remount = "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$2\" --exact \"$3\"";
+    let remount =
+        "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$2\" --exact \"$3\"";
     let outcome = std::process::Command::new("unshare")
         .args(["--mount", "--map-root-user", "sh", "-c", remount, "sh"])
         .arg(folder.path())

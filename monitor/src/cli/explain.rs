@@ -16,6 +16,7 @@ use hardpan_core::policy::gate::{GateTable, class_word};
 use hardpan_core::policy::rule::{Action, Fact, Facts, Kind, Side, Why, decide};
 use std::fmt::Write as _;
 use std::fs::File;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -93,18 +94,27 @@ struct Source {
 fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
     let path = std::path::absolute(&args.what).unwrap_or_else(|_| PathBuf::from(&args.what));
     let unreadable = |error| Problem::File(path.display().to_string(), error);
-    let real = std::fs::canonicalize(&path).map_err(unreadable)?;
-    let file = File::open(&real).map_err(unreadable)?;
-    let meta = file.metadata().map_err(unreadable)?;
+    let root = args.host.root();
+    let inside = hardpan_rpm::root::Root::open(root).map_err(unreadable)?;
+    let fd = inside
+        .resolve(&path, hardpan_rpm::root::Last::Follow)
+        .map_err(unreadable)?;
+    // Opened by its path alone: a FIFO or a device is not touched.
+    let handle = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let meta = std::fs::metadata(&handle).map_err(unreadable)?;
     if !meta.is_file() {
         return Err(unreadable(std::io::Error::other("it is not a regular file")));
     }
+    let outside = std::fs::canonicalize(root).map_err(unreadable)?;
+    let real = std::fs::read_link(&handle).map_err(unreadable)?;
+    let real = Path::new("/").join(real.strip_prefix(&outside).unwrap_or(&real));
+    let file = File::open(&handle).map_err(unreadable)?;
     let (sha256, _) = sha256_of(&file).map_err(unreadable)?;
     let subject = args.host.subject().map_err(Problem::Policy)?;
     let loaded = subject.usable().map_err(Problem::Policy)?;
     let effective = Effective::new(&loaded.resolved)
         .map_err(|error| Problem::Policy(super::policy::Failure::new(error, None)))?;
-    let sight = SightArgs::of_host().look(false).map_err(Problem::Trust)?;
+    let sight = SightArgs::of_root(root).look(false).map_err(Problem::Trust)?;
     let table = GateTable::new(&effective, args.tier, &|_| None);
     let source = source(&sight, &sha256, &effective);
     let setid = meta.mode() & 0o6000;

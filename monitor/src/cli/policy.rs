@@ -341,6 +341,11 @@ pub(super) struct Subject {
 }
 
 impl HostArgs {
+    /// The root of the host that is meant.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(super) fn subject(&self) -> Result<Subject, Failure> {
         let root = Root::new(&self.root)?;
         let overrides = Overrides {

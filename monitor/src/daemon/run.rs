@@ -34,6 +34,12 @@ use tracing::warn;
 
 /// Runs the daemon until a signal ends it.
 pub fn run(config: &Config) -> Result<(), DaemonError> {
+    let cmdline = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    if let Some(why) = switched_off(&cmdline, Path::new("/proc/vmcore").exists()) {
+        tracing::info!("hardpand does nothing: {why}");
+        Notify::ready(why);
+        return Ok(());
+    }
     if !nix::unistd::Uid::effective().is_root() {
         return Err(DaemonError::NotRoot);
     }
@@ -149,6 +155,15 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     daemon.announce(&sensor, &findings);
     let reason = daemon.watch(&mut sensor, &mut signals).await?;
     daemon.stop(&mut sensor, reason).await
+}
+
+/// Why there is nothing to do in this boot: an operator said so at the boot loader, or the kernel is one that only saves a
+/// crash dump.
+fn switched_off(cmdline: &str, is_crash_kernel: bool) -> Option<&'static str> {
+    if cmdline.split_whitespace().any(|word| word == "hardpan=off") {
+        return Some("the kernel command line says hardpan=off");
+    }
+    is_crash_kernel.then_some("this kernel was started to save a crash dump")
 }
 
 /// Whether the configuration enforces; an error if nothing would be: the response to tampered tasks, and the exec gate
@@ -283,6 +298,20 @@ impl Signals {
 mod tests {
     use super::*;
     use hardpan_core::platform::Tier;
+
+    #[test]
+    fn an_operator_can_switch_it_off_at_boot() {
+        assert_eq!(
+            switched_off("root=/dev/sda1 quiet hardpan=on xhardpan=off", false),
+            None
+        );
+        assert!(switched_off("root=/dev/sda1 hardpan=off quiet", false).is_some());
+        assert!(
+            switched_off("root=/dev/sda1", true)
+                .unwrap()
+                .contains("crash dump")
+        );
+    }
 
     #[test]
     fn to_enforce_nothing_is_refused() {

@@ -87,10 +87,10 @@ pub(in crate::cli) struct Sight {
 }
 
 impl SightArgs {
-    /// The running system as configured.
-    pub(in crate::cli) const fn of_host() -> Self {
+    /// The system below a root, as configured if it is the running one.
+    pub(in crate::cli) fn of_root(root: &Path) -> Self {
         Self {
-            root: None,
+            root: (root != Path::new("/")).then(|| root.to_owned()),
             dbpath: None,
             keyring: Vec::new(),
             state: StateArgs {

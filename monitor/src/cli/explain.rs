@@ -91,7 +91,15 @@ struct Source {
     signer: Option<String>,
 }
 
-fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
+/// The file that is asked about.
+struct Looked {
+    /// Its path inside the root, without links.
+    real: PathBuf,
+    meta: std::fs::Metadata,
+    sha256: [u8; 32],
+}
+
+fn look(args: &ExplainArgs) -> Result<Looked, Problem> {
     let path = std::path::absolute(&args.what).unwrap_or_else(|_| PathBuf::from(&args.what));
     let unreadable = |error| Problem::File(path.display().to_string(), error);
     let root = args.host.root();
@@ -110,6 +118,12 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
     let real = Path::new("/").join(real.strip_prefix(&outside).unwrap_or(&real));
     let file = File::open(&handle).map_err(unreadable)?;
     let (sha256, _) = sha256_of(&file).map_err(unreadable)?;
+    Ok(Looked { real, meta, sha256 })
+}
+
+fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
+    let Looked { real, meta, sha256 } = look(args)?;
+    let root = args.host.root();
     let subject = args.host.subject().map_err(Problem::Policy)?;
     let loaded = subject.usable().map_err(Problem::Policy)?;
     let effective = Effective::new(&loaded.resolved)

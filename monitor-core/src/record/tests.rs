@@ -794,6 +794,18 @@ fn what_the_gate_refused() {
     assert_eq!(record["event"]["type"], serde_json::json!(["denied"]));
     assert_eq!(record["Hardpan"]["gate"]["class"], "untrusted");
     assert_eq!(record["Hardpan"]["policy"]["action"], "deny");
+    // What was refused can be learned from, and tried on another policy.
+    let replayed = crate::policy::replay::events_of(&record.to_string()).unwrap();
+    let [one] = replayed.as_slice() else {
+        panic!("{replayed:?}")
+    };
+    assert_eq!(
+        (one.facts.kind, one.facts.class(), one.path.as_str()),
+        (crate::policy::rule::Kind::Exec, Some("untrusted"), "/tmp/evil!")
+    );
+    let mut learner = crate::policy::replay::Learner::default();
+    learner.line(&record.to_string());
+    assert!(learner.manifest().contains(one.sha256.as_deref().unwrap()));
     event.kind = hardpan_abi::GateKind::Library;
     event.refused = false;
     event.doubt = true;

@@ -295,31 +295,28 @@ impl Pipeline {
     }
 
     fn judge(&self, event: &Exec, facts: &ExecFacts, host_tree: bool) -> ExecVerdict {
+        let seen = self.seen();
+        let trust = seen.as_ref().map(|seen| seen as &dyn TrustIndex);
+        execs::verdict(event, facts, host_tree, trust)
+    }
+
+    /// What is trusted, as the policy has it.
+    fn seen(&self) -> Option<SeenTrust<'_>> {
         // Without a policy nobody has said that they count.
         let accepts_local_unsigned = self
             .policy
             .as_ref()
             .is_some_and(|policy| policy.accepts_local_unsigned);
-        let seen = self.trust.as_deref().map(|trust| SeenTrust {
+        self.trust.as_deref().map(|trust| SeenTrust {
             trust,
             accepts_local_unsigned,
             expected: &self.expected,
-        });
-        let trust = seen.as_ref().map(|seen| seen as &dyn TrustIndex);
-        execs::verdict(event, facts, host_tree, trust)
+        })
     }
 
     /// The verdict on a file that is no execution's.
     fn judge_file(&self, file: &FileFacts, no_link: bool, host_tree: bool) -> Verdict {
-        let accepts_local_unsigned = self
-            .policy
-            .as_ref()
-            .is_some_and(|policy| policy.accepts_local_unsigned);
-        let seen = self.trust.as_deref().map(|trust| SeenTrust {
-            trust,
-            accepts_local_unsigned,
-            expected: &self.expected,
-        });
+        let seen = self.seen();
         let path = file.path.as_ref().map(|(path, _)| path.as_bytes());
         let subject = Subject {
             digest: file.digest.as_ref().map(|digest| &digest.sha256),

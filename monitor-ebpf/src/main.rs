@@ -344,6 +344,7 @@ macro_rules! guard {
 
 // No argument is looked at, so no prototype matters.
 guard! {
+    guard_file_open, "file_open", FileOpen;
     guard_capable, "capable", Capable;
     guard_exec, "bprm_check_security", ExecCheck;
     guard_kill, "task_kill", Kill;
@@ -393,15 +394,6 @@ fn gate_mprotect(ctx: LsmContext) -> i32 {
 fn gate_file_open(ctx: LsmContext) -> i32 {
     // SAFETY: the hook's own argument.
     shadow::answer(unsafe { gate::opened::<Cache>(ctx.arg(0)) })
-}
-
-// match-proto: int file_open(struct file *file)
-// Both in one: opens are many, and each program costs a call. Default on doubt: open.
-#[lsm(hook = "file_open")]
-fn guard_file_open(ctx: LsmContext) -> i32 {
-    // SAFETY: the hook's own argument.
-    let gate = unsafe { gate::opened::<Cache>(ctx.arg(0)) };
-    shadow::answer(gate | shadow::check(TaskHook::FileOpen))
 }
 
 // match-proto: int ptrace_access_check(struct task_struct *child, unsigned int mode)

@@ -40,7 +40,7 @@ pub(super) const MPROTECT: Spec = spec(
     "files that mprotect makes executable are neither seen nor refused",
 );
 
-/// Writers withdraw verdicts; where tasks are watched, their own program does it.
+/// Writers withdraw verdicts.
 pub(super) const FILE_OPEN: Spec = spec(
     HookFamily::Gate,
     "gate_file_open",

@@ -6,7 +6,7 @@
 
 use crate::{
     content::{self, Content, DigestCache},
-    file::read_inode,
+    file::{path_into, read_inode},
     gate,
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Typed},
@@ -15,10 +15,7 @@ use crate::{
 };
 use aya_ebpf::{
     EbpfContext,
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes,
-        generated::{bpf_d_path, bpf_probe_read_user},
-    },
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_user},
     macros::map,
     maps::HashMap,
 };
@@ -138,20 +135,11 @@ fn keep(bprm: *const u8, file: *const u8, info: &FileInfo, content: &Content) ->
     }
     if on(&off::HAS_D_PATH) {
         // SAFETY: a typed file.
-        let written = unsafe {
-            let path = file.add(off::OFF_FILE_PATH.load() as usize);
-            bpf_d_path(
-                path.cast_mut().cast(),
-                (&raw mut stash.path).cast(),
-                EXEC_PATH_LEN as u32,
-            )
-        };
-        if written > 0 && written <= EXEC_PATH_LEN as i64 {
-            stash.path_bytes = (written - 1) as u16;
+        let bytes = unsafe { path_into(file, &raw mut stash.path) };
+        stash.path_bytes = bytes as u16;
+        if bytes > 0 {
             stash.flags |= exec_flag::PATH_FROM_KERNEL;
         } else {
-            // Longer than our buffer (ENAMETOOLONG), or outside the task's root.
-            stash.path_bytes = 0;
             stash.flags &= !exec_flag::PATH_FROM_KERNEL;
         }
     }

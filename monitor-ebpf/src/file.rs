@@ -4,7 +4,8 @@ use crate::{
     mem::Mem,
     off::{self, has},
 };
-use hardpan_abi::FileInfo;
+use aya_ebpf::helpers::generated::bpf_d_path;
+use hardpan_abi::{EXEC_PATH_LEN, FileInfo};
 
 /// `S_IFMT`.
 pub const MODE_TYPE: u32 = 0o170_000;
@@ -39,6 +40,25 @@ pub unsafe fn read_inode<M: Mem>(out: &mut FileInfo, inode: *const u8) {
         let sb = M::pointer(inode, &off::OFF_INODE_SB);
         out.dev = M::read(sb, &off::OFF_SB_DEV);
         out.fs_magic = M::read(sb, &off::OFF_SB_MAGIC);
+    }
+}
+
+/// Writes a file's path and gives its length without the null byte; 0 if it is longer than the buffer, or outside the
+/// task's root. Only where the kernel lets the hook call `bpf_d_path` (`off::HAS_D_PATH`).
+///
+/// # Safety
+/// `file` is a typed `struct file`, not null.
+#[inline(always)]
+pub unsafe fn path_into(file: *const u8, out: *mut [u8; EXEC_PATH_LEN]) -> u32 {
+    // SAFETY: `f_path` lies within the file; the buffer is as long as said.
+    let written = unsafe {
+        let path = file.add(off::OFF_FILE_PATH.load() as usize);
+        bpf_d_path(path.cast_mut().cast(), out.cast(), EXEC_PATH_LEN as u32)
+    };
+    if written > 0 && written <= EXEC_PATH_LEN as i64 {
+        (written - 1) as u32
+    } else {
+        0
     }
 }
 

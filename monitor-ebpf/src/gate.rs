@@ -4,33 +4,32 @@
 //! Default on doubt (the content could not be had): what the policy says, `gate.on_doubt`. Without a configuration from
 //! user space the gate is off.
 
+mod hooks;
+mod rules;
+
 use crate::{
-    content::{self, Content, DigestCache},
-    file::read_inode,
+    content::{self, Content},
+    file::path_into,
     maps::{EVENTS, FINDINGS, count},
-    mem::{Mem, Probed, Typed},
+    mem::{Mem, Probed},
     off::{self, has, on},
-    package,
-    rule::nonzero,
-    shadow_read::opaque,
     task,
 };
 use aya_ebpf::{
     helpers::{
         bpf_get_current_task,
-        generated::{
-            bpf_d_path, bpf_get_current_cgroup_id, bpf_get_current_task_btf, bpf_ktime_get_boot_ns,
-            bpf_send_signal,
-        },
+        generated::{bpf_ktime_get_boot_ns, bpf_send_signal},
     },
     macros::map,
     maps::{Array, HashMap},
 };
 use hardpan_abi::{
-    Counter, DigestState, EXEC_PATH_LEN, EventKind, FileInfo, GATE_NO_RULE, GATE_RULES_MAX, GateAction,
-    GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule, InodeDigest, TrustedEntry,
-    gate_flag, gate_test, trusted_mark,
+    Counter, DigestState, EventKind, FileInfo, GATE_NO_RULE, GATE_RULES_MAX, GateAction, GateClass,
+    GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule, InodeDigest, TrustedEntry, gate_flag,
+    trusted_mark,
 };
+pub use hooks::{exec_kind, mmap, mprotect, opened};
+use rules::{first_rule, marks_word};
 
 /// Digests that somebody vouches for. Preallocated: sleepable programs of older kernels take no other. User space sets
 /// the size when loading.
@@ -46,9 +45,6 @@ pub static GATE: Array<GateConfig> = Array::with_max_entries(1, 0);
 pub static GATE_RULES: Array<GateRule> = Array::with_max_entries(GATE_RULES_MAX, 0);
 
 const SIGKILL: u32 = 9;
-const PROT_EXEC: u64 = 4;
-/// `FMODE_WRITE` (include/linux/fs.h).
-const FMODE_WRITE: u32 = 2;
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
 const GROUP_EXEC: u32 = 0o010;
@@ -241,122 +237,6 @@ fn action_of(config: &GateConfig, kind: u32, class: u32) -> u32 {
     u32::from(unsafe { *(&raw const config.actions).cast::<u8>().add(at) })
 }
 
-/// The marks in 16 bits: those of rules.
-#[inline(always)]
-const fn marks_word(marks: u32) -> u32 {
-    marks >> trusted_mark::RULES_FROM & 0xffff
-}
-
-/// The first rule that fits, or [`GATE_NO_RULE`]. `what` is the kind, the class (from bit 8) and the marks of rules
-/// (from bit 16).
-#[inline(never)]
-fn first_rule(what: u32, info: &FileInfo, rules: u32) -> u32 {
-    let facts = Facts::of(info);
-    let mut at = 0;
-    while at < GATE_RULES_MAX {
-        if at >= rules {
-            break;
-        }
-        let Some(rule) = GATE_RULES.get(at) else { break };
-        if facts.miss(rule, what) == 0 {
-            // Not one way on for each index.
-            return forgotten(at, rules);
-        }
-        at = opaque(at + 1);
-    }
-    GATE_NO_RULE
-}
-
-/// What rules ask of the task and the file, read once.
-struct Facts {
-    ids: [u32; 4],
-    device: u32,
-    flags: u32,
-    inode: u64,
-    filesystem: u64,
-    capabilities: u64,
-    cgroup: u64,
-}
-
-impl Facts {
-    #[inline(always)]
-    fn of(info: &FileInfo) -> Self {
-        let mut facts = Self {
-            ids: [0, 0, u32::MAX, info.uid],
-            device: info.dev,
-            flags: 0,
-            inode: info.ino,
-            filesystem: info.fs_magic,
-            capabilities: 0,
-            // SAFETY: helper without arguments.
-            cgroup: unsafe { bpf_get_current_cgroup_id() },
-        };
-        if info.mode & (SETUID | SETGID) != 0 {
-            facts.flags |= gate_test::SETID;
-        }
-        if let Some(config) = config()
-            && in_container(config)
-        {
-            facts.flags |= gate_test::CONTAINER;
-        }
-        if on(&off::HAS_TASK_BTF) {
-            // SAFETY: the helper returns the current task as a typed pointer, never null.
-            unsafe { facts.of_task::<Typed>(bpf_get_current_task_btf().cast()) }
-        } else {
-            // SAFETY: the probed reads check every address.
-            unsafe { facts.of_task::<Probed>(bpf_get_current_task() as *const u8) }
-        }
-        facts
-    }
-
-    #[inline(always)]
-    unsafe fn of_task<M: Mem>(&mut self, task: *const u8) {
-        // SAFETY (all): the caller's task.
-        unsafe {
-            let cred = M::pointer(task, &off::OFF_TASK_CRED);
-            self.ids[0] = M::read(cred, &off::OFF_CRED_EUID);
-            self.ids[1] = M::read(cred, &off::OFF_CRED_EGID);
-            self.capabilities = M::read(cred, &off::OFF_CRED_CAP_EFFECTIVE);
-            if has(&off::OFF_TASK_LOGINUID) {
-                self.ids[2] = M::read(task, &off::OFF_TASK_LOGINUID);
-            }
-        }
-    }
-
-    /// 0 if the rule fits. Without branches: with them the verifier would walk 2^n ways per rule.
-    #[inline(always)]
-    fn miss(&self, rule: &GateRule, what: u32) -> u64 {
-        let (kind, class, marks) = (what & 0xff, what >> 8 & 0xff, what >> 16);
-        let mut fails = 0u64;
-        let mut id = 0;
-        while id < 4 {
-            let [low, high] = rule.ids[id];
-            fails |= outside(u64::from(self.ids[id]), u64::from(low), u64::from(high)) << id;
-            id += 1;
-        }
-        let [low, high] = rule.inode;
-        fails |= outside(self.inode, low, high) << 4;
-        fails |= nonzero(u64::from(self.device ^ rule.device)) << 5;
-        fails |= nonzero(self.filesystem ^ rule.filesystem) << 6;
-        fails |= u64::from(!self.flags & gate_test::SETID);
-        fails |= u64::from(!self.flags & gate_test::CONTAINER);
-        fails |= (1 ^ nonzero(self.capabilities & rule.capabilities)) << 9;
-        fails |= nonzero(self.cgroup ^ rule.cgroup) << 10;
-        fails |= (1 ^ nonzero(u64::from(marks & rule.marks >> trusted_mark::RULES_FROM))) << 11;
-        let tests = u64::from(rule.tests);
-        let wrong = (fails ^ u64::from(rule.negated)) & tests;
-        let other_kind = u64::from(!(rule.kinds >> kind) & 1);
-        let other_class = u64::from(!(rule.classes >> class) & 1);
-        wrong | other_kind | other_class
-    }
-}
-
-/// 1 if the value is not within the inclusive range; all below 2^63 (inode numbers beyond do not fit any rule).
-#[inline(always)]
-const fn outside(value: u64, low: u64, high: u64) -> u64 {
-    (value.wrapping_sub(low) | high.wrapping_sub(value)) >> 63
-}
-
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "inlined")]
 unsafe fn act<const PATHS: bool>(
@@ -448,14 +328,9 @@ unsafe fn emit<const PATHS: bool>(file: *const u8, info: &FileInfo, content: &Co
         record.reserved = 0;
         let mut flags = flags;
         if PATHS && on(&off::HAS_D_PATH) && !file.is_null() {
-            let path = file.add(off::OFF_FILE_PATH.load() as usize);
-            let written = bpf_d_path(
-                path.cast_mut().cast(),
-                (&raw mut record.path).cast(),
-                EXEC_PATH_LEN as u32,
-            );
-            if written > 0 && written <= EXEC_PATH_LEN as i64 {
-                record.path_bytes = (written - 1) as u32;
+            let bytes = path_into(file, &raw mut record.path);
+            if bytes > 0 {
+                record.path_bytes = bytes;
                 flags |= gate_flag::PATH_FROM_KERNEL;
             }
         }
@@ -468,137 +343,4 @@ unsafe fn emit<const PATHS: bool>(file: *const u8, info: &FileInfo, content: &Co
         );
     }
     entry.submit(0);
-}
-
-/// `mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`. 1 to refuse.
-///
-/// `raw_file` is the hook's first argument as a number: kernels from 6.4 on take the typed pointer for one that is never
-/// null, and would drop the test for it, though for anonymous memory it is.
-///
-/// # Safety
-/// `file` is the hook's first argument (typed).
-#[inline(always)]
-pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_file: u64, prot: u64) -> i32 {
-    // The second test is for kernels that know that the pointer can be null, and ask for it.
-    if prot & PROT_EXEC == 0 || raw_file == 0 || file.is_null() || config().is_none() {
-        return 0;
-    }
-    let mut info = FileInfo::EMPTY;
-    let mut content = Content::none();
-    // SAFETY (all): typed pointers.
-    unsafe {
-        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
-        read_inode::<Typed>(&mut info, inode);
-        let entry = content::look::<C, SLEEPABLE>(file, inode, &info, &mut content);
-        let asked = Asked {
-            kind: GateKind::Library as u32,
-            hook: GateHook::MmapFile as u32,
-            flags: 0,
-        };
-        ask::<true>(file, &info, &content, entry, asked)
-    }
-}
-
-/// `file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`: runs under the memory's lock,
-/// so it goes by what is remembered. What was never judged is in doubt. 1 to refuse.
-///
-/// # Safety
-/// `vma` is the hook's first argument (typed).
-#[inline(always)]
-pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
-    if prot & PROT_EXEC == 0 || config().is_none() || !has(&off::OFF_VMA_FILE) {
-        return 0;
-    }
-    let mut info = FileInfo::EMPTY;
-    let mut content = Content::none();
-    let mut asked = Asked {
-        kind: GateKind::Library as u32,
-        hook: GateHook::FileMprotect as u32,
-        flags: 0,
-    };
-    // SAFETY (all): typed pointers.
-    unsafe {
-        let file = Typed::pointer(vma, &off::OFF_VMA_FILE);
-        if file.is_null() {
-            // Memory without a file: just-in-time compilers live there.
-            return 0;
-        }
-        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
-        read_inode::<Typed>(&mut info, inode);
-        let entry = content::look::<C, false>(file, inode, &info, &mut content);
-        if content.state == DigestState::NotTried as u32 {
-            asked.flags |= gate_flag::DOUBT;
-        }
-        if has(&off::OFF_VMA_ANON) && !Typed::pointer(vma, &off::OFF_VMA_ANON).is_null() {
-            asked.flags |= gate_flag::PRIVATE_COPY;
-        }
-        ask::<false>(core::ptr::null(), &info, &content, entry, asked)
-    }
-}
-
-/// `file_open(struct file *file)`: an opening for writing withdraws the verdict; of a file that is mapped somewhere it is
-/// worth telling. 1 to refuse.
-///
-/// # Safety
-/// `file` is the hook's argument (typed).
-#[inline(always)]
-pub unsafe fn opened<C: DigestCache>(file: *const u8) -> i32 {
-    // SAFETY (all): typed pointers; the entry is live.
-    unsafe {
-        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
-        if Typed::read::<u32>(file, &off::OFF_FILE_MODE) & FMODE_WRITE == 0 {
-            package::opened::<C>(file, inode);
-            return 0;
-        }
-        if !on(&off::HAS_INODE_STORAGE) {
-            return 0;
-        }
-        let entry = C::entry(inode, false);
-        if entry.is_null() {
-            return 0;
-        }
-        let was_filled = (*entry).filled;
-        (*entry).writes = (*entry).writes.wrapping_add(1);
-        (*entry).filled = 0;
-        (*entry).opened_by = 0;
-        if was_filled == 0 {
-            return 0;
-        }
-        count(Counter::GateWithdrawn);
-        if !(has(&off::OFF_INODE_MAPPING) && has(&off::OFF_MAPPING_MAPPED)) || config().is_none() {
-            return 0;
-        }
-        let mapping = Typed::pointer(inode, &off::OFF_INODE_MAPPING);
-        if Typed::pointer(mapping, &off::OFF_MAPPING_MAPPED).is_null() {
-            return 0;
-        }
-        let mut info = FileInfo::EMPTY;
-        read_inode::<Typed>(&mut info, inode);
-        let mut content = Content::none();
-        content::copy4((&raw const (*entry).digest).cast(), &mut content.digest);
-        content.state = DigestState::Sha256 as u32;
-        content.cached = 1;
-        let asked = Asked {
-            kind: GateKind::WriteRunning as u32,
-            hook: GateHook::FileOpen as u32,
-            flags: 0,
-        };
-        ask::<true>(file, &info, &content, entry, asked)
-    }
-}
-
-/// The kind of what `bprm_check_security` is asked about: scripts begin with `#!`.
-///
-/// # Safety
-/// `bprm` is a typed pointer.
-#[inline(always)]
-pub unsafe fn exec_kind(bprm: *const u8) -> u32 {
-    if has(&off::OFF_BPRM_BUF) {
-        // SAFETY: a load may span elements of a char array.
-        let first: u16 = unsafe { Typed::read(bprm, &off::OFF_BPRM_BUF) };
-        if first == u16::from_ne_bytes(*b"#!") {
-            return GateKind::Script as u32;
-        }
-    }
-    GateKind::Exec as u32
 }

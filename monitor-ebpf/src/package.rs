@@ -6,7 +6,7 @@
 use crate::{
     content::DigestCache,
     exec::EXEC_STASH,
-    file::read_inode,
+    file::{path_into, read_inode},
     gate,
     maps::{EVENTS, count},
     mem::Typed,
@@ -15,10 +15,7 @@ use crate::{
     task,
 };
 use aya_ebpf::{
-    helpers::{
-        bpf_get_current_pid_tgid,
-        generated::{bpf_d_path, bpf_get_current_uid_gid},
-    },
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_uid_gid},
     macros::map,
     maps::{Array, HashMap},
 };
@@ -132,22 +129,17 @@ pub unsafe fn opened<C: DigestCache>(file: *const u8, inode: *const u8) {
     // SAFETY: the reservation is a `PackageEvent`; nothing below sleeps; `file` by the caller's promise.
     let is_package = unsafe {
         let record = &mut *entry.as_mut_ptr();
-        let path = file.add(off::OFF_FILE_PATH.load() as usize);
-        let written = bpf_d_path(
-            path.cast_mut().cast(),
-            (&raw mut record.path).cast(),
-            EXEC_PATH_LEN as u32,
-        );
-        if written > 5 && written <= EXEC_PATH_LEN as i64 {
+        let bytes = path_into(file, &raw mut record.path);
+        if bytes > 4 {
             // LLVM would drop the mask, which it knows to be needless; the verifier does not know.
-            let end = opaque((written - 5) as u32) as usize & (EXEC_PATH_LEN - 1);
+            let end = opaque(bytes - 4) as usize & (EXEC_PATH_LEN - 1);
             let name = (&raw const record.path).cast::<u8>();
             let is_rpm = end <= EXEC_PATH_LEN - 5
                 && core::ptr::read_volatile(name.add(end)) == b'.'
                 && core::ptr::read_volatile(name.add(end + 1)) == b'r'
                 && core::ptr::read_volatile(name.add(end + 2)) == b'p'
                 && core::ptr::read_volatile(name.add(end + 3)) == b'm';
-            record.path_bytes = (written - 1) as u32;
+            record.path_bytes = bytes;
             record.reserved = 0;
             is_rpm
         } else {

@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod chain;
+mod child;
 pub mod cli;
 pub mod config;
 pub mod crypto;

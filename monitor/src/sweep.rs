@@ -3,19 +3,17 @@
 //!
 //! The child gets its job as JSON on standard input and answers with JSON on standard output.
 
+use crate::child::{Trouble, ask, end_with_parent, give_way, job};
 use crate::config::Trust;
 use crate::trust::{Request, store};
 use hardpan_rpm::verify::{FileReport, Progress, VerifyError, VerifyOptions, VerifyOutcome, verify};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
 
 /// Hidden flag of `hardpand` that makes it the child.
 pub const CHILD_FLAG: &str = "--files-child";
@@ -25,12 +23,6 @@ pub const MAX_DIFFERENCES: usize = 1000;
 const SECOND_LOOK: Duration = Duration::from_secs(20);
 /// Longest answer that is taken, in bytes: paths have 4 KiB at most.
 const MAX_ANSWER_BYTES: u64 = 32 << 20;
-/// Longest complaint that is taken, in bytes.
-const MAX_COMPLAINT_BYTES: u64 = 16 << 10;
-/// Longest job that is taken, in bytes.
-const MAX_JOB_BYTES: u64 = 1 << 20;
-/// As far down as it goes: a sweep has time.
-const NICE: i32 = 19;
 
 /// A file that is not as its package wants it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +82,15 @@ pub enum SweepError {
     Answer(#[source] serde_json::Error),
 }
 
+impl From<Trouble> for SweepError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Spawn(error) => Self::Spawn(error),
+            Trouble::Pipe(error) => Self::Pipe(error),
+        }
+    }
+}
+
 /// Verifies in a child of a certain program, which must take [`CHILD_FLAG`].
 pub async fn sweep(program: &Path, config: &Trust, limit: Duration) -> Result<SweepReport, SweepError> {
     match tokio::time::timeout(limit, talk(program, config)).await {
@@ -100,48 +101,16 @@ pub async fn sweep(program: &Path, config: &Trust, limit: Duration) -> Result<Sw
 }
 
 async fn talk(program: &Path, config: &Trust) -> Result<SweepReport, SweepError> {
-    let mut child = Command::new(program)
-        .arg(CHILD_FLAG)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(SweepError::Spawn)?;
     let job =
         serde_json::to_vec(&Request::new(config, None)).map_err(|error| SweepError::Pipe(error.into()))?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let send = async move {
-        if let Some(mut stdin) = stdin {
-            // A child that died has said why on its standard error.
-            let _broken_pipe = stdin.write_all(&job).await;
-        }
-    };
-    let ((), answer, complaint) = tokio::join!(
-        send,
-        take(stdout, MAX_ANSWER_BYTES),
-        take(stderr, MAX_COMPLAINT_BYTES)
-    );
-    let status = child.wait().await.map_err(SweepError::Pipe)?;
-    if !status.success() {
+    let ended = ask(program, CHILD_FLAG, job, MAX_ANSWER_BYTES).await?;
+    if !ended.status.success() {
         return Err(SweepError::Ended {
-            status: status.to_string(),
-            complaint: String::from_utf8_lossy(&complaint.map_err(SweepError::Pipe)?)
-                .trim()
-                .to_owned(),
+            status: ended.status.to_string(),
+            complaint: ended.complaint,
         });
     }
-    serde_json::from_slice(&answer.map_err(SweepError::Pipe)?).map_err(SweepError::Answer)
-}
-
-async fn take(stream: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        stream.take(most).read_to_end(&mut bytes).await?;
-    }
-    Ok(bytes)
+    serde_json::from_slice(&ended.answer).map_err(SweepError::Answer)
 }
 
 /// Why the child gives up.
@@ -163,16 +132,9 @@ pub enum ChildError {
 
 /// The child's whole work: job from standard input, report to standard output.
 pub fn child() -> Result<(), ChildError> {
-    // Whoever kills the daemon ends its sweep too. Where this is refused, the pipe breaks anyway.
-    let _unsupported = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
-    // A kernel that refuses to make a process less important leaves it as it is.
-    let _unsupported = rustix::process::nice(NICE);
-    let mut text = String::new();
-    io::stdin()
-        .lock()
-        .take(MAX_JOB_BYTES)
-        .read_to_string(&mut text)
-        .map_err(ChildError::Job)?;
+    end_with_parent();
+    give_way();
+    let text = job().map_err(ChildError::Job)?;
     let request: Request = serde_json::from_str(&text).map_err(|error| ChildError::Job(error.into()))?;
     let report = look_twice(&request.config(), SECOND_LOOK)?;
     let json = serde_json::to_vec(&report).map_err(ChildError::Encode)?;

@@ -3,28 +3,20 @@
 //! The child gets its job as JSON on standard input and answers with a JSON report on standard output.
 
 use super::{AuditError, Content, ContentLoadError, Options, run};
+use crate::child::{self, Trouble, ask, end_with_parent, give_way};
 use crate::config::{ConfigError, read_safely};
 use hardpan_core::audit::report::{Format, Report, ReportError, TableStyle};
 use hardpan_core::audit::{Profile, Selection, Tailoring, Waivers};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
 
 /// Hidden flag of `hardpand` that makes it the child.
 pub const CHILD_FLAG: &str = "--audit-child";
 /// Longest report that is taken, in bytes: some twenty times that of the largest benchmark.
 const MAX_REPORT_BYTES: u64 = 64 << 20;
-/// Longest complaint that is taken, in bytes.
-const MAX_COMPLAINT_BYTES: u64 = 16 << 10;
-/// Longest job that is taken, in bytes.
-const MAX_JOB_BYTES: u64 = 1 << 20;
-/// As far down as it goes: an audit has time.
-const NICE: i32 = 19;
 
 /// What to audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +61,15 @@ pub enum JobError {
     Answer(#[source] ReportError),
 }
 
+impl From<Trouble> for JobError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Spawn(error) => Self::Spawn(error),
+            Trouble::Pipe(error) => Self::Pipe(error),
+        }
+    }
+}
+
 /// Reads a profile as `--profile` and the configuration take it.
 pub fn parse_profile(text: &str) -> Result<(Profile, Option<String>), String> {
     let (name, version) = match text.split_once('@') {
@@ -91,48 +92,15 @@ pub async fn run_job(program: &Path, job: &Job, limit: Duration) -> Result<Repor
 }
 
 async fn talk(program: &Path, job: &Job) -> Result<Report, JobError> {
-    let mut child = Command::new(program)
-        .arg(CHILD_FLAG)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(JobError::Spawn)?;
     let job = serde_json::to_vec(job).map_err(|error| JobError::Pipe(error.into()))?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let send = async move {
-        if let Some(mut stdin) = stdin {
-            // A child that died has said why on its standard error.
-            let _broken_pipe = stdin.write_all(&job).await;
-        }
-    };
-    let ((), answer, complaint) = tokio::join!(
-        send,
-        take(stdout, MAX_REPORT_BYTES),
-        take(stderr, MAX_COMPLAINT_BYTES)
-    );
-    let status = child.wait().await.map_err(JobError::Pipe)?;
-    if !status.success() {
+    let ended = ask(program, CHILD_FLAG, job, MAX_REPORT_BYTES).await?;
+    if !ended.status.success() {
         return Err(JobError::Ended {
-            status: status.to_string(),
-            complaint: String::from_utf8_lossy(&complaint.map_err(JobError::Pipe)?)
-                .trim()
-                .to_owned(),
+            status: ended.status.to_string(),
+            complaint: ended.complaint,
         });
     }
-    let answer = answer.map_err(JobError::Pipe)?;
-    Report::from_json(&String::from_utf8_lossy(&answer)).map_err(JobError::Answer)
-}
-
-async fn take(stream: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        stream.take(most).read_to_end(&mut bytes).await?;
-    }
-    Ok(bytes)
+    Report::from_json(&String::from_utf8_lossy(&ended.answer)).map_err(JobError::Answer)
 }
 
 /// Why the child gives up.
@@ -171,16 +139,9 @@ pub enum ChildError {
 
 /// The child's whole work: job from standard input, report to standard output.
 pub fn child() -> Result<(), ChildError> {
-    // Whoever kills the daemon ends its audit too. Where this is refused, the pipe breaks anyway.
-    let _unsupported = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
-    // A kernel that refuses to make a process less important leaves it as it is.
-    let _unsupported = rustix::process::nice(NICE);
-    let mut text = String::new();
-    io::stdin()
-        .lock()
-        .take(MAX_JOB_BYTES)
-        .read_to_string(&mut text)
-        .map_err(ChildError::Job)?;
+    end_with_parent();
+    give_way();
+    let text = child::job().map_err(ChildError::Job)?;
     let job: Job = serde_json::from_str(&text).map_err(|error| ChildError::Job(error.into()))?;
     let report = report(&job)?;
     io::stdout()

@@ -1,7 +1,7 @@
 //! `hardpan explain`: the way to a verdict, and what would make it another.
 
 use super::complain;
-use super::policy::HostArgs;
+use super::policy::{HostArgs, parse_tier};
 use super::trust::Failure as TrustFailure;
 use super::trust::sight::{Sight, SightArgs};
 use crate::crypto::sha256_of;
@@ -43,12 +43,6 @@ pub struct ExplainArgs {
     /// Directory of hardpand's state.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/hardpan")]
     state_dir: PathBuf,
-}
-
-fn parse_tier(name: &str) -> Result<Tier, String> {
-    Tier::from_name(name)
-        .filter(|tier| *tier != Tier::None)
-        .ok_or_else(|| "must be A, B or C".to_owned())
 }
 
 /// Runs the command; returns its exit code.

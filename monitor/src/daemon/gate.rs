@@ -7,7 +7,7 @@ use super::source::EventSource;
 use crate::chain::chain;
 use crate::gate::{ACCEPT_LOSS, Entries, Held, ModeFile, Obstacle, Wanted, change, entries, obstacles};
 use crate::harden::Root;
-use crate::sensor::TrustChange;
+use crate::sensor::{Sizes, TrustChange};
 use crate::trust::LoadedTrust;
 use hardpan_abi::{GateConfig, GateMode, GateRule};
 use hardpan_core::platform::Tier;
@@ -212,6 +212,7 @@ impl Gate {
             policy,
             obstacles,
         } = worked;
+        let not_looked = obstacles.is_none();
         let mut news = News::default();
         if self.tier != Tier::A {
             // Without digests from the kernel every mapping would look unsigned: the gate stays off.
@@ -272,8 +273,9 @@ impl Gate {
             self.mode = mode;
             news.mode = Some((mode, why));
         }
+        // Enforcement was asked for while this was worked out, and nobody has looked whether it may begin.
         let look_again =
-            again || (mode != GateMode::Enforce && self.wanted(&policy).is_ok() && self.last_look.is_none());
+            again || (not_looked && mode != GateMode::Enforce && !full && self.wanted(&policy).is_ok());
         (news, look_again)
     }
 
@@ -294,21 +296,18 @@ impl Gate {
         if self.held.by_digest.len() + new.len() > self.capacity as usize {
             return false;
         }
-        let mut sizes = self.held.sizes.clone();
-        sizes.extend(new.iter().map(|(_, size)| *size));
         let change = TrustChange {
             add: new
                 .iter()
                 .map(|(digest, _)| (*digest, Provisional::entry()))
                 .collect(),
             remove: Vec::new(),
-            sizes,
+            sizes: Sizes::More(new.iter().map(|(_, size)| *size).collect()),
         };
         if let Err(error) = source.change_trusted(&change) {
             tracing::warn!(%error, "the kernel does not trust {}", verified.package);
             return false;
         }
-        self.held.sizes = change.sizes;
         self.held.by_digest.extend(change.add);
         self.epoch = self.epoch.wrapping_add(1).max(1);
         if let Some(config) = &mut self.config {

@@ -1,7 +1,7 @@
 //! From one content of the kernel's map to the next: additions first, and no sudden loss.
 
 use super::Entries;
-use crate::sensor::TrustChange;
+use crate::sensor::{Sizes, TrustChange};
 use hardpan_abi::GateClass;
 
 /// A change that takes too much away: it waits until somebody confirms it.
@@ -47,7 +47,7 @@ pub fn change(old: &Entries, new: &Entries, loss_percent: u8, confirmed: bool) -
             .map(|(digest, entry)| (*digest, *entry))
             .collect(),
         remove,
-        sizes: new.sizes.clone(),
+        sizes: Sizes::All(new.sizes.clone()),
     })
 }
 

@@ -1,12 +1,12 @@
 //! From trust to what the kernel's map of digests holds.
 
+use crate::crypto;
 use crate::harden::Root;
 use crate::trust::LoadedTrust;
 use hardpan_abi::{GateClass, TrustedEntry, trusted_mark};
 use hardpan_core::policy::gate::GateTable;
 use hardpan_core::policy::harden::Host as _;
 use hardpan_rpm::Provenance;
-use ring::digest::{SHA256, digest};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Largest changed configuration file that is looked at.
@@ -114,8 +114,7 @@ pub fn entries(
         else {
             continue;
         };
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(digest(&SHA256, content.as_bytes()).as_ref());
+        let sha256 = crypto::sha256(content.as_bytes());
         if entries.class(&sha256) == GateClass::Unknown {
             entries.add(sha256, GateClass::ConfigModified, 0);
             entries.sizes.push(content.len() as u64);

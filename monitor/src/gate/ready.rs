@@ -1,10 +1,10 @@
 //! May the gate enforce? Only if everything that runs, and everything that must be able to run, would be let run.
 
 use super::Entries;
+use crate::crypto::sha256_of;
 use hardpan_abi::{GateAction, GateClass, GateKind};
 use hardpan_core::policy::gate::{GateTable, class_word};
 use nix::sys::stat::{SFlag, fstat};
-use ring::digest::{Context, SHA256};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -95,8 +95,8 @@ fn judge(file: &File, kind: GateKind, entries: &Entries, table: &GateTable) -> O
     if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return None;
     }
-    let digest = match hash(file) {
-        Ok(digest) => digest,
+    let digest = match sha256_of(file.take(MAX_BYTES)) {
+        Ok((digest, _)) => digest,
         Err(error) => return Some(format!("it cannot be read: {error}")),
     };
     let entry = entries.by_digest.get(&digest);
@@ -116,23 +116,6 @@ fn judge(file: &File, kind: GateKind, entries: &Entries, table: &GateTable) -> O
             hex::encode(digest)
         )
     })
-}
-
-fn hash(file: &File) -> std::io::Result<[u8; 32]> {
-    let mut context = Context::new(&SHA256);
-    let mut buffer = vec![0; 256 << 10];
-    let mut file = file.take(MAX_BYTES);
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => context.update(buffer.get(..n).unwrap_or_default()),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let mut sha256 = [0; 32];
-    sha256.copy_from_slice(context.finish().as_ref());
-    Ok(sha256)
 }
 
 /// Executable mappings of all processes, one per inode.
@@ -253,7 +236,7 @@ mod tests {
         assert!(found[0].to_string().contains(own), "{}", found[0]);
         let mut entries = Entries::default();
         let class = GateClass::Trusted as u32;
-        let digest = hash(&File::open(own).unwrap()).unwrap();
+        let (digest, _) = sha256_of(File::open(own).unwrap()).unwrap();
         entries.by_digest.insert(digest, TrustedEntry { class, marks: 0 });
         let (found, _) = obstacles(none.path(), &required, &entries, &table_allowing);
         assert!(found.is_empty(), "{found:?}");

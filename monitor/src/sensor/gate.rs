@@ -109,8 +109,35 @@ pub struct TrustChange {
     pub add: Vec<([u8; 32], TrustedEntry)>,
     /// Digests that are no longer trusted.
     pub remove: Vec<[u8; 32]>,
-    /// Sizes of all signed files.
-    pub sizes: Vec<u64>,
+    /// Sizes of signed files.
+    pub sizes: Sizes,
+}
+
+/// Sizes of files, in bytes: those beyond [`hardpan_abi::GATE_HASH_ALWAYS_BYTES`] are hashed only if a signed file has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sizes {
+    /// Of every signed file: others are forgotten.
+    All(Vec<u64>),
+    /// Of files that are new.
+    More(Vec<u64>),
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self::More(Vec::new())
+    }
+}
+
+/// Sets the bits that stand for a size.
+fn mark(words: &mut [u64], size: u64) {
+    for bit in gate_size_bits(size) {
+        let word = usize::try_from(bit / 64)
+            .ok()
+            .and_then(|word| words.get_mut(word));
+        if let Some(word) = word {
+            *word |= 1 << (bit % 64);
+        }
+    }
 }
 
 const fn write(what: &'static str) -> impl Fn(MapError) -> GateError {
@@ -140,16 +167,12 @@ impl Sensor {
     pub fn change_trusted(&mut self, change: &TrustChange) -> Result<(), GateError> {
         let maps = &mut self.gate_maps;
         let sizes = maps.sizes.as_mut().ok_or(GateError::NotLoaded)?;
-        let mut bloom = vec![0u64; SIZE_WORDS];
-        for size in &change.sizes {
-            for bit in gate_size_bits(*size) {
-                let word = usize::try_from(bit / 64)
-                    .ok()
-                    .and_then(|word| bloom.get_mut(word));
-                if let Some(word) = word {
-                    *word |= 1 << (bit % 64);
-                }
-            }
+        let (mut bloom, new) = match &change.sizes {
+            Sizes::All(all) => (vec![0; SIZE_WORDS], all),
+            Sizes::More(more) => (maps.written_sizes.clone(), more),
+        };
+        for size in new {
+            mark(&mut bloom, *size);
         }
         for ((slot, word), written) in (0u32..).zip(bloom).zip(&mut maps.written_sizes) {
             if *written != word {

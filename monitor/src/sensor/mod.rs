@@ -7,7 +7,7 @@ mod plan;
 mod selftest;
 mod task;
 
-pub use gate::{GateError, TrustChange};
+pub use gate::{GateError, Sizes, TrustChange};
 pub use object::{ObjectError, Objects};
 pub use task::SweepError;
 

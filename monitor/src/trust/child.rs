@@ -9,6 +9,7 @@ use super::keys;
 use super::local::local_trust;
 use super::manifest::LocalTrust;
 use super::store::{self, Previous, ReadingOrigin, STORE_NAME};
+use crate::child::{Ended, Trouble, ask, end_with_parent};
 use crate::config::{Config, Trust};
 use crate::enrich;
 use hardpan_core::record::{Finding, FindingCode, TrustState};
@@ -18,19 +19,14 @@ use hardpan_rpm::{DigestIndex, Proven, index::DecodeError};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
 use tracing::warn;
 
 /// Hidden flag of `hardpand` that makes it the child.
 pub const CHILD_FLAG: &str = "--trust-child";
 /// Longest answer that is taken, in bytes: about ten times what a full server's packages need.
 const MAX_ANSWER_BYTES: u64 = 1 << 30;
-/// Longest complaint that is taken, in bytes.
-const MAX_COMPLAINT_BYTES: u64 = 16 << 10;
 
 /// What to read and whom to believe.
 #[derive(Debug, Serialize, Deserialize)]
@@ -132,6 +128,15 @@ pub enum TrustError {
     Proven(#[source] NotProven),
 }
 
+impl From<Trouble> for TrustError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Spawn(error) => Self::Spawn(error),
+            Trouble::Pipe(error) => Self::Pipe(error),
+        }
+    }
+}
+
 /// Reads the database in a child, and the manifests. `previous` is the last reading: what has gone from it since may
 /// still be running, and signatures that it found good need not be computed again.
 pub async fn read(config: &Trust, previous: Option<&LoadedTrust>) -> Result<Reading, TrustError> {
@@ -166,39 +171,19 @@ async fn run(
     request: &Request,
     previous: Option<&LoadedTrust>,
 ) -> Result<(ScanOutcome, Proven), TrustError> {
-    let mut child = Command::new(program)
-        .arg(CHILD_FLAG)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(TrustError::Spawn)?;
     let job = encode(request, previous).map_err(TrustError::Pipe)?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let send = async move {
-        if let Some(mut stdin) = stdin {
-            // A child that died has said why on its standard error.
-            let _broken_pipe = stdin.write_all(&job).await;
-        }
-    };
-    let ((), answer, complaint) = tokio::join!(
-        send,
-        take(stdout, MAX_ANSWER_BYTES),
-        take(stderr, MAX_COMPLAINT_BYTES)
-    );
-    let status = child.wait().await.map_err(TrustError::Pipe)?;
-    let complaint = String::from_utf8_lossy(&complaint.map_err(TrustError::Pipe)?)
-        .trim()
-        .to_owned();
+    let Ended {
+        status,
+        answer,
+        complaint,
+    } = ask(program, CHILD_FLAG, job, MAX_ANSWER_BYTES).await?;
     match status.code() {
-        Some(0) if !complaint.is_empty() => {
-            warn!(complaint, "the package database was read");
-            understand(&answer.map_err(TrustError::Pipe)?)
+        Some(0) => {
+            if !complaint.is_empty() {
+                warn!(complaint, "the package database was read");
+            }
+            understand(&answer)
         }
-        Some(0) => understand(&answer.map_err(TrustError::Pipe)?),
         Some(3) => Err(TrustError::Refused { complaint }),
         _ => Err(TrustError::Died {
             status: status.to_string(),
@@ -213,14 +198,6 @@ fn understand(answer: &[u8]) -> Result<(ScanOutcome, Proven), TrustError> {
     let outcome = ScanOutcome::from_bytes(outcome).map_err(TrustError::Answer)?;
     let proven = Proven::from_bytes(proven).map_err(TrustError::Proven)?;
     Ok((outcome, proven))
-}
-
-async fn take(stream: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        stream.take(most).read_to_end(&mut bytes).await?;
-    }
-    Ok(bytes)
 }
 
 fn reading(config: &Trust, outcome: ScanOutcome, proven: Proven) -> Reading {
@@ -331,8 +308,7 @@ pub enum ChildError {
 /// The child's whole work: job from standard input, answer to standard output; the stored reading if it is current.
 /// That a new one cannot be stored is told on standard error, and no failure.
 pub fn child() -> Result<(), ChildError> {
-    // Whoever kills the daemon ends its reader too. Where this is refused, the pipe breaks anyway.
-    let _unsupported = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+    end_with_parent();
     let mut job = Vec::new();
     io::stdin()
         .lock()

@@ -4,12 +4,11 @@ use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::sh;
 use crate::ui;
-use crate::vm::Signer;
+use crate::vm::{Signer, rpm, rpmbuild};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Packages.
 pub(crate) const PACKAGES: u32 = 1500;
@@ -82,25 +81,13 @@ pub(crate) fn bulk(places: &Places, sizes: Sizes) -> Done<Bulk> {
         signer.fingerprint()
     );
     place::write(&made.pins.join("bench.toml"), pin)?;
-    let rpm = |program: &str| {
-        let mut command = Command::new(program);
-        command.arg("--root").arg(&made.root).args([
-            "--dbpath",
-            "/var/lib/rpm",
-            "--define",
-            "_db_backend sqlite",
-            "--define",
-            "_pkgverify_level none",
-        ]);
-        command
-    };
     sh::quiet(
-        rpm("rpmkeys")
+        rpm("rpmkeys", &made.root)?
             .arg("--import")
             .arg(made.keyring.join("RPM-GPG-KEY-bench")),
     )?;
     sh::quiet(
-        rpm("rpm")
+        rpm("rpm", &made.root)?
             .args(["-i", "--nodeps", "--noscripts", "--notriggers"])
             .args(&files),
     )?;
@@ -138,28 +125,7 @@ fn build(dir: &Path, sizes: Sizes) -> Done<u64> {
     }
     let spec_file = dir.join("bulk.spec");
     place::write(&spec_file, spec)?;
-    let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
-    sh::quiet(
-        Command::new("rpmbuild")
-            .args([
-                "-bb",
-                "--quiet",
-                "--target",
-                "x86_64-linux",
-                "--nodebuginfo",
-                "--noclean",
-            ])
-            .args(define("_topdir", &dir.display().to_string()))
-            .args(define("_rpmdir", &dir.display().to_string()))
-            .args(define("_build_name_fmt", "%%{NAME}.rpm"))
-            .args(define("_binary_filedigest_algorithm", "8"))
-            .args(define("_binary_payload", "w0.gzdio"))
-            .args(define("_build_id_links", "none"))
-            .args(define("__os_install_post", "%{nil}"))
-            .arg("--buildroot")
-            .arg(&stage)
-            .arg(&spec_file),
-    )?;
+    rpmbuild(dir, &stage, &spec_file)?;
     // The packages hold everything now, and the same bytes are about to be on disk once more.
     fs::remove_dir_all(&stage).map_err(TaskError::file("removing", &stage))?;
     Ok(total)

@@ -14,7 +14,7 @@ mod root;
 pub(crate) use kernels::{Kernel, select};
 pub(crate) use root::Programs;
 
-pub(crate) use packages::Signer;
+pub(crate) use packages::{Signer, rpm, rpmbuild};
 
 use crate::check::Tally;
 use crate::cli::VmArgs;

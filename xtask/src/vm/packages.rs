@@ -116,7 +116,7 @@ impl Builder {
         }
         let spec = dir.join(format!("{}.spec", package.name));
         place::write(&spec, package.spec())?;
-        build(&dir, &stage, &spec)?;
+        rpmbuild(&dir, &stage, &spec)?;
         let file = dir.join(format!("{}.rpm", package.name));
         if let Some(signer) = signer {
             signer.sign(&file)?;
@@ -148,7 +148,7 @@ impl Builder {
         }
         let file = dir.join("hp-bulk.spec");
         place::write(&file, spec)?;
-        build(&dir, &stage, &file)?;
+        rpmbuild(&dir, &stage, &file)?;
         let mut built = Vec::new();
         place::make_dir(to)?;
         for n in 0..number {
@@ -179,7 +179,7 @@ impl Builder {
 }
 
 /// Builds the packages of a spec file into `dir`, out of the files in `stage`.
-fn build(dir: &Path, stage: &Path, spec: &Path) -> Done {
+pub(crate) fn rpmbuild(dir: &Path, stage: &Path, spec: &Path) -> Done {
     let define = |name: &str, value: &str| ["--define".to_owned(), format!("{name} {value}")];
     sh::quiet(
         Command::new("rpmbuild")
@@ -201,7 +201,7 @@ fn build(dir: &Path, stage: &Path, spec: &Path) -> Done {
 }
 
 /// rpm on a root folder. It calls chroot(2): without root's rights, in a user namespace where this user is root.
-fn rpm(name: &str, root: &Path) -> Done<Command> {
+pub(crate) fn rpm(name: &str, root: &Path) -> Done<Command> {
     let mut command = Command::new(name);
     if !fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0) {
         if !sh::succeeds(Command::new("unshare").args(["--user", "--map-root-user", "true"])) {

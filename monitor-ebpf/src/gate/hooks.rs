@@ -1,0 +1,149 @@
+//! What asks the gate, beside the check of executions.
+
+use super::{Asked, ask, config};
+use crate::{
+    content::{self, Content, DigestCache},
+    file::read_inode,
+    maps::count,
+    mem::{Mem, Typed},
+    off::{self, has, on},
+    package,
+};
+use hardpan_abi::{Counter, DigestState, FileInfo, GateHook, GateKind, gate_flag};
+
+const PROT_EXEC: u64 = 4;
+/// `FMODE_WRITE` (include/linux/fs.h).
+const FMODE_WRITE: u32 = 2;
+
+/// `mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`. 1 to refuse.
+///
+/// `raw_file` is the hook's first argument as a number: kernels from 6.4 on take the typed pointer for one that is never
+/// null, and would drop the test for it, though for anonymous memory it is.
+///
+/// # Safety
+/// `file` is the hook's first argument (typed).
+#[inline(always)]
+pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_file: u64, prot: u64) -> i32 {
+    // The second test is for kernels that know that the pointer can be null, and ask for it.
+    if prot & PROT_EXEC == 0 || raw_file == 0 || file.is_null() || config().is_none() {
+        return 0;
+    }
+    let mut info = FileInfo::EMPTY;
+    let mut content = Content::none();
+    // SAFETY (all): typed pointers.
+    unsafe {
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        read_inode::<Typed>(&mut info, inode);
+        let entry = content::look::<C, SLEEPABLE>(file, inode, &info, &mut content);
+        let asked = Asked {
+            kind: GateKind::Library as u32,
+            hook: GateHook::MmapFile as u32,
+            flags: 0,
+        };
+        ask::<true>(file, &info, &content, entry, asked)
+    }
+}
+
+/// `file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`: runs under the memory's lock,
+/// so it goes by what is remembered. What was never judged is in doubt. 1 to refuse.
+///
+/// # Safety
+/// `vma` is the hook's first argument (typed).
+#[inline(always)]
+pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
+    if prot & PROT_EXEC == 0 || config().is_none() || !has(&off::OFF_VMA_FILE) {
+        return 0;
+    }
+    let mut info = FileInfo::EMPTY;
+    let mut content = Content::none();
+    let mut asked = Asked {
+        kind: GateKind::Library as u32,
+        hook: GateHook::FileMprotect as u32,
+        flags: 0,
+    };
+    // SAFETY (all): typed pointers.
+    unsafe {
+        let file = Typed::pointer(vma, &off::OFF_VMA_FILE);
+        if file.is_null() {
+            // Memory without a file: just-in-time compilers live there.
+            return 0;
+        }
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        read_inode::<Typed>(&mut info, inode);
+        let entry = content::look::<C, false>(file, inode, &info, &mut content);
+        if content.state == DigestState::NotTried as u32 {
+            asked.flags |= gate_flag::DOUBT;
+        }
+        if has(&off::OFF_VMA_ANON) && !Typed::pointer(vma, &off::OFF_VMA_ANON).is_null() {
+            asked.flags |= gate_flag::PRIVATE_COPY;
+        }
+        ask::<false>(core::ptr::null(), &info, &content, entry, asked)
+    }
+}
+
+/// `file_open(struct file *file)`: an opening for writing withdraws the verdict; of a file that is mapped somewhere it is
+/// worth telling. 1 to refuse.
+///
+/// # Safety
+/// `file` is the hook's argument (typed).
+#[inline(always)]
+pub unsafe fn opened<C: DigestCache>(file: *const u8) -> i32 {
+    // SAFETY (all): typed pointers; the entry is live.
+    unsafe {
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        if Typed::read::<u32>(file, &off::OFF_FILE_MODE) & FMODE_WRITE == 0 {
+            package::opened::<C>(file, inode);
+            return 0;
+        }
+        if !on(&off::HAS_INODE_STORAGE) {
+            return 0;
+        }
+        let entry = C::entry(inode, false);
+        if entry.is_null() {
+            return 0;
+        }
+        let was_filled = (*entry).filled;
+        (*entry).writes = (*entry).writes.wrapping_add(1);
+        (*entry).filled = 0;
+        (*entry).opened_by = 0;
+        if was_filled == 0 {
+            return 0;
+        }
+        count(Counter::GateWithdrawn);
+        if !(has(&off::OFF_INODE_MAPPING) && has(&off::OFF_MAPPING_MAPPED)) || config().is_none() {
+            return 0;
+        }
+        let mapping = Typed::pointer(inode, &off::OFF_INODE_MAPPING);
+        if Typed::pointer(mapping, &off::OFF_MAPPING_MAPPED).is_null() {
+            return 0;
+        }
+        let mut info = FileInfo::EMPTY;
+        read_inode::<Typed>(&mut info, inode);
+        let mut content = Content::none();
+        content::copy4((&raw const (*entry).digest).cast(), &mut content.digest);
+        content.state = DigestState::Sha256 as u32;
+        content.cached = 1;
+        let asked = Asked {
+            kind: GateKind::WriteRunning as u32,
+            hook: GateHook::FileOpen as u32,
+            flags: 0,
+        };
+        ask::<true>(file, &info, &content, entry, asked)
+    }
+}
+
+/// The kind of what `bprm_check_security` is asked about: scripts begin with `#!`.
+///
+/// # Safety
+/// `bprm` is a typed pointer.
+#[inline(always)]
+pub unsafe fn exec_kind(bprm: *const u8) -> u32 {
+    if has(&off::OFF_BPRM_BUF) {
+        // SAFETY: a load may span elements of a char array.
+        let first: u16 = unsafe { Typed::read(bprm, &off::OFF_BPRM_BUF) };
+        if first == u16::from_ne_bytes(*b"#!") {
+            return GateKind::Script as u32;
+        }
+    }
+    GateKind::Exec as u32
+}

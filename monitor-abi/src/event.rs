@@ -34,6 +34,8 @@ pub enum EventKind {
     Gate = 11,
     /// A package manager opened a package: [`PackageEvent`](crate::PackageEvent).
     Package = 12,
+    /// The gate refused something that is no file, or alerts: [`ObjectEvent`](crate::ObjectEvent).
+    Object = 13,
 }
 
 impl EventKind {
@@ -47,6 +49,7 @@ impl EventKind {
             10 => Some(Self::TaskFinding),
             11 => Some(Self::Gate),
             12 => Some(Self::Package),
+            13 => Some(Self::Object),
             _ => None,
         }
     }

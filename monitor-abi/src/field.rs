@@ -89,6 +89,7 @@ macro_rules! kernel_fields {
             OFF_NSPROXY_TIME_NS_CHILDREN, "nsproxy", ["time_ns_for_children"], Optional("integrity of time namespaces");
             OFF_FILE_PRIVATE, "file", ["private_data"], Optional("writes to the memory of other processes");
             OFF_MM_OWNER, "mm_struct", ["owner"], Optional("writes to the memory of other processes");
+            OFF_MM_EXE_FILE, "mm_struct", ["exe_file"], Optional("class of the running program in rules");
             OFF_TASK_FS, "task_struct", ["fs"], Optional("integrity of root directories");
             OFF_FS_ROOT_MNT, "fs_struct", ["root.mnt"], Optional("integrity of root directories");
             OFF_FS_ROOT_DENTRY, "fs_struct", ["root.dentry"], Optional("integrity of root directories");
@@ -181,6 +182,12 @@ pub const ENUM_CONSTANTS: &[EnumConstant] = &[
         owner: "kernel_load_data_id",
         constant: "LOADING_MODULE",
         need: FieldNeed::Optional("module loads from memory told from those from files"),
+    },
+    EnumConstant {
+        global: "LOCKDOWN_MODULE_SIGNATURE",
+        owner: "lockdown_reason",
+        constant: "LOCKDOWN_MODULE_SIGNATURE",
+        need: FieldNeed::Optional("refusal of modules signed by a key the kernel does not know"),
     },
     EnumConstant {
         global: "SYSCALL_WORK_BIT_SECCOMP",

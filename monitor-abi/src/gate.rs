@@ -22,7 +22,13 @@ pub const fn gate_size_bits(size_bytes: u64) -> [u64; 2] {
 /// Larger files are not hashed in the kernel, whatever anybody signed.
 pub const GATE_HASH_SIGNED_BYTES: u64 = 1 << 30;
 
-/// What is done with a file. Numbers are never reused; they index tables and masks.
+/// Names of modules and BPF programs that rules can hold.
+pub const OBJECT_NAMES_MAX: u32 = 256;
+
+/// Bytes of such a name, NUL padded: `MODULE_NAME_LEN` in whole words, and one more.
+pub const OBJECT_NAME_LEN: usize = 64;
+
+/// What is done, with a file or with something else. Numbers are never reused; they index tables and masks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum GateKind {
@@ -34,13 +40,32 @@ pub enum GateKind {
     Script = 2,
     /// It is opened for writing while it is mapped somewhere and its content had been judged.
     WriteRunning = 3,
+    /// A kernel module is about to be loaded.
+    Module = 4,
+    /// A BPF program is about to be loaded.
+    Bpf = 5,
+    /// Another process is taken hold of (`ptrace` and its like).
+    Ptrace = 6,
 }
 
 impl GateKind {
-    /// Kinds.
-    pub const COUNT: usize = 4;
+    /// Room in tables.
+    pub const SLOTS: usize = 8;
     /// All, in order.
-    pub const ALL: [Self; Self::COUNT] = [Self::Exec, Self::Library, Self::Script, Self::WriteRunning];
+    pub const ALL: [Self; 7] = [
+        Self::Exec,
+        Self::Library,
+        Self::Script,
+        Self::WriteRunning,
+        Self::Module,
+        Self::Bpf,
+        Self::Ptrace,
+    ];
+
+    /// True for what is done with a file: its classes are [`GateClass`]; those of the others are [`ObjectClass`].
+    pub const fn is_of_files(self) -> bool {
+        (self as u32) < Self::Module as u32
+    }
 
     /// The kind with this number, if there is one.
     pub const fn from_u32(raw: u32) -> Option<Self> {
@@ -49,8 +74,49 @@ impl GateKind {
             1 => Some(Self::Library),
             2 => Some(Self::Script),
             3 => Some(Self::WriteRunning),
+            4 => Some(Self::Module),
+            5 => Some(Self::Bpf),
+            6 => Some(Self::Ptrace),
             _ => None,
         }
+    }
+}
+
+/// What the kernel side knows of something that is no file. Numbers are never reused; they index tables and masks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum ObjectClass {
+    /// A module with a signature that the kernel has not refused.
+    Signed = 1,
+    /// A module without one, or with one by a key the kernel does not know.
+    Unsigned = 2,
+    /// A module or BPF program that a program loads which nobody vouches for.
+    UntrustedLoader = 3,
+    /// A BPF program that a trusted program loads.
+    TrustedLoader = 4,
+    /// A process of the same user.
+    SameUser = 5,
+    /// A process of another user.
+    OtherUser = 6,
+    /// A process that runs a trusted program and belongs to no login.
+    TrustedDaemon = 7,
+}
+
+impl ObjectClass {
+    /// All, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Signed,
+        Self::Unsigned,
+        Self::UntrustedLoader,
+        Self::TrustedLoader,
+        Self::SameUser,
+        Self::OtherUser,
+        Self::TrustedDaemon,
+    ];
+
+    /// The class with this number, if there is one.
+    pub fn from_u32(raw: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| *class as u32 == raw)
     }
 }
 
@@ -178,10 +244,14 @@ pub struct GateConfig {
     pub epoch: u32,
     /// Rules in use.
     pub rules: u32,
+    /// Kinds for which some rule asks for the class of the running program, as a mask.
+    pub asks_subject: u32,
+    /// Non-zero: digests of what runs are known, so that a program without one is a program that nobody vouches for.
+    pub knows_subjects: u32,
     /// Classes that some rule of a kind may fit, as a mask by kind: others need not be compared with the rules.
-    pub ruled: [u32; GateKind::COUNT],
+    pub ruled: [u32; GateKind::SLOTS],
     /// [`GateAction`] numbers by kind and class, for what no rule fits.
-    pub actions: [[u8; GateClass::SLOTS]; GateKind::COUNT],
+    pub actions: [[u8; GateClass::SLOTS]; GateKind::SLOTS],
     /// Inode number of the initial PID namespace.
     pub init_pid_ns: u32,
     /// Inode number of the initial user namespace.
@@ -198,7 +268,7 @@ pub mod gate_test {
     pub const GID: u32 = 1 << 1;
     /// Audit login uid within the range.
     pub const LOGINUID: u32 = 1 << 2;
-    /// Owner of the file within the range.
+    /// Owner of the file, or of the process that is taken hold of, within the range.
     pub const OWNER: u32 = 1 << 3;
     /// Inode number within the range.
     pub const INODE: u32 = 1 << 4;
@@ -214,8 +284,12 @@ pub mod gate_test {
     pub const CAPABILITIES: u32 = 1 << 9;
     /// In this cgroup.
     pub const CGROUP: u32 = 1 << 10;
-    /// A mark of the digest's entry.
+    /// A mark of the digest's entry, or of the object's name.
     pub const MARK: u32 = 1 << 11;
+    /// Class of the running program.
+    pub const SUBJECT: u32 = 1 << 12;
+    /// Type of the BPF program.
+    pub const PROGRAM_TYPE: u32 = 1 << 13;
 }
 
 /// A rule as the kernel side compares it: the first that fits decides.
@@ -224,7 +298,7 @@ pub mod gate_test {
 pub struct GateRule {
     /// Mask of [`GateKind`] numbers.
     pub kinds: u32,
-    /// Mask of [`GateClass`] numbers of the file.
+    /// Mask of [`GateClass`] numbers of the file, or of [`ObjectClass`] numbers.
     pub classes: u32,
     /// A [`GateAction`] number.
     pub action: u32,
@@ -246,8 +320,10 @@ pub struct GateRule {
     pub cgroup: u64,
     /// [`trusted_mark`] bits.
     pub marks: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Mask of [`GateClass`] numbers of the running program.
+    pub subjects: u32,
+    /// Mask of `enum bpf_prog_type` numbers.
+    pub program_types: u64,
 }
 
 /// [`GateEvent::hook`]: where the gate was asked. Numbers are never reused.
@@ -266,6 +342,16 @@ pub enum GateHook {
     ExecCreds = 5,
     /// `file_post_open`
     FilePostOpen = 6,
+    /// `kernel_post_load_data`
+    PostLoadData = 7,
+    /// `kernel_post_read_file`
+    PostReadFile = 8,
+    /// `locked_down`
+    LockedDown = 9,
+    /// `bpf`
+    Bpf = 10,
+    /// `ptrace_access_check`
+    Ptrace = 11,
 }
 
 impl GateHook {
@@ -278,6 +364,11 @@ impl GateHook {
             4 => Some(Self::FileOpen),
             5 => Some(Self::ExecCreds),
             6 => Some(Self::FilePostOpen),
+            7 => Some(Self::PostLoadData),
+            8 => Some(Self::PostReadFile),
+            9 => Some(Self::LockedDown),
+            10 => Some(Self::Bpf),
+            11 => Some(Self::Ptrace),
             _ => None,
         }
     }
@@ -291,6 +382,11 @@ impl GateHook {
             Self::FileOpen => "file_open",
             Self::ExecCreds => "bprm_creds_from_file",
             Self::FilePostOpen => "file_post_open",
+            Self::PostLoadData => "kernel_post_load_data",
+            Self::PostReadFile => "kernel_post_read_file",
+            Self::LockedDown => "locked_down",
+            Self::Bpf => "bpf",
+            Self::Ptrace => "ptrace_access_check",
         }
     }
 }
@@ -355,6 +451,38 @@ pub struct GateEvent {
     pub path: [u8; EXEC_PATH_LEN],
 }
 
+/// The gate refused or alerts about something that is no file: a module, a BPF program, another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ObjectEvent {
+    /// The common head.
+    pub header: EventHeader,
+    /// Credentials of the task.
+    pub creds: CredIds,
+    /// A [`GateKind`] number.
+    pub kind: u32,
+    /// An [`ObjectClass`] number.
+    pub class: u32,
+    /// A [`GateAction`] number.
+    pub action: u32,
+    /// A [`GateHook`] number.
+    pub hook: u32,
+    /// Index of the rule that decided, or [`GATE_NO_RULE`].
+    pub rule: u32,
+    /// [`gate_flag`] bits.
+    pub flags: u32,
+    /// [`GateClass`] number of the running program.
+    pub subject: u32,
+    /// BPF: `enum bpf_prog_type`.
+    pub program_type: u32,
+    /// Ptrace: id of the other process.
+    pub target: u32,
+    /// Ptrace: its effective user id.
+    pub target_uid: u32,
+    /// Name of the module or BPF program, NUL padded; ptrace: command name of the other process.
+    pub name: [u8; OBJECT_NAME_LEN],
+}
+
 /// A package manager, run by root of the initial user namespace, opened a file named `*.rpm`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -375,8 +503,8 @@ pub struct PackageEvent {
 
 const _: () = {
     assert!(GATE_SIZE_BITS == 1 << 20);
-    assert!(size_of::<GateConfig>() == 112);
-    assert!(size_of::<GateRule>() == 104);
+    assert!(size_of::<GateConfig>() == 200);
+    assert!(size_of::<GateRule>() == 112);
     assert!(size_of::<TrustedEntry>() == 8);
     assert!(core::mem::offset_of!(GateEvent, path) % 8 == 0);
     assert!(GateClass::ALL.len() <= GateClass::SLOTS && GateClass::SLOTS <= 32);

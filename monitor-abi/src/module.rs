@@ -1,6 +1,6 @@
 //! Kernel module records.
 
-use crate::{CredIds, EventHeader, FileInfo};
+use crate::{CredIds, EventHeader, FileInfo, OBJECT_NAME_LEN};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// `MODULE_NAME_LEN` of the kernel: 64 minus the size of a long, terminating NUL included.
@@ -38,8 +38,10 @@ pub struct ModuleNote {
     pub file: FileInfo,
     /// A [`ModuleOrigin`] number.
     pub origin: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 1: it carries a signature, which the kernel is about to check.
+    pub signature: u32,
+    /// Its name, NUL padded, where the image told it.
+    pub name: [u8; OBJECT_NAME_LEN],
 }
 
 /// A module was loaded or is about to be freed.

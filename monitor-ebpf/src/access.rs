@@ -47,26 +47,35 @@ pub fn mem_write(file: *const u8) {
     }
 }
 
+/// 1 if the task at this address belongs to the current process, or to one that it started.
+#[inline(never)]
+pub fn is_own(target: u64) -> u32 {
+    let own = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let mut at = target as *const u8;
+    let mut level = 0;
+    while level < ANCESTORS {
+        // SAFETY (both): probed.
+        unsafe {
+            if Probed::read::<u32>(at, &off::OFF_TASK_TGID) == own {
+                return 1;
+            }
+            at = Probed::pointer(at, &off::OFF_TASK_REAL_PARENT);
+        }
+        level = read::opaque(level + 1);
+    }
+    0
+}
+
 /// The target's address as a number: what follows reads it probed.
 #[inline(never)]
 fn accessed(target: u64, hook: u32) -> i32 {
     if !on(&off::HAS_PROBE_READ) {
         return 0;
     }
-    let target = target as *const u8;
-    let own = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY (all): probed.
-    unsafe {
-        let mut at = target;
-        let mut level = 0;
-        while level < ANCESTORS {
-            if Probed::read::<u32>(at, &off::OFF_TASK_TGID) == own {
-                return 0;
-            }
-            at = Probed::pointer(at, &off::OFF_TASK_REAL_PARENT);
-            level = read::opaque(level + 1);
-        }
+    if is_own(target) != 0 {
+        return 0;
     }
+    let target = target as *const u8;
     emit(target, hook);
     answer_access(TaskFindingKind::Accessed as u32)
 }

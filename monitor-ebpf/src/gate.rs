@@ -5,10 +5,12 @@
 //! user space the gate is off.
 
 mod hooks;
+pub mod object;
 mod rules;
+mod subject;
 
 use crate::{
-    content::{self, Content},
+    content::{self, Content, DigestCache},
     file::path_into,
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Probed},
@@ -30,6 +32,7 @@ use hardpan_abi::{
 };
 pub use hooks::{exec_kind, mmap, mprotect, opened};
 use rules::{first_rule, marks_word};
+pub use subject::subject;
 
 /// Digests that somebody vouches for. Preallocated: sleepable programs of older kernels take no other. User space sets
 /// the size when loading.
@@ -64,6 +67,17 @@ pub struct Asked {
     pub hook: u32,
     /// [`gate_flag`] bits.
     pub flags: u32,
+    /// A [`GateClass`] number of the running program, where some rule asks for it. Programs that may sleep cannot look.
+    pub subject: u32,
+}
+
+/// What the current task runs, where some rule about this kind asks for it.
+#[inline(always)]
+pub fn subject_for<C: DigestCache>(kind: u32) -> u32 {
+    match config() {
+        Some(config) if config.asks_subject >> (kind & 7) & 1 != 0 => subject::<C>(),
+        _ => 0,
+    }
 }
 
 /// Judges a file and answers for it: 1 to refuse.
@@ -125,12 +139,10 @@ pub unsafe fn ask<const PATHS: bool>(
     marks = forgotten(marks, config.epoch);
     let mut rule = GATE_NO_RULE;
     let mut action = action_of(config, asked.kind, class);
-    if config.ruled[(asked.kind & 3) as usize] >> class & 1 != 0 {
-        rule = first_rule(
-            asked.kind | class << 8 | marks_word(marks) << 16,
-            info,
-            config.rules,
-        );
+    if config.ruled[(asked.kind & 7) as usize] >> class & 1 != 0 {
+        let what = u64::from(asked.kind | class << 8 | marks_word(marks) << 16)
+            | u64::from(forgotten(asked.subject, config.epoch) & 31) << 32;
+        rule = first_rule(what, info, config.rules);
         if let Some(decided) = GATE_RULES.get(rule) {
             action = decided.action;
         }
@@ -232,8 +244,8 @@ pub fn forgotten(number: u32, unknown: u32) -> u32 {
 
 #[inline(always)]
 fn action_of(config: &GateConfig, kind: u32, class: u32) -> u32 {
-    let at = ((kind & 3) as usize) * GateClass::SLOTS + (class & 15) as usize;
-    // SAFETY: 4 kinds of 16 classes; both are masked.
+    let at = ((kind & 7) as usize) * GateClass::SLOTS + (class & 15) as usize;
+    // SAFETY: 8 kinds of 16 classes; both are masked.
     u32::from(unsafe { *(&raw const config.actions).cast::<u8>().add(at) })
 }
 

@@ -15,6 +15,7 @@ pub mod cred;
 pub mod exec;
 pub mod file;
 pub mod gate;
+pub mod image;
 pub mod judge;
 pub mod maps;
 pub mod mem;

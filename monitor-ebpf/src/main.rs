@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::{btf_map, btf_tracepoint, fentry, fexit, lsm},
     programs::{BtfTracePointContext, FEntryContext, FExitContext, LsmContext},
 };
-use hardpan_abi::{CredWitness, EventKind, InodeDigest, TaskHook, TaskWitness};
+use hardpan_abi::{CredWitness, EventKind, GateHook, InodeDigest, TaskHook, TaskWitness};
 use hardpan_ebpf::{
     access,
     content::DigestCache,
@@ -394,6 +394,50 @@ fn gate_mprotect(ctx: LsmContext) -> i32 {
 fn gate_file_open(ctx: LsmContext) -> i32 {
     // SAFETY: the hook's own argument.
     shadow::answer(unsafe { gate::opened::<Cache>(ctx.arg(0)) })
+}
+
+// match-proto: int kernel_post_load_data(char *buf, loff_t size, enum kernel_load_data_id id, char *description)
+// Default on doubt: what the policy's gate.on_doubt says; open while the gate is off.
+#[lsm(hook = "kernel_post_load_data")]
+fn gate_module_data(ctx: LsmContext) -> i32 {
+    if !module::is_module_data(ctx.arg(2)) {
+        return 0;
+    }
+    let hook = GateHook::PostLoadData;
+    shadow::answer(gate::object::module::<Cache>(ctx.arg(0), ctx.arg(1), hook))
+}
+
+// match-proto: int kernel_post_read_file(struct file *file, char *buf, loff_t size, enum kernel_read_file_id id)
+// Default on doubt: as above.
+#[lsm(hook = "kernel_post_read_file")]
+fn gate_module_file(ctx: LsmContext) -> i32 {
+    if !module::is_module_file(ctx.arg(3)) {
+        return 0;
+    }
+    let hook = GateHook::PostReadFile;
+    shadow::answer(gate::object::module::<Cache>(ctx.arg(1), ctx.arg(2), hook))
+}
+
+// match-proto: int locked_down(enum lockdown_reason what)
+// Default on doubt: as above.
+#[lsm(hook = "locked_down")]
+fn gate_module_key(ctx: LsmContext) -> i32 {
+    shadow::answer(gate::object::module_not_signed::<Cache>(ctx.arg(0)))
+}
+
+// match-proto: int bpf(int cmd, union bpf_attr *attr, unsigned int size[, bool kernel])
+// Default on doubt: as above.
+#[lsm(hook = "bpf")]
+fn gate_bpf(ctx: LsmContext) -> i32 {
+    shadow::answer(gate::object::bpf::<Cache>(ctx.arg(0), ctx.arg(1)))
+}
+
+// match-proto: int ptrace_access_check(struct task_struct *child, unsigned int mode)
+// Default on doubt: as above.
+#[lsm(hook = "ptrace_access_check")]
+fn gate_ptrace(ctx: LsmContext) -> i32 {
+    // SAFETY: the hook's own argument.
+    shadow::answer(unsafe { gate::object::ptrace::<Cache>(ctx.arg(0), ctx.arg(1)) })
 }
 
 // match-proto: int ptrace_access_check(struct task_struct *child, unsigned int mode)

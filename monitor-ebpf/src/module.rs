@@ -10,11 +10,24 @@ use crate::{
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::HashMap};
 use hardpan_abi::{
     ABSENT, Counter, EventKind, FileInfo, MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin,
+    OBJECT_NAME_LEN,
 };
 
 /// What the LSM hooks saw this thread load; consumed at `module_load`.
 #[map]
 pub static MODULE_NOTES: HashMap<u64, ModuleNote> = HashMap::with_max_entries(256, 0);
+
+/// The number is `READING_MODULE`.
+#[inline(always)]
+pub fn is_module_file(id: u32) -> bool {
+    id == off::READING_MODULE.load() && id != ABSENT
+}
+
+/// The number is `LOADING_MODULE`.
+#[inline(always)]
+pub fn is_module_data(id: u32) -> bool {
+    id == off::LOADING_MODULE.load() && id != ABSENT
+}
 
 /// `kernel_read_file(struct file *file, enum kernel_read_file_id id[, bool contents])`: the third argument exists since
 /// 5.10 / EL 9.0 and is not read.
@@ -23,13 +36,14 @@ pub static MODULE_NOTES: HashMap<u64, ModuleNote> = HashMap::with_max_entries(25
 /// `file` is the hook's first argument (typed).
 #[inline(always)]
 pub unsafe fn read_file(file: *const u8, id: u32) {
-    if id != off::READING_MODULE.load() || id == ABSENT {
+    if !is_module_file(id) {
         return;
     }
     let mut note = ModuleNote {
         file: FileInfo::EMPTY,
         origin: ModuleOrigin::File as u32,
-        reserved: 0,
+        signature: 0,
+        name: [0; OBJECT_NAME_LEN],
     };
     // SAFETY: by the caller's promise; an open file has an inode.
     unsafe { read_inode::<Typed>(&mut note.file, Typed::pointer(file, &off::OFF_FILE_INODE)) };
@@ -39,15 +53,22 @@ pub unsafe fn read_file(file: *const u8, id: u32) {
 /// `kernel_load_data(enum kernel_load_data_id id[, bool contents])`.
 #[inline(always)]
 pub fn load_data(id: u32) {
-    if id != off::LOADING_MODULE.load() || id == ABSENT {
+    if !is_module_data(id) {
         return;
     }
     let note = ModuleNote {
         file: FileInfo::EMPTY,
         origin: ModuleOrigin::Memory as u32,
-        reserved: 0,
+        signature: 0,
+        name: [0; OBJECT_NAME_LEN],
     };
     let _full = MODULE_NOTES.insert(&bpf_get_current_pid_tgid(), &note, 0);
+}
+
+/// What is known of the module that this thread is loading.
+#[inline(always)]
+pub fn note_of_this_thread() -> Option<*mut ModuleNote> {
+    MODULE_NOTES.get_ptr_mut(&bpf_get_current_pid_tgid())
 }
 
 /// `module_load(struct module *mod)`: after the signature was checked, before the module's init runs.

@@ -21,6 +21,9 @@ pub static READING_MODULE: Global<u32> = Global::new(ABSENT);
 /// Enum constant `LOADING_MODULE`.
 #[unsafe(no_mangle)]
 pub static LOADING_MODULE: Global<u32> = Global::new(ABSENT);
+/// Enum constant `LOCKDOWN_MODULE_SIGNATURE`.
+#[unsafe(no_mangle)]
+pub static LOCKDOWN_MODULE_SIGNATURE: Global<u32> = Global::new(ABSENT);
 /// Enum constant `SYSCALL_WORK_BIT_SECCOMP`.
 #[unsafe(no_mangle)]
 pub static SYSCALL_WORK_BIT_SECCOMP: Global<u32> = Global::new(ABSENT);

@@ -14,7 +14,12 @@ const KEEP_CAPS: u32 = 1 << 4;
 /// 1 if `value` is not 0, without a branch.
 #[inline(always)]
 pub fn nonzero(value: u64) -> u64 {
-    let folded = value | value.wrapping_neg();
+    negative(value | value.wrapping_neg())
+}
+
+/// The sign bit, without a branch.
+#[inline(always)]
+pub fn negative(folded: u64) -> u64 {
     // LLVM knows this idiom and would make a comparison, that is: a branch, of it. The statement is not empty: without
     // an instruction of its own it would get a second line-info entry for one instruction, which kernels refuse.
     #[cfg(target_arch = "bpf")]

@@ -6,6 +6,8 @@
  *                              opened (o), was denied (P: EPERM, A: EACCES), or was gone (-)
  * hp_task benign [NAME…]       lawful changes of credentials, namespaces, roots and seccomp: those named, or all
  * hp_task inject HOW          one child changes the memory of the other: ptrace, mem or vm
+ * hp_task bpf NAME            loads a BPF program of type socket_filter with that name
+ * hp_task ptrace PID          attaches to a process and lets it go
  * hp_task order WORD PID      hands that to the module
  * hp_task overlay             mounts layers at /tmp/overlay/all, for churn
  * hp_task churn N              forks N times; each child does a little of everything
@@ -651,6 +653,40 @@ static void debugger(void)
 }
 
 /* Changes the memory of a process that it did not start: "ptrace", "mem" or "vm". */
+static int load_bpf(const char *name)
+{
+	struct bpf_insn nothing[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+		.insns = (unsigned long)nothing,
+		.insn_cnt = 2,
+		.license = (unsigned long)"GPL",
+	};
+
+	// Before 5.11 programs count as locked memory.
+	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	strncpy(attr.prog_name, name, sizeof(attr.prog_name) - 1);
+	if (syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)) < 0) {
+		perror("bpf");
+		return 1;
+	}
+	return 0;
+}
+
+static int attach_to(pid_t pid)
+{
+	if (ptrace(PTRACE_SEIZE, pid, 0, 0)) {
+		perror("ptrace");
+		return 1;
+	}
+	return 0;
+}
+
 static int inject(const char *how)
 {
 	static volatile long word = 1;
@@ -918,6 +954,10 @@ int main(int count, char **words)
 		return churn(count > 2 ? atoi(words[2]) : 1000);
 	if (!strcmp(mode, "inject"))
 		return inject(count > 2 ? words[2] : "");
+	if (!strcmp(mode, "bpf"))
+		return load_bpf(count > 2 ? words[2] : "");
+	if (!strcmp(mode, "ptrace"))
+		return attach_to(count > 2 ? atoi(words[2]) : 0);
 	if (!strcmp(mode, "overlay")) {
 		make_overlay();
 		return failed;

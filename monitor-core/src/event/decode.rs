@@ -1,7 +1,8 @@
 //! The way in: from a ring record to an [`Event`].
 
 use super::{
-    CredChange, Event, Exec, GateEvent, Head, ModuleAction, ModuleChange, PackageOpened, Task, TaskFinding,
+    CredChange, Event, Exec, GateEvent, Head, ModuleAction, ModuleChange, ObjectEvent, PackageOpened, Task,
+    TaskFinding,
 };
 use hardpan_abi::{ABI_VERSION, EventHeader, EventKind};
 use thiserror::Error;
@@ -106,6 +107,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         EventKind::ModuleFree => Event::Module(Box::new(ModuleChange::decode(record, ModuleAction::Free)?)),
         EventKind::TaskFinding => Event::Task(Box::new(TaskFinding::decode(record)?)),
         EventKind::Gate => Event::Gate(Box::new(GateEvent::decode(record)?)),
+        EventKind::Object => Event::Object(Box::new(ObjectEvent::decode(record)?)),
         EventKind::Package => Event::Package(Box::new(PackageOpened::decode(record)?)),
     })
 }

@@ -8,6 +8,7 @@ mod decode;
 mod exec;
 mod gate;
 mod module;
+mod object;
 mod package;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -19,6 +20,7 @@ pub use decode::{DecodeError, decode};
 pub use exec::{Argv, Exec, KernelDigest, ScriptFile};
 pub use gate::GateEvent;
 pub use module::{ModuleAction, ModuleChange, SignatureState};
+pub use object::ObjectEvent;
 pub use package::PackageOpened;
 pub use task::TaskFinding;
 pub use text::{RawText, escape};
@@ -38,6 +40,8 @@ pub enum Event {
     Task(Box<TaskFinding>),
     /// The exec gate refused something, or alerts.
     Gate(Box<GateEvent>),
+    /// The gate refused something that is no file, or alerts.
+    Object(Box<ObjectEvent>),
     /// A package manager opened a package.
     Package(Box<PackageOpened>),
 }
@@ -51,6 +55,7 @@ impl Event {
             Self::Module(event) => &event.head,
             Self::Task(event) => &event.head,
             Self::Gate(event) => &event.head,
+            Self::Object(event) => &event.head,
             Self::Package(event) => &event.head,
         }
     }

@@ -198,7 +198,7 @@ fn translate(rule: &Parsed<'_>, sets: &BTreeMap<&str, &str>) -> Draft {
             );
         } else {
             draft.drop = Some(
-                "an allow by path or name would have to be waited for in front of every deny; \
+                "an allow by path, name or the trust of who runs it would have to be waited for in front of every deny; \
                  put the program's digest into a manifest (hardpan trust add), or its package is trusted already"
                     .to_owned(),
             );
@@ -268,7 +268,11 @@ fn subject(draft: &mut Draft, name: &str, value: &str, sets: &BTreeMap<&str, &st
                 }
             }
         }
-        "trust" => draft.conditions.push(trust("subject", value)),
+        "trust" => {
+            // Programs that hash cannot look at what runs.
+            draft.user_space = true;
+            draft.conditions.push(trust("subject", value));
+        }
         "exe" => paths(draft, "subject.exe", &members, ""),
         "dir" | "exe_dir" => paths(draft, "subject.exe", &members, "**"),
         "comm" => {

@@ -5,10 +5,13 @@
 //! does not start with problems.
 
 use super::effective::{Doubt, Effective};
-use super::rule::{Accept, Action, Kind, Rule, Side, Test, observed};
+use super::rule::{Accept, Action, Decider, Kind, Rule, Side, Test, observed};
 use crate::platform::Tier;
 use crate::process::CAPABILITIES;
-use hardpan_abi::{GATE_RULES_MAX, GateAction, GateClass, GateKind, GateRule, gate_test, trusted_mark};
+use hardpan_abi::{
+    GATE_RULES_MAX, GateAction, GateClass, GateKind, GateRule, OBJECT_NAME_LEN, OBJECT_NAMES_MAX,
+    ObjectClass, gate_test, trusted_mark,
+};
 
 /// Marks on digests that rules can use.
 const MAX_MARKS: usize = 16;
@@ -17,7 +20,7 @@ const MAX_MARKS: usize = 16;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GateTable {
     /// [`GateAction`] numbers by kind and class.
-    pub actions: [[u8; GateClass::SLOTS]; GateKind::COUNT],
+    pub actions: [[u8; GateClass::SLOTS]; GateKind::SLOTS],
     /// What cannot be judged is refused.
     pub closed_on_doubt: bool,
     /// The rules, in order.
@@ -25,9 +28,13 @@ pub struct GateTable {
     /// By compiled rule: its index among the policy's rules.
     pub sources: Vec<usize>,
     /// Classes that some rule may fit, as a mask by kind.
-    pub ruled: [u32; GateKind::COUNT],
+    pub ruled: [u32; GateKind::SLOTS],
+    /// Kinds for which some rule asks for the class of the running program, as a mask.
+    pub asks_subject: u32,
     /// Digests that rules name, with the mark they get.
     pub marks: Vec<([u8; 32], u32)>,
+    /// Names of modules and BPF programs that rules name, NUL padded, with the marks they get.
+    pub names: Vec<([u8; OBJECT_NAME_LEN], u32)>,
     /// What of the policy the kernel side cannot do. With any, enforcement does not start.
     pub problems: Vec<String>,
 }
@@ -40,9 +47,14 @@ impl GateTable {
             ..Self::default()
         };
         for kind in GateKind::ALL {
-            for class in GateClass::ALL {
-                let action = default_class(kind, class)
-                    .and_then(|word| effective.defaults.action(rule_kind(kind), word))
+            if kind.is_of_files() && tier != Tier::A {
+                // Without digests from the kernel every file would look unsigned.
+                continue;
+            }
+            for (class, word) in classes(kind) {
+                let action = effective
+                    .defaults
+                    .action(rule_kind(kind), word)
                     .map_or(GateAction::Allow, |(action, _)| gate_action(action));
                 set_action(&mut table.actions, kind, class, action);
             }
@@ -63,9 +75,13 @@ impl GateTable {
 
     /// What the kernel side does with this kind and class where no rule fits.
     pub fn action(&self, kind: GateKind, class: GateClass) -> GateAction {
+        self.action_at(kind, class as u32)
+    }
+
+    fn action_at(&self, kind: GateKind, class: u32) -> GateAction {
         self.actions
             .get(kind as usize)
-            .and_then(|classes| classes.get(class as usize))
+            .and_then(|classes| classes.get(usize::try_from(class).ok()?))
             .and_then(|raw| GateAction::from_u8(*raw))
             .unwrap_or(GateAction::Allow)
     }
@@ -86,6 +102,7 @@ impl GateTable {
         let kinds: Vec<GateKind> = GateKind::ALL
             .into_iter()
             .filter(|kind| rule.on.contains(&rule_kind(*kind)))
+            .filter(|kind| tier == Tier::A || !kind.is_of_files())
             .collect();
         let action = rule.action_at(tier);
         for kind in kinds {
@@ -100,15 +117,20 @@ impl GateTable {
                 inode: [0, i64::MAX.cast_unsigned()],
                 ..GateRule::default()
             };
-            match self.compile(base, rule, cgroup_id) {
+            match self.compile(base, kind, rule, tier, cgroup_id) {
                 Ok(compiled) => {
+                    if compiled.iter().any(|rule| rule.tests & gate_test::SUBJECT != 0) {
+                        self.asks_subject |= 1 << (kind as u32);
+                    }
                     if let Some(mask) = self.ruled.get_mut(kind as usize) {
                         *mask |= classes;
                     }
                     self.sources.extend(compiled.iter().map(|_| index));
                     self.rules.extend(compiled);
                 }
-                // A rule that could only allow or alert, and that no denial comes after, changes nothing there.
+                // A rule that could only allow or alert, and that no denial comes after, changes nothing there. One that
+                // kills is carried out by the daemon, and a denial behind it is only stronger.
+                Err(_) if action == Action::Kill => {}
                 Err(_) if action <= Action::Alert && !self.could_deny(kind, classes) => {}
                 Err(why) => self
                     .problems
@@ -118,16 +140,18 @@ impl GateTable {
     }
 
     fn could_deny(&self, kind: GateKind, classes: u32) -> bool {
-        GateClass::ALL
-            .into_iter()
-            .any(|class| classes >> (class as u32) & 1 != 0 && self.action(kind, class) >= GateAction::Deny)
+        (0..u32::BITS)
+            .filter(|class| classes >> class & 1 != 0)
+            .any(|class| self.action_at(kind, class) >= GateAction::Deny)
     }
 
     /// One rule may become several: a condition with several ranges or values is one for each.
     fn compile(
         &mut self,
         base: GateRule,
+        kind: GateKind,
         rule: &Rule,
+        tier: Tier,
         cgroup_id: &dyn Fn(&str) -> Option<u64>,
     ) -> Result<Vec<GateRule>, String> {
         let mut compiled = vec![base];
@@ -136,7 +160,7 @@ impl GateTable {
             if test.attribute.side == Side::Object && name == "class" {
                 continue;
             }
-            let variants = self.variants(test, cgroup_id)?;
+            let variants = self.variants(test, kind, tier, cgroup_id)?;
             compiled = compiled
                 .iter()
                 .flat_map(|rule| variants.iter().map(move |variant| variant.apply(*rule)))
@@ -153,6 +177,8 @@ impl GateTable {
     fn variants(
         &mut self,
         test: &Test,
+        kind: GateKind,
+        tier: Tier,
         cgroup_id: &dyn Fn(&str) -> Option<u64>,
     ) -> Result<Vec<Variant>, String> {
         let name = test.attribute.name;
@@ -174,7 +200,43 @@ impl GateTable {
             (true, "uid") => ids(gate_test::UID, 0),
             (true, "gid") => ids(gate_test::GID, 1),
             (true, "loginuid") => ids(gate_test::LOGINUID, 2),
-            (false, "owner") => ids(gate_test::OWNER, 3),
+            // The owner of a file, or of the process that is taken hold of.
+            (false, "owner" | "uid") => ids(gate_test::OWNER, 3),
+            (true, "class") if test.attribute.decider(tier, rule_kind(kind)) == Decider::Kernel => {
+                let words = texts(test);
+                let mask = GateClass::ALL
+                    .into_iter()
+                    .filter(|class| {
+                        class_word(*class).is_some_and(|word| words.iter().any(|one| one == word))
+                    })
+                    .fold(0, |mask, class| mask | 1 << (class as u32));
+                // What nobody can tell fits neither a condition nor its opposite.
+                let mask = mask | u32::from(test.negated) << (GateClass::Unknown as u32);
+                Ok(vec![Variant::new(
+                    gate_test::SUBJECT,
+                    test.negated,
+                    Value::Subjects(mask),
+                )])
+            }
+            (false, "program_type") => {
+                let mask = texts(test)
+                    .iter()
+                    .filter_map(|text| bpf_program_type(text))
+                    .fold(0, |mask, number| mask | 1 << number);
+                Ok(vec![Variant::new(
+                    gate_test::PROGRAM_TYPE,
+                    test.negated,
+                    Value::ProgramTypes(mask),
+                )])
+            }
+            (false, "name") => {
+                let mark = self.mark_names(texts(test))?;
+                Ok(vec![Variant::new(
+                    gate_test::MARK,
+                    test.negated,
+                    Value::Mark(mark),
+                )])
+            }
             (false, "inode") => Ok(wide_ranges(test)
                 .into_iter()
                 .map(|range| Variant::new(gate_test::INODE, false, Value::Inode(range)))
@@ -224,18 +286,98 @@ impl GateTable {
     }
 
     fn mark(&mut self, digests: &[[u8; 32]]) -> Result<u32, String> {
-        let used = self
-            .marks
-            .iter()
-            .map(|(_, mark)| *mark)
-            .fold(0, |all, mark| all | mark);
-        let free = (0..MAX_MARKS)
-            .map(|bit| 1 << (trusted_mark::RULES_FROM as usize + bit))
-            .find(|mark| used & mark == 0)
-            .ok_or_else(|| format!("more than {MAX_MARKS} rules name digests"))?;
+        let used = self.marks.iter().fold(0, |all, (_, mark)| all | mark);
+        let free = free_mark(used).ok_or_else(|| format!("more than {MAX_MARKS} rules name digests"))?;
         self.marks.extend(digests.iter().map(|digest| (*digest, free)));
         Ok(free)
     }
+
+    fn mark_names(&mut self, names: &[String]) -> Result<u32, String> {
+        let used = self.names.iter().fold(0, |all, (_, mark)| all | mark);
+        let free =
+            free_mark(used).ok_or_else(|| format!("more than {MAX_MARKS} rules name modules or programs"))?;
+        for name in names {
+            let key =
+                object_name(name).ok_or_else(|| format!("{name:?} is too long for a name in the kernel"))?;
+            match self.names.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, marks)) => *marks |= free,
+                None => self.names.push((key, free)),
+            }
+        }
+        if self.names.len() > OBJECT_NAMES_MAX as usize {
+            return Err(format!("more than {OBJECT_NAMES_MAX} names"));
+        }
+        Ok(free)
+    }
+}
+
+fn free_mark(used: u32) -> Option<u32> {
+    (0..MAX_MARKS)
+        .map(|bit| 1 << (trusted_mark::RULES_FROM as usize + bit))
+        .find(|mark| used & mark == 0)
+}
+
+/// A module's name as the kernel has it: hyphens are underscores there, whatever the file is called.
+fn object_name(name: &str) -> Option<[u8; OBJECT_NAME_LEN]> {
+    let mut key = [0; OBJECT_NAME_LEN];
+    let bytes = name.as_bytes();
+    // The last byte stays NUL.
+    key.get_mut(..OBJECT_NAME_LEN - 1)?
+        .get_mut(..bytes.len())?
+        .copy_from_slice(bytes);
+    for byte in &mut key {
+        if *byte == b'-' {
+            *byte = b'_';
+        }
+    }
+    Some(key)
+}
+
+/// Types of BPF programs in the order of `enum bpf_prog_type` (include/uapi/linux/bpf.h), without `BPF_PROG_TYPE_`.
+const BPF_PROGRAM_TYPES: [&str; 33] = [
+    "unspec",
+    "socket_filter",
+    "kprobe",
+    "sched_cls",
+    "sched_act",
+    "tracepoint",
+    "xdp",
+    "perf_event",
+    "cgroup_skb",
+    "cgroup_sock",
+    "lwt_in",
+    "lwt_out",
+    "lwt_xmit",
+    "sock_ops",
+    "sk_skb",
+    "cgroup_device",
+    "sk_msg",
+    "raw_tracepoint",
+    "cgroup_sock_addr",
+    "lwt_seg6local",
+    "lirc_mode2",
+    "sk_reuseport",
+    "flow_dissector",
+    "cgroup_sysctl",
+    "raw_tracepoint_writable",
+    "cgroup_sockopt",
+    "tracing",
+    "struct_ops",
+    "ext",
+    "lsm",
+    "sk_lookup",
+    "syscall",
+    "netfilter",
+];
+
+/// Number of a type of BPF program.
+pub fn bpf_program_type(name: &str) -> Option<usize> {
+    BPF_PROGRAM_TYPES.iter().position(|known| *known == name)
+}
+
+/// Type of a BPF program from its number.
+pub fn bpf_program_type_name(number: u32) -> Option<&'static str> {
+    BPF_PROGRAM_TYPES.get(usize::try_from(number).ok()?).copied()
 }
 
 /// A value that a condition is compared with.
@@ -249,6 +391,8 @@ enum Value {
     Cgroup(u64),
     Device(u32),
     Filesystem(u64),
+    Subjects(u32),
+    ProgramTypes(u64),
 }
 
 /// One way in which a condition can hold.
@@ -282,6 +426,8 @@ impl Variant {
             Value::Cgroup(id) => rule.cgroup = id,
             Value::Device(device) => rule.device = device,
             Value::Filesystem(magic) => rule.filesystem = magic,
+            Value::Subjects(classes) => rule.subjects = classes,
+            Value::ProgramTypes(types) => rule.program_types = types,
         }
         rule
     }
@@ -294,15 +440,39 @@ const fn rule_kind(kind: GateKind) -> Kind {
         GateKind::Library => Kind::Library,
         GateKind::Script => Kind::Script,
         GateKind::WriteRunning => Kind::FileWrite,
+        GateKind::Module => Kind::Module,
+        GateKind::Bpf => Kind::Bpf,
+        GateKind::Ptrace => Kind::Ptrace,
     }
 }
 
-/// The class whose default applies; `None`: nothing to decide.
-fn default_class(kind: GateKind, class: GateClass) -> Option<&'static str> {
+/// Classes of a kind: numbers of the kernel side, and the words by which policies know them.
+fn classes(kind: GateKind) -> Vec<(u32, &'static str)> {
     if kind == GateKind::WriteRunning {
-        return Some("running");
+        return GateClass::ALL.map(|class| (class as u32, "running")).to_vec();
     }
-    class_word(class)
+    if kind.is_of_files() {
+        let word = |class| class_word(class).map(|word| (class as u32, word));
+        return GateClass::ALL.into_iter().filter_map(word).collect();
+    }
+    ObjectClass::ALL
+        .into_iter()
+        .map(|class| (class as u32, object_class_word(class)))
+        .filter(|(_, word)| rule_kind(kind).classes().contains(word))
+        .collect()
+}
+
+/// The class as rules name it.
+pub const fn object_class_word(class: ObjectClass) -> &'static str {
+    match class {
+        ObjectClass::Signed => "signed",
+        ObjectClass::Unsigned => "unsigned",
+        ObjectClass::UntrustedLoader => "untrusted-loader",
+        ObjectClass::TrustedLoader => "trusted-loader",
+        ObjectClass::SameUser => "same-user",
+        ObjectClass::OtherUser => "other-user",
+        ObjectClass::TrustedDaemon => "trusted-daemon",
+    }
 }
 
 /// The class as rules name it.
@@ -332,14 +502,14 @@ pub const fn gate_action(action: Action) -> GateAction {
 }
 
 fn set_action(
-    actions: &mut [[u8; GateClass::SLOTS]; GateKind::COUNT],
+    actions: &mut [[u8; GateClass::SLOTS]; GateKind::SLOTS],
     kind: GateKind,
-    class: GateClass,
+    class: u32,
     action: GateAction,
 ) {
     if let Some(slot) = actions
         .get_mut(kind as usize)
-        .and_then(|classes| classes.get_mut(class as usize))
+        .and_then(|classes| classes.get_mut(usize::try_from(class).ok()?))
     {
         *slot = action as u8;
     }
@@ -353,10 +523,10 @@ fn classes_of(kind: GateKind, rule: &Rule) -> Option<u32> {
         .find(|test| test.attribute.side == Side::Object && test.attribute.name == "class");
     let fits =
         |word: &str| test.is_none_or(|test| texts(test).iter().any(|text| text == word) != test.negated);
-    let mask = GateClass::ALL
+    let mask = classes(kind)
         .into_iter()
-        .filter(|class| default_class(kind, *class).is_some_and(fits))
-        .fold(0, |mask, class| mask | 1 << (class as u32));
+        .filter(|(_, word)| fits(word))
+        .fold(0, |mask, (class, _)| mask | 1 << class);
     (mask != 0).then_some(mask)
 }
 

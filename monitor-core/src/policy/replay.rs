@@ -62,6 +62,8 @@ pub fn events_of(line: &str) -> Option<Vec<Replayed>> {
                 let class = text(own, &["gate", "class"]).map(|class| Fact::Text(class.to_owned()));
                 event.facts.set(Side::Object, "class", class);
                 events.push(event);
+            } else if let (Some(kind), Some(object)) = (kind, own.pointer("/gate/object")) {
+                events.push(object_event(&record, own, object, kind));
             }
         }
         "kernel-module-loaded" => {
@@ -84,6 +86,38 @@ pub fn events_of(line: &str) -> Option<Vec<Replayed>> {
         _ => {}
     }
     Some(events)
+}
+
+/// A module, a BPF program or another process.
+fn object_event(record: &Json, own: &Json, object: &Json, kind: Kind) -> Replayed {
+    let mut facts = subject(record, kind);
+    let fact = |text: Option<&str>| text.map(|text| Fact::Text(text.to_owned()));
+    facts.set(Side::Object, "class", fact(text(own, &["gate", "class"])));
+    facts.set(Side::Subject, "class", fact(text(object, &["subject_class"])));
+    let name = text(object, &["name"]).unwrap_or_default();
+    match kind {
+        Kind::Ptrace => {
+            let uid = text(object, &["uid"])
+                .and_then(|uid| uid.parse().ok())
+                .map(Fact::Id);
+            facts.set(Side::Object, "uid", uid);
+        }
+        _ => facts.set(Side::Object, "name", Some(Fact::Text(name.to_owned()))),
+    }
+    if kind == Kind::Bpf {
+        facts.set(
+            Side::Object,
+            "program_type",
+            fact(text(object, &["program_type"])),
+        );
+    }
+    Replayed {
+        facts,
+        count: 1,
+        id: id(record),
+        sha256: None,
+        path: name.to_owned(),
+    }
 }
 
 fn file_event(record: &Json, file: &Json, kind: Kind, count: u64) -> Replayed {

@@ -73,6 +73,7 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
         class: class_word(event.class).unwrap_or("unknown"),
         refused: event.refused,
         why,
+        object: None,
     });
     own.policy = OwnPolicy {
         action: Some(action(event.action)),
@@ -112,12 +113,16 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
 }
 
 /// The kind as records name it, and what was to be done with the file.
-const fn words(kind: GateKind) -> (&'static str, &'static str) {
+pub(super) const fn words(kind: GateKind) -> (&'static str, &'static str) {
     match kind {
         GateKind::Exec => ("exec", "run"),
         GateKind::Library => ("library", "mapped executable"),
         GateKind::Script => ("script", "run"),
         GateKind::WriteRunning => ("file-write", "opened for writing while it is in use"),
+        // Told by `object`.
+        GateKind::Module => ("module", "loaded"),
+        GateKind::Bpf => ("bpf", "loaded"),
+        GateKind::Ptrace => ("ptrace", "taken hold of"),
     }
 }
 
@@ -126,16 +131,7 @@ fn fields(event: &GateEvent) -> Event {
         kind: "alert",
         category: vec!["process", "intrusion_detection"],
         types: vec![if event.refused { "denied" } else { "info" }],
-        action: match (event.kind, event.refused) {
-            (GateKind::Exec, true) => "exec-refused",
-            (GateKind::Exec, false) => "exec-alert",
-            (GateKind::Library, true) => "library-refused",
-            (GateKind::Library, false) => "library-alert",
-            (GateKind::Script, true) => "script-refused",
-            (GateKind::Script, false) => "script-alert",
-            (GateKind::WriteRunning, true) => "file-write-refused",
-            (GateKind::WriteRunning, false) => "file-write-alert",
-        },
+        action: action_word(event.kind, event.refused),
         outcome: Some(if event.refused { "failure" } else { "success" }),
         reason: Some(if event.refused { "refused" } else { "allowed" }.to_owned()),
         severity: if event.refused { 4 } else { 3 },
@@ -145,7 +141,27 @@ fn fields(event: &GateEvent) -> Event {
     }
 }
 
-const fn action(action: GateAction) -> &'static str {
+/// `event.action`.
+pub(super) const fn action_word(kind: GateKind, refused: bool) -> &'static str {
+    match (kind, refused) {
+        (GateKind::Exec, true) => "exec-refused",
+        (GateKind::Exec, false) => "exec-alert",
+        (GateKind::Library, true) => "library-refused",
+        (GateKind::Library, false) => "library-alert",
+        (GateKind::Script, true) => "script-refused",
+        (GateKind::Script, false) => "script-alert",
+        (GateKind::WriteRunning, true) => "file-write-refused",
+        (GateKind::WriteRunning, false) => "file-write-alert",
+        (GateKind::Module, true) => "kernel-module-refused",
+        (GateKind::Module, false) => "kernel-module-alert",
+        (GateKind::Bpf, true) => "bpf-load-refused",
+        (GateKind::Bpf, false) => "bpf-load-alert",
+        (GateKind::Ptrace, true) => "ptrace-refused",
+        (GateKind::Ptrace, false) => "ptrace-alert",
+    }
+}
+
+pub(super) const fn action(action: GateAction) -> &'static str {
     match action {
         GateAction::Allow => "allow",
         GateAction::Alert => "alert",

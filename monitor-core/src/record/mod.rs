@@ -11,6 +11,7 @@ mod finding;
 mod gate;
 mod ledger;
 mod module;
+mod object;
 mod own;
 mod package;
 mod parts;
@@ -28,6 +29,7 @@ pub use finding::{Finding, FindingCode, FindingKind};
 pub use gate::{GateFacts, gate};
 pub use ledger::Ledger;
 pub use module::module_change;
+pub use object::object;
 pub use package::package_opened;
 pub use parts::Scene;
 pub use service::{PolicyState, Service, ServiceEvent, TrustState};
@@ -65,6 +67,19 @@ pub struct Draft {
     threat: Option<Threat>,
     related: Option<Related>,
     own: Own,
+}
+
+/// How ending a process went that the policy says must not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Killed {
+    /// It got the signal.
+    Done,
+    /// It had ended.
+    Gone,
+    /// It was left alone, since the host needs it or it may be another one.
+    Refused(&'static str),
+    /// The signal could not be sent.
+    Failed(String),
 }
 
 impl Draft {
@@ -118,6 +133,19 @@ impl Draft {
             weakened: decision.weakened,
             ..OwnPolicy::default()
         };
+    }
+
+    /// Notes what became of the process that the policy says must not run.
+    pub fn killed(&mut self, killed: &Killed) {
+        let (word, text) = match killed {
+            Killed::Done => ("killed", "the process was killed".to_owned()),
+            Killed::Gone => ("gone", "the process has ended meanwhile".to_owned()),
+            Killed::Refused(why) => ("refused", format!("the process was not killed: {why}")),
+            Killed::Failed(why) => ("failed", format!("the process could not be killed: {why}")),
+        };
+        self.message.push_str("; ");
+        self.message.push_str(&text);
+        self.own.policy.kill = Some(word);
     }
 
     /// The finished line, newline included. `sequence` counts the records of this boot, so that a gap shows;

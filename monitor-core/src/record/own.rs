@@ -64,6 +64,9 @@ pub(super) struct OwnPolicy {
     /// The policy says something stronger, which cannot be done at this tier.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) weakened: bool,
+    /// What became of the process, where the daemon was to end it: `killed`, `gone`, `refused`, `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kill: Option<&'static str>,
     /// Layers of the policy: EL release, vendor, hardware, role, level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) layers: Option<String>,
@@ -315,7 +318,7 @@ pub(super) struct OwnDifference {
 /// What the exec gate did, and on what ground.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct OwnGate {
-    /// `exec`, `library`, `script`, `file-write`.
+    /// `exec`, `library`, `script`, `file-write`, `module`, `bpf`, `ptrace`.
     pub(super) kind: &'static str,
     /// The hook that asked.
     pub(super) hook: &'static str,
@@ -326,4 +329,26 @@ pub(super) struct OwnGate {
     /// Why it was not judged by its digest alone: `setid-not-signed`, `private-copy`, `doubt`, `boot-grace`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) why: Vec<&'static str>,
+    /// What is no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) object: Option<OwnObject>,
+}
+
+/// A module, a BPF program or another process.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct OwnObject {
+    /// Name of the module or BPF program, command name of the process.
+    pub(super) name: String,
+    /// Type of the BPF program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) program_type: Option<String>,
+    /// Id of the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pid: Option<u32>,
+    /// Its effective user id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) uid: Option<String>,
+    /// Class of the program that did it, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) subject_class: Option<&'static str>,
 }

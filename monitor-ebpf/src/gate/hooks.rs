@@ -1,6 +1,6 @@
 //! What asks the gate, beside the check of executions.
 
-use super::{Asked, ask, config};
+use super::{Asked, ask, config, subject_for};
 use crate::{
     content::{self, Content, DigestCache},
     file::read_inode,
@@ -39,6 +39,7 @@ pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_f
             kind: GateKind::Library as u32,
             hook: GateHook::MmapFile as u32,
             flags: 0,
+            subject: 0,
         };
         ask::<true>(file, &info, &content, entry, asked)
     }
@@ -60,6 +61,7 @@ pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
         kind: GateKind::Library as u32,
         hook: GateHook::FileMprotect as u32,
         flags: 0,
+        subject: 0,
     };
     // SAFETY (all): typed pointers.
     unsafe {
@@ -127,6 +129,7 @@ pub unsafe fn opened<C: DigestCache>(file: *const u8) -> i32 {
             kind: GateKind::WriteRunning as u32,
             hook: GateHook::FileOpen as u32,
             flags: 0,
+            subject: subject_for::<C>(GateKind::WriteRunning as u32),
         };
         ask::<true>(file, &info, &content, entry, asked)
     }

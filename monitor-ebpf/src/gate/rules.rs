@@ -19,10 +19,10 @@ pub(super) const fn marks_word(marks: u32) -> u32 {
     marks >> trusted_mark::RULES_FROM & 0xffff
 }
 
-/// The first rule that fits, or [`GATE_NO_RULE`]. `what` is the kind, the class (from bit 8) and the marks of rules
-/// (from bit 16).
+/// The first rule that fits, or [`GATE_NO_RULE`]. `what` is the kind, the class (from bit 8), the marks of rules (from
+/// bit 16), the class of the running program (from bit 32) and the type of a BPF program (from bit 40).
 #[inline(never)]
-pub(super) fn first_rule(what: u32, info: &FileInfo, rules: u32) -> u32 {
+pub(super) fn first_rule(what: u64, info: &FileInfo, rules: u32) -> u32 {
     let facts = Facts::of(info);
     let mut at = 0;
     while at < GATE_RULES_MAX {
@@ -97,8 +97,9 @@ impl Facts {
 
     /// 0 if the rule fits. Without branches: with them the verifier would walk 2^n ways per rule.
     #[inline(always)]
-    fn miss(&self, rule: &GateRule, what: u32) -> u64 {
-        let (kind, class, marks) = (what & 0xff, what >> 8 & 0xff, what >> 16);
+    fn miss(&self, rule: &GateRule, what: u64) -> u64 {
+        let (kind, class, marks) = (what & 31, what >> 8 & 31, what >> 16 & 0xffff);
+        let (subject, program_type) = (what >> 32 & 31, what >> 40 & 63);
         let mut fails = 0u64;
         let mut id = 0;
         while id < 4 {
@@ -114,11 +115,13 @@ impl Facts {
         fails |= u64::from(!self.flags & gate_test::CONTAINER);
         fails |= (1 ^ nonzero(self.capabilities & rule.capabilities)) << 9;
         fails |= nonzero(self.cgroup ^ rule.cgroup) << 10;
-        fails |= (1 ^ nonzero(u64::from(marks & rule.marks >> trusted_mark::RULES_FROM))) << 11;
+        fails |= (1 ^ nonzero(marks & u64::from(rule.marks >> trusted_mark::RULES_FROM))) << 11;
+        fails |= (!u64::from(rule.subjects) >> subject & 1) << 12;
+        fails |= (!rule.program_types >> program_type & 1) << 13;
         let tests = u64::from(rule.tests);
         let wrong = (fails ^ u64::from(rule.negated)) & tests;
-        let other_kind = u64::from(!(rule.kinds >> kind) & 1);
-        let other_class = u64::from(!(rule.classes >> class) & 1);
+        let other_kind = !u64::from(rule.kinds) >> kind & 1;
+        let other_class = !u64::from(rule.classes) >> class & 1;
         wrong | other_kind | other_class
     }
 }

@@ -7,9 +7,9 @@ use super::source::EventSource;
 use crate::chain::chain;
 use crate::gate::{ACCEPT_LOSS, Entries, Held, ModeFile, Obstacle, Wanted, change, entries, obstacles};
 use crate::harden::Root;
-use crate::sensor::{Sizes, TrustChange};
+use crate::sensor::{GateRules, Remembered, Sizes, Subjects, TrustChange};
 use crate::trust::LoadedTrust;
-use hardpan_abi::{GateConfig, GateMode, GateRule};
+use hardpan_abi::{GateConfig, GateMode};
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::effective::Mode;
 use hardpan_core::record::{Finding, FindingCode};
@@ -30,6 +30,8 @@ pub(super) struct Worked {
     policy: Arc<InForce>,
     /// Obstacles to enforcement and their number; `None` if nobody asked.
     obstacles: Option<(Vec<Obstacle>, usize)>,
+    /// Digests of what ran already, if they were put into the kernel meanwhile.
+    remembered: Option<Remembered>,
 }
 
 /// What the daemon tells about it.
@@ -63,9 +65,12 @@ pub(super) struct Gate {
     operator_known: bool,
     /// Packages that are being installed.
     provisional: Provisional,
-    /// The settings and rules in the kernel.
+    /// The settings in the kernel.
     config: Option<GateConfig>,
-    rules: Vec<GateRule>,
+    /// Where digests of what runs already go, until they are there.
+    subjects: Option<Subjects>,
+    /// They are.
+    knows_subjects: bool,
 }
 
 impl Gate {
@@ -90,9 +95,15 @@ impl Gate {
             operator_known: false,
             provisional: Provisional::default(),
             config: None,
-            rules: Vec::new(),
+            subjects: None,
+            knows_subjects: false,
         };
         (gate, worked)
+    }
+
+    /// Where digests of what runs already go.
+    pub(super) fn set_subjects(&mut self, subjects: Option<Subjects>) {
+        self.subjects = subjects;
     }
 
     /// Room in the kernel's map, fixed when the programs are loaded.
@@ -112,7 +123,9 @@ impl Gate {
         let scan = self.wanted(&policy).is_ok() && self.mode != GateMode::Enforce;
         let results = self.results.clone();
         let root = self.root.clone();
+        let subjects = (self.tier == Tier::A).then(|| self.subjects.take()).flatten();
         tokio::task::spawn_blocking(move || {
+            let remembered = subjects.map(|mut subjects| subjects.remember_all(Path::new("/proc")));
             let settings = &policy.gate;
             let entries = Root::new(&root).map_or_else(
                 |_| Entries::default(),
@@ -132,6 +145,7 @@ impl Gate {
                 entries,
                 policy,
                 obstacles,
+                remembered,
             };
             // The daemon may be ending.
             let _gone = results.blocking_send(worked);
@@ -185,7 +199,15 @@ impl Gate {
         let why = if let Some(why) = &self.missing {
             why.clone()
         } else if self.tier != Tier::A {
-            format!("tier {} cannot refuse executions in the kernel", self.tier)
+            format!(
+                "tier {} cannot refuse executions in the kernel{}",
+                self.tier,
+                if self.objects_enforced(policy) {
+                    "; modules, BPF programs and ptrace are refused as the policy says"
+                } else {
+                    ""
+                }
+            )
         } else if let [first, ..] = policy.table.problems.as_slice() {
             format!(
                 "{} of the policy's rules cannot be decided in the kernel: {first}",
@@ -203,6 +225,24 @@ impl Gate {
         )))
     }
 
+    /// Whether processes may be killed for what the policy says: everybody wants enforcement, and where the kernel
+    /// refuses files it has begun.
+    pub(super) fn kills(&self, policy: Option<&Arc<InForce>>) -> bool {
+        let wanted = policy.is_some_and(|policy| policy.gate.mode == Mode::Enforce)
+            && self.configured
+            && !self.operator_observes();
+        wanted && (self.tier != Tier::A || self.mode == GateMode::Enforce)
+    }
+
+    /// What needs no digests is enforced although files are not: everybody wants it, and nothing stands against it.
+    fn objects_enforced(&self, policy: &InForce) -> bool {
+        self.tier == Tier::B
+            && self.configured
+            && policy.gate.mode == Mode::Enforce
+            && policy.table.problems.is_empty()
+            && !self.operator_observes()
+    }
+
     /// Takes a result into the kernel. True if it has to be worked out again.
     pub(super) fn take(&mut self, worked: Worked, source: &mut impl EventSource) -> (News, bool) {
         self.working = false;
@@ -211,13 +251,31 @@ impl Gate {
             entries,
             policy,
             obstacles,
+            remembered,
         } = worked;
+        if let Some(remembered) = remembered {
+            tracing::debug!(?remembered, "digests of what runs are in the kernel");
+            self.knows_subjects = true;
+        }
         let not_looked = obstacles.is_none();
         let mut news = News::default();
         if self.tier != Tier::A {
-            // Without digests from the kernel every mapping would look unsigned: the gate stays off.
-            if let Err(Some(finding)) = self.wanted(&policy) {
-                news.findings.push(*finding);
+            // Without digests from the kernel every mapping would look unsigned: files are not judged (the policy's table
+            // leaves them out). Modules, BPF programs and processes need none.
+            let enforces = match self.wanted(&policy) {
+                Err(Some(finding)) => {
+                    news.findings.push(*finding);
+                    self.objects_enforced(&policy)
+                }
+                Ok(()) | Err(None) => false,
+            };
+            if self.tier == Tier::B {
+                let mode = if enforces {
+                    GateMode::Enforce
+                } else {
+                    GateMode::Observe
+                };
+                self.write_settings(mode, &policy, source, &mut news.findings);
             }
             return (news, false);
         }
@@ -312,8 +370,7 @@ impl Gate {
         self.epoch = self.epoch.wrapping_add(1).max(1);
         if let Some(config) = &mut self.config {
             config.epoch = self.epoch;
-            let rules = self.rules.clone();
-            if let Err(error) = source.set_gate(config, &rules) {
+            if let Err(error) = source.set_gate(config, None) {
                 tracing::warn!(%error, "the gate's settings could not be written");
                 return false;
             }
@@ -407,6 +464,8 @@ impl Gate {
             closed_on_doubt: u32::from(table.closed_on_doubt),
             epoch: self.epoch,
             rules: u32::try_from(table.rules.len()).unwrap_or(0),
+            asks_subject: table.asks_subject,
+            knows_subjects: u32::from(self.knows_subjects),
             ruled: table.ruled,
             actions: table.actions,
             init_pid_ns: namespace("pid"),
@@ -414,8 +473,11 @@ impl Gate {
             grace_until_ns: u64::from(policy.gate.boot_grace_s) * 1_000_000_000,
         };
         self.config = Some(config);
-        self.rules.clone_from(&table.rules);
-        if let Err(error) = source.set_gate(&config, &table.rules) {
+        let rules = GateRules {
+            rules: &table.rules,
+            names: &table.names,
+        };
+        if let Err(error) = source.set_gate(&config, Some(rules)) {
             findings.push(unwritten(&error));
             if matches!(error, crate::sensor::GateError::NotLoaded) {
                 self.missing = Some("the kernel runs none of the gate's programs".to_owned());

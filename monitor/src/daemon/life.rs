@@ -323,6 +323,8 @@ impl Daemon<'_> {
     fn take_gate(&mut self, worked: Worked, source: &mut impl EventSource) {
         let at_us = self.at_us();
         let (news, again) = self.gate.take(worked, source);
+        let kills = self.gate.kills(self.policy.in_force().as_ref());
+        self.pipeline.set_kills(kills);
         for finding in self.health.gate.news(&news.findings) {
             warn!(code = finding.code.word(), "{}", finding.message);
             self.pipeline.recorder.emit(&finding.draft(at_us));

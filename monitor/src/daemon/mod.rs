@@ -7,6 +7,7 @@ mod freeze;
 mod gate;
 mod hardening;
 mod health;
+mod kill;
 mod life;
 mod notify;
 mod packages;

@@ -4,6 +4,7 @@ mod other;
 
 use super::execs::{self, Known, Surroundings, Waiting};
 use super::freeze::Freezer;
+use super::kill::kill;
 use super::packages::{Queue, Verified};
 use super::policy::{InForce, wants_record};
 use super::recorder::Recorder;
@@ -15,7 +16,7 @@ use crate::enrich::{Proc, Users};
 use crate::trust::{ExpectedFiles, LoadedTrust, SeenTrust};
 use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{DecodeError, Event, Exec, RawText, Task, decode};
-use hardpan_core::policy::rule::observed;
+use hardpan_core::policy::rule::{Action, observed};
 use hardpan_core::process::ProcessTable;
 use hardpan_core::record::{Draft, ExecFacts, ExecSummary, Ledger, Scene, exec, exec_aggregate};
 use hardpan_core::verdict::{ExecVerdict, NoDigest, TrustIndex, Verdict};
@@ -51,6 +52,8 @@ pub(super) struct Pipeline {
     configured: config::Record,
     /// In mode enforce only: observing touches nothing.
     freezer: Option<Freezer>,
+    /// Processes are killed that the policy says must not run, where the kernel could not refuse them.
+    kills: bool,
     clock: Clock,
     users: Users,
     proc: Proc,
@@ -86,6 +89,7 @@ impl Pipeline {
             record: config.record.exec.unwrap_or(RecordExec::Untrusted),
             configured: config.record.clone(),
             freezer: (config.mode == Mode::Enforce).then(|| Freezer::below(Path::new("/"))),
+            kills: false,
             clock,
             users,
             proc,
@@ -125,6 +129,11 @@ impl Pipeline {
         }
     }
 
+    /// Whether the policy's `kill` is carried out.
+    pub(super) const fn set_kills(&mut self, kills: bool) {
+        self.kills = kills;
+    }
+
     /// What is judged by.
     pub(super) fn trust(&self) -> Option<Arc<LoadedTrust>> {
         self.trust.clone()
@@ -158,6 +167,7 @@ impl Pipeline {
             Ok(Event::Module(event)) => self.take_module(&event),
             Ok(Event::Task(event)) => self.take_task(&event),
             Ok(Event::Gate(event)) => self.take_gate(&event),
+            Ok(Event::Object(event)) => self.take_object(&event),
             Ok(Event::Package(event)) => self.packages.push(*event),
             Err(error) => self.undecodable(&error),
         }
@@ -283,6 +293,9 @@ impl Pipeline {
         let mut draft = exec(event, &facts, &verdict, &scene);
         if let Some(decision) = &decision {
             draft.decided(decision);
+            if decision.action == Action::Kill && self.kills {
+                draft.killed(&kill(&self.proc, event.head.task.process));
+            }
         }
         self.record(&draft);
     }

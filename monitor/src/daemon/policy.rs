@@ -13,7 +13,7 @@ use hardpan_core::policy::gate::GateTable;
 use hardpan_core::policy::harden::Host as _;
 use hardpan_core::policy::rule::observed::{Around, exec_events, module_event, task_class, task_event};
 use hardpan_core::policy::rule::{
-    Action, Decision, Defaults, Fact, Facts, HitCounters, Kind, Outcome, Rule, Side, Why, decide,
+    Action, Decision, Defaults, Fact, Facts, HitCounters, Kind, Outcome, Rule, Side, Test, Why, decide,
 };
 use hardpan_core::policy::{Problem, Selector};
 use hardpan_core::record::{ExecFacts, Finding, FindingCode, PolicyState};
@@ -120,6 +120,26 @@ impl InForce {
     /// The decision on a finding about a task.
     pub(super) fn task(&self, event: &TaskFinding, around: Around<'_>) -> Decision<'_> {
         self.decide(&task_event(event, around))
+    }
+
+    /// What the kernel side does about tampering of this class: the first rule that asks for nothing else, else the
+    /// default. Rules that need more are decided when the finding is recorded.
+    fn kernel_action(&self, class: &str) -> Action {
+        let fact = Fact::Text(class.to_owned());
+        let by_class = |test: &Test| test.attribute.side == Side::Object && test.attribute.name == "class";
+        let fits = |rule: &&Rule| {
+            rule.on.contains(&Kind::Credential)
+                && rule
+                    .tests
+                    .iter()
+                    .all(|test| by_class(test) && test.outcome(Some(&fact)) == Outcome::Holds)
+        };
+        let rule = self.rules.iter().find(fits).map(|rule| rule.action_at(self.tier));
+        rule.or_else(|| {
+            let default = self.defaults.action(Kind::Credential, class);
+            default.map(|(action, _)| action)
+        })
+        .unwrap_or(Action::Allow)
     }
 
     /// The rule behind one that the kernel side compared.
@@ -244,14 +264,22 @@ impl Keeper {
     }
 
     fn response(&self, kind: TaskFindingKind) -> TaskResponse {
-        let action = self.in_force.as_ref().and_then(|policy| match task_class(kind) {
-            Some(class) => policy.defaults.action(Kind::Credential, class),
-            None => policy.defaults.action(Kind::Ptrace, "other-user"),
-        });
-        match action.map(|(action, _)| action) {
-            Some(Action::Kill) => TaskResponse::Kill,
-            Some(Action::Deny) => TaskResponse::Deny,
-            Some(Action::Alert | Action::Allow) | None => TaskResponse::Record,
+        let Some(policy) = &self.in_force else {
+            return TaskResponse::Record;
+        };
+        let action = match task_class(kind) {
+            Some(class) => policy.kernel_action(class),
+            // The gate answers at the same hook, knowing who asks for what.
+            None if policy.gate.mode == Mode::Enforce => Action::Alert,
+            None => policy
+                .defaults
+                .action(Kind::Ptrace, "other-user")
+                .map_or(Action::Allow, |(action, _)| action),
+        };
+        match action {
+            Action::Kill => TaskResponse::Kill,
+            Action::Deny => TaskResponse::Deny,
+            Action::Alert | Action::Allow => TaskResponse::Record,
         }
     }
 

@@ -150,6 +150,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
             return Err(error);
         }
     };
+    daemon.gate.set_subjects(sensor.take_subjects());
     daemon.respond(&mut sensor)?;
     findings.extend(gaps(config, &decision, &sensor));
     daemon.announce(&sensor, &findings);

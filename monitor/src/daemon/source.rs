@@ -1,8 +1,8 @@
 //! Where events come from: the sensor, and in tests a list of recorded ones.
 
 use super::policy::Responses;
-use crate::sensor::{GateError, Sensor, SweepError, TrustChange};
-use hardpan_abi::{GateConfig, GateRule};
+use crate::sensor::{GateError, GateRules, Sensor, Subjects, SweepError, TrustChange};
+use hardpan_abi::GateConfig;
 use hardpan_core::platform::HookReport;
 use std::future::Future;
 use std::io;
@@ -35,9 +35,14 @@ pub trait EventSource {
         Err(GateError::NotLoaded)
     }
 
-    /// Puts the exec gate's settings and rules in force.
-    fn set_gate(&mut self, _config: &GateConfig, _rules: &[GateRule]) -> Result<(), GateError> {
+    /// Puts the exec gate's settings in force, and its rules if there are new ones.
+    fn set_gate(&mut self, _config: &GateConfig, _rules: Option<GateRules<'_>>) -> Result<(), GateError> {
         Err(GateError::NotLoaded)
+    }
+
+    /// The kernel's memory of inodes; once.
+    fn take_subjects(&mut self) -> Option<Subjects> {
+        None
     }
 
     /// Compares all tasks with their shadows; findings come as records. Nothing where there is no such program.
@@ -75,8 +80,12 @@ impl EventSource for Sensor {
         Self::change_trusted(self, change)
     }
 
-    fn set_gate(&mut self, config: &GateConfig, rules: &[GateRule]) -> Result<(), GateError> {
+    fn set_gate(&mut self, config: &GateConfig, rules: Option<GateRules<'_>>) -> Result<(), GateError> {
         Self::set_gate(self, config, rules)
+    }
+
+    fn take_subjects(&mut self) -> Option<Subjects> {
+        Self::take_subjects(self)
     }
 
     fn sweep(&mut self) {

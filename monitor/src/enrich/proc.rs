@@ -124,7 +124,7 @@ impl Proc {
     }
 
     /// The process id still belongs to the process. Start times in `/proc` have a resolution of 10 ms.
-    fn is_same(&self, process: ProcessKey) -> bool {
+    pub fn is_same(&self, process: ProcessKey) -> bool {
         let Some(start_ns) = process.start_boottime_ns else {
             return true;
         };

@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn this_process_is_an_obstacle_unless_its_files_are_trusted() {
         let table = GateTable {
-            actions: [[GateAction::Deny as u8; GateClass::SLOTS]; GateKind::COUNT],
+            actions: [[GateAction::Deny as u8; GateClass::SLOTS]; GateKind::SLOTS],
             ..GateTable::default()
         };
         let mut table_allowing = table.clone();

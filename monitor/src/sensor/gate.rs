@@ -1,14 +1,14 @@
 //! The exec gate's maps, and the programs that are its own.
 
-use super::Sensor;
 use super::plan::{Kind, Spec, spec};
+use super::{Sensor, Subjects};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapData, MapError},
+    maps::{Array, HashMap, InodeStorage, MapData, MapError},
 };
 use hardpan_abi::{
-    Counter, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, TrustedEntry,
-    gate_size_bits,
+    Counter, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, OBJECT_NAME_LEN,
+    TrustedEntry, gate_size_bits,
 };
 use hardpan_core::platform::HookFamily;
 use zerocopy::IntoBytes as _;
@@ -49,12 +49,61 @@ pub(super) const FILE_OPEN: Spec = spec(
     "a verdict on a file that is written to is noticed only by its change time",
 );
 
+/// What is no file: modules, BPF programs, other processes.
+pub(super) const OBJECTS: [Spec; 5] = [
+    spec(
+        HookFamily::Gate,
+        "gate_module_data",
+        "kernel_post_load_data",
+        Kind::Lsm,
+        "rules cannot refuse modules that are loaded from memory (init_module)",
+    ),
+    spec(
+        HookFamily::Gate,
+        "gate_module_file",
+        "kernel_post_read_file",
+        Kind::Lsm,
+        "rules cannot refuse modules that are loaded from files (finit_module)",
+    ),
+    spec(
+        HookFamily::Gate,
+        "gate_module_key",
+        "locked_down",
+        Kind::Lsm,
+        "modules signed by a key the kernel does not know count as signed when they are loaded",
+    ),
+    spec(
+        HookFamily::Gate,
+        "gate_bpf",
+        "bpf",
+        Kind::Lsm,
+        "rules on BPF programs neither refuse nor tell",
+    ),
+    spec(
+        HookFamily::Gate,
+        "gate_ptrace",
+        "ptrace_access_check",
+        Kind::Lsm,
+        "rules on ptrace cannot refuse",
+    ),
+];
+
 /// Words of the map of signed sizes.
 const SIZE_WORDS: usize = (GATE_SIZE_BITS / 64) as usize;
 /// Bytes of an entry in the map of trusted digests.
 type Entry = [u8; size_of::<TrustedEntry>()];
 type Config = [u8; size_of::<GateConfig>()];
 type Rule = [u8; size_of::<GateRule>()];
+type Name = [u8; OBJECT_NAME_LEN];
+
+/// The policy's rules as the kernel side compares them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GateRules<'a> {
+    /// In order.
+    pub rules: &'a [GateRule],
+    /// Names of modules and BPF programs, NUL padded, with the marks by which rules know them.
+    pub names: &'a [(Name, u32)],
+}
 
 /// The maps; those of an object without the gate are missing.
 #[derive(Default)]
@@ -63,6 +112,10 @@ pub(super) struct Maps {
     config: Option<Array<MapData, Config>>,
     rules: Option<Array<MapData, Rule>>,
     sizes: Option<Array<MapData, u64>>,
+    names: Option<HashMap<MapData, Name, u32>>,
+    /// What `names` holds.
+    written_names: Vec<Name>,
+    subjects: Option<Subjects>,
     /// What `sizes` holds: it has 16 384 words, and a package changes a few.
     written_sizes: Vec<u64>,
 }
@@ -77,6 +130,14 @@ impl Maps {
             rules: ebpf
                 .take_map("GATE_RULES")
                 .and_then(|map| Array::try_from(map).ok()),
+            names: ebpf
+                .take_map("OBJECT_NAMES")
+                .and_then(|map| HashMap::try_from(map).ok()),
+            written_names: Vec::new(),
+            subjects: ebpf
+                .take_map("INODE_DIGESTS")
+                .and_then(|map| InodeStorage::try_from(map).ok())
+                .map(Subjects::new),
             written_sizes: vec![0; SIZE_WORDS],
             sizes: ebpf
                 .take_map("SIGNED_SIZES")
@@ -148,19 +209,39 @@ const fn write(what: &'static str) -> impl Fn(MapError) -> GateError {
 }
 
 impl Sensor {
-    /// Puts rules and settings in force: the rules first, so that settings never name rules that are not there.
-    pub fn set_gate(&mut self, config: &GateConfig, rules: &[GateRule]) -> Result<(), GateError> {
+    /// Puts rules, if there are new ones, and settings in force: the rules first, so that settings never name rules that
+    /// are not there.
+    pub fn set_gate(&mut self, config: &GateConfig, rules: Option<GateRules<'_>>) -> Result<(), GateError> {
         let maps = &mut self.gate_maps;
-        let map = maps.rules.as_mut().ok_or(GateError::NotLoaded)?;
-        for (slot, rule) in (0u32..).zip(rules) {
-            let mut bytes: Rule = [0; size_of::<GateRule>()];
-            bytes.copy_from_slice(rule.as_bytes());
-            map.set(slot, bytes, 0).map_err(write("rules"))?;
+        if let Some(new) = rules {
+            let names = maps.names.as_mut().ok_or(GateError::NotLoaded)?;
+            for (name, marks) in new.names {
+                names.insert(name, marks, 0).map_err(write("names"))?;
+            }
+            let map = maps.rules.as_mut().ok_or(GateError::NotLoaded)?;
+            for (slot, rule) in (0u32..).zip(new.rules) {
+                let mut bytes: Rule = [0; size_of::<GateRule>()];
+                bytes.copy_from_slice(rule.as_bytes());
+                map.set(slot, bytes, 0).map_err(write("rules"))?;
+            }
+            let is_gone = |name: &&Name| new.names.iter().all(|(kept, _)| kept != *name);
+            for name in maps.written_names.iter().filter(is_gone) {
+                match names.remove(name) {
+                    Ok(()) | Err(MapError::KeyNotFound) => {}
+                    Err(error) => return Err(write("names")(error)),
+                }
+            }
+            maps.written_names = new.names.iter().map(|(name, _)| *name).collect();
         }
         let mut bytes: Config = [0; size_of::<GateConfig>()];
         bytes.copy_from_slice(config.as_bytes());
         let map = maps.config.as_mut().ok_or(GateError::NotLoaded)?;
         map.set(0, bytes, 0).map_err(write("settings"))
+    }
+
+    /// The kernel's memory of inodes, to be filled with what runs already; once.
+    pub const fn take_subjects(&mut self) -> Option<Subjects> {
+        self.gate_maps.subjects.take()
     }
 
     /// Changes the trusted digests. What is added is there before anything is removed.
@@ -204,13 +285,15 @@ impl Sensor {
             closed_on_doubt: 0,
             epoch: 1,
             rules: 0,
-            ruled: [0; GateKind::COUNT],
-            actions: [[0; GateClass::SLOTS]; GateKind::COUNT],
+            asks_subject: 0,
+            knows_subjects: 0,
+            ruled: [0; GateKind::SLOTS],
+            actions: [[0; GateClass::SLOTS]; GateKind::SLOTS],
             init_pid_ns: 0,
             init_user_ns: 0,
             grace_until_ns: 0,
         };
-        if let Err(error) = self.set_gate(&config, &[]) {
+        if let Err(error) = self.set_gate(&config, None) {
             tracing::debug!(%error, "the gate cannot be tested");
         }
     }

@@ -5,10 +5,12 @@ mod load;
 mod object;
 mod plan;
 mod selftest;
+mod subjects;
 mod task;
 
-pub use gate::{GateError, Sizes, TrustChange};
+pub use gate::{GateError, GateRules, Sizes, TrustChange};
 pub use object::{ObjectError, Objects};
+pub use subjects::{Remembered, Subjects};
 pub use task::SweepError;
 
 use crate::{probe, sys};

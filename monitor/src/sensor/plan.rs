@@ -288,11 +288,13 @@ fn plan_gate(
     skipped: &mut Vec<(Spec, String)>,
 ) {
     if let Err(why) = lsm {
-        skipped.extend([(gate::MMAP_SLEEPABLE, why.clone()), (gate::MPROTECT, why)]);
+        skipped.extend([(gate::MMAP_SLEEPABLE, why.clone()), (gate::MPROTECT, why.clone())]);
+        skipped.extend(gate::OBJECTS.map(|spec| (spec, why.clone())));
         return;
     }
     // Apart from the guard at the same hook: both in one are more than the verifier of 5.10 takes.
     load.extend([gate::FILE_OPEN, gate::MPROTECT]);
+    load.extend(gate::OBJECTS);
     if options.sleepable_exec && probes.lsm_sleepable.works() && probes.ima_file_hash.works() {
         load.push(gate::MMAP_SLEEPABLE);
     } else {
@@ -354,8 +356,12 @@ mod tests {
     fn everything_works() {
         let plan = plan_of(&probes(|_| ()));
         assert!(plan.typed && plan.skipped.is_empty());
-        // The exec check, and the gate's own three.
-        assert_eq!(plan.load.len(), TYPED.len() + super::super::task::SPECS.len() + 4);
+        // The exec check, and the gate's own three about files.
+        let gates = 4 + gate::OBJECTS.len();
+        assert_eq!(
+            plan.load.len(),
+            TYPED.len() + super::super::task::SPECS.len() + gates
+        );
         assert!(programs(&plan).contains(&"gate_mmap_sleepable"));
         assert!(programs(&plan).contains(&"exec_check_sleepable"));
     }

@@ -289,7 +289,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
         AttributeKind::Classes,
         &[],
         true,
-        "digest class of the running program",
+        "digest class of the running program; decided in the kernel at tier A, but not for exec, library and script",
     ),
     attribute(
         Side::Subject,
@@ -445,10 +445,18 @@ impl Attribute {
             .find(|attribute| attribute.side == side && attribute.name == name)
     }
 
-    /// Who decides a condition on it at `tier`.
-    pub fn decider(&self, tier: Tier) -> Decider {
-        let kernel_decides = self.in_kernel && matches!(tier, Tier::A | Tier::B);
-        if kernel_decides {
+    /// Who decides a condition on it at `tier`, for events of this kind.
+    pub fn decider(&self, tier: Tier, kind: Kind) -> Decider {
+        // What runs is known by the digest that the kernel took of it; programs that may sleep, which hash, cannot look
+        // at what runs.
+        let looks_at_program = self.side == Side::Subject && self.name == "class";
+        // What is done about tampering is laid down by class before it happens.
+        let is_laid_down = self.side == Side::Object && self.name == "class";
+        let able = match kind {
+            Kind::Credential => is_laid_down,
+            _ => !looks_at_program || (tier == Tier::A && !GATED.contains(&kind)),
+        };
+        if self.in_kernel && matches!(tier, Tier::A | Tier::B) && able {
             Decider::Kernel
         } else {
             Decider::UserSpace

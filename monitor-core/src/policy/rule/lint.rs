@@ -87,11 +87,11 @@ fn undecidable(earlier: &[Rule], rule: &Rule, tier: Tier) -> Option<Problem> {
             hint,
         );
     }
-    if let Some(test) = rule
-        .tests
-        .iter()
-        .find(|test| test.attribute.decider(tier) == Decider::UserSpace)
-    {
+    if let Some(test) = rule.tests.iter().find(|test| {
+        rule.on
+            .iter()
+            .any(|kind| test.attribute.decider(tier, *kind) == Decider::UserSpace)
+    }) {
         let message = format!(
             "rule {:?} denies by {}.{}, which the kernel cannot decide at tier {tier}",
             rule.name,
@@ -104,12 +104,13 @@ fn undecidable(earlier: &[Rule], rule: &Rule, tier: Tier) -> Option<Problem> {
         );
     }
     let in_front = earlier.iter().find(|other| {
-        other.on.iter().any(|kind| rule.on.contains(kind))
-            && other
+        other.on.iter().filter(|kind| rule.on.contains(kind)).any(|kind| {
+            other
                 .tests
                 .iter()
-                .any(|test| test.attribute.decider(tier) == Decider::UserSpace)
-            && !are_disjoint(other, rule, tier)
+                .any(|test| test.attribute.decider(tier, *kind) == Decider::UserSpace)
+                && !are_disjoint(other, rule, tier, *kind)
+        })
     })?;
     let message = format!(
         "rule {:?} denies, but {:?} of {} comes first and needs user space at tier {tier}: the kernel could not wait for it",
@@ -122,10 +123,10 @@ fn undecidable(earlier: &[Rule], rule: &Rule, tier: Tier) -> Option<Problem> {
 }
 
 /// Whether conditions the kernel can decide keep two rules apart.
-fn are_disjoint(left: &Rule, right: &Rule, tier: Tier) -> bool {
+fn are_disjoint(left: &Rule, right: &Rule, tier: Tier, kind: Kind) -> bool {
     left.tests
         .iter()
-        .filter(|test| test.attribute.decider(tier) == Decider::Kernel)
+        .filter(|test| test.attribute.decider(tier, kind) == Decider::Kernel)
         .any(|test| {
             right
                 .test_of(test.attribute)

@@ -5,7 +5,9 @@ use crate::platform::Tier;
 use crate::policy::effective::Effective;
 use crate::policy::gate::{GateTable, class_word, gate_action};
 use crate::policy::rule::{Fact, Facts, Kind, Side, decide};
-use hardpan_abi::{GATE_RULES_MAX, GateAction, GateClass, GateKind, GateRule, gate_test};
+use hardpan_abi::{
+    GATE_RULES_MAX, GateAction, GateClass, GateKind, GateRule, OBJECT_NAME_LEN, ObjectClass, gate_test,
+};
 
 fn effective(text: &str) -> Effective {
     let file = local("50-test.toml", Some(&format!("schema = 1\n{text}")));
@@ -146,4 +148,122 @@ fn what_the_kernel_cannot_do_is_a_problem_or_harmless() {
         "{:?}",
         table.problems
     );
+}
+
+/// What is no file: its classes, names and types become what the kernel compares.
+#[test]
+fn rules_on_modules_and_programs_are_compiled() {
+    let (rules, table) = compiled(
+        "on = [\"module\"]\naction = \"deny\"\nobject.name = [\"nls-utf8\", \"dccp\"]\nobject.class = [\"signed\"]",
+    );
+    assert!(table.problems.is_empty(), "{:?}", table.problems);
+    assert_eq!(rules[0].kinds, 1 << GateKind::Module as u32);
+    assert_eq!(rules[0].classes, 1 << ObjectClass::Signed as u32);
+    assert_eq!(rules[0].tests, gate_test::MARK);
+    let named = |name: &str| {
+        let mut key = [0; OBJECT_NAME_LEN];
+        key[..name.len()].copy_from_slice(name.as_bytes());
+        table
+            .names
+            .iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, marks)| *marks)
+    };
+    // As the kernel spells it. The strict level's own rule names dccp, too.
+    assert_eq!(named("nls_utf8"), Some(rules[0].marks));
+    assert_eq!(
+        named("dccp").map(|marks| marks & rules[0].marks),
+        Some(rules[0].marks)
+    );
+    assert_eq!(named("nls-utf8"), None);
+    let (rules, table) = compiled(
+        "on = [\"bpf\"]\naction = \"deny\"\nobject.program_type = [\"xdp\", \"lsm\"]\n\
+         subject.class = { not = [\"trusted\"] }",
+    );
+    assert!(table.problems.is_empty(), "{:?}", table.problems);
+    assert_eq!(rules[0].program_types, 1 << 6 | 1 << 29);
+    assert_eq!(
+        (rules[0].subjects, rules[0].negated),
+        (
+            1 << GateClass::Trusted as u32 | 1 << GateClass::Unknown as u32,
+            gate_test::SUBJECT
+        )
+    );
+    assert_eq!(table.asks_subject, 1 << GateKind::Bpf as u32);
+    let (rules, _) = compiled("on = [\"ptrace\"]\naction = \"deny\"\nobject.uid = [0]");
+    assert_eq!((rules[0].ids[3], rules[0].tests), ([0, 0], gate_test::OWNER));
+}
+
+/// The strict level refuses protocols by name, and other users' processes stay theirs.
+#[test]
+fn levels_decide_what_is_no_file() {
+    let table = table("");
+    let action = |kind: GateKind, class: ObjectClass| {
+        GateAction::from_u8(table.actions[kind as usize][class as usize]).unwrap()
+    };
+    assert_eq!(action(GateKind::Module, ObjectClass::Signed), GateAction::Allow);
+    assert_eq!(
+        action(GateKind::Bpf, ObjectClass::UntrustedLoader),
+        GateAction::Deny
+    );
+    assert_eq!(
+        action(GateKind::Ptrace, ObjectClass::TrustedDaemon),
+        GateAction::Deny
+    );
+    // Words of other kinds have no place in a kind's row.
+    assert_eq!(
+        action(GateKind::Module, ObjectClass::OtherUser),
+        GateAction::Allow
+    );
+    assert!(
+        table
+            .rules
+            .iter()
+            .any(|rule| rule.kinds == 1 << GateKind::Module as u32)
+    );
+}
+
+/// Without digests from the kernel files are left alone, and what needs none is not.
+#[test]
+fn tier_b_decides_what_needs_no_digest() {
+    let effective = effective("");
+    let table = GateTable::new(&effective, Tier::B, &|_| None);
+    for kind in GateKind::ALL {
+        let row = table.actions[kind as usize];
+        assert_eq!(
+            row.iter().all(|action| *action == 0),
+            kind.is_of_files(),
+            "{kind:?}"
+        );
+    }
+    assert!(
+        table
+            .rules
+            .iter()
+            .all(|rule| rule.kinds == 1 << GateKind::Module as u32)
+    );
+}
+
+/// Programs that hash cannot look at what runs: such a denial fails the check, and is a problem if it gets through.
+#[test]
+fn the_class_of_the_subject_has_its_place() {
+    for (on, tier, errors) in [
+        ("exec", Tier::A, 1),
+        ("library", Tier::A, 1),
+        ("bpf", Tier::A, 0),
+        ("module", Tier::A, 0),
+        ("file-write", Tier::A, 0),
+        ("bpf", Tier::B, 1),
+    ] {
+        let text = format!(
+            "[[rules.prepend]]\nname = \"it\"\non = [\"{on}\"]\naction = \"deny\"\nsubject.class = [\"untrusted\"]\n"
+        );
+        let effective = effective(&text);
+        let found = crate::policy::rule::lint(&effective.rules, &[tier]);
+        let of_it: Vec<_> = found
+            .iter()
+            .filter(|one| one.to_string().contains("denies by subject.class"))
+            .collect();
+        assert_eq!(of_it.len(), errors, "{on} {tier}: {found:?}");
+    }
 }

@@ -41,15 +41,16 @@ fn fapolicyd_rules_carry_over_or_are_named() {
         .collect();
     expect![[r#"
         19: no fapolicyd rule: "nonsense"
-        5: an allow by path or name would have to be waited for in front of every deny; put the program's digest into a manifest (hardpan trust add), or its package is trusted already
+        5: an allow by path, name or the trust of who runs it would have to be waited for in front of every deny; put the program's digest into a manifest (hardpan trust add), or its package is trusted already
+        6: an allow by path, name or the trust of who runs it would have to be waited for in front of every deny; put the program's digest into a manifest (hardpan trust add), or its package is trusted already
         7: pattern=ld_so is not needed: Hardpan gates every library by digest, however it is loaded
         8: it is about opening data files; Hardpan decides executables, libraries and scripts only
         14: it needs a path or name, which only user space knows, and line 16 behind it denies in the kernel; without it that line decides
-        15: an allow by path or name would have to be waited for in front of every deny; put the program's digest into a manifest (hardpan trust add), or its package is trusted already
+        15: an allow by path, name or the trust of who runs it would have to be waited for in front of every deny; put the program's digest into a manifest (hardpan trust add), or its package is trusted already
         17: uid=games names a user or group; Hardpan takes numbers
         18: device= names a device file; Hardpan takes major:minor
     "#]].assert_eq(&notes);
-    assert_eq!((import.whole, import.partial, import.left_out), (8, 0, 8));
+    assert_eq!((import.whole, import.partial, import.left_out), (7, 0, 9));
     let (resolved, problems) = merge(&[(Layer::Local, "import.toml", &import.policy)]);
     assert_eq!(lines(&problems), "", "{}", import.policy);
     let rules: String = resolved
@@ -58,7 +59,6 @@ fn fapolicyd_rules_carry_over_or_are_named() {
         .map(|rule| show::rule_line(rule) + "\n")
         .collect();
     expect![[r"
-        fapolicyd-6: allow exec,library,script subject.class in [trusted, local, provisional, retired] subject.uid in [0]
         fapolicyd-9: allow library object.class in [trusted, local, provisional, retired]
         fapolicyd-10: deny library (below tier B: alert)
         fapolicyd-11: allow exec object.class in [trusted, local, provisional, retired]

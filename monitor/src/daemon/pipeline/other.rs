@@ -4,11 +4,13 @@ use super::Pipeline;
 use crate::daemon::packages::Looked;
 use crate::enrich::identity::Identity;
 use hardpan_abi::{TaskFindingKind, TaskResponse};
-use hardpan_core::event::{CredChange, GateEvent, ModuleAction, ModuleChange, RawText, Task, TaskFinding};
+use hardpan_core::event::{
+    CredChange, GateEvent, ModuleAction, ModuleChange, ObjectEvent, RawText, Task, TaskFinding,
+};
 use hardpan_core::policy::rule::observed;
 use hardpan_core::record::{
     DigestSource, FileDigest, FileFacts, GateFacts, PathSource, Scene, cred_change, gate, module_change,
-    package_opened, task_finding,
+    object, package_opened, task_finding,
 };
 use hardpan_core::verdict::{NoDigest, Subject, TrustIndex, Verdict, judge};
 use tracing::warn;
@@ -118,6 +120,17 @@ impl Pipeline {
         };
         let user_name = |uid| self.users.name(uid);
         let draft = gate(event, &facts, &around.scene(self.recorder.boot_id(), &user_name));
+        self.record(&draft);
+    }
+
+    pub(super) fn take_object(&mut self, event: &ObjectEvent) {
+        let around = self.scene_of(&event.head.task, event.head.boottime_ns);
+        let policy = self.policy.clone();
+        let rule = event
+            .rule
+            .and_then(|rule| policy.as_ref().and_then(|policy| policy.kernel_rule(rule)));
+        let user_name = |uid| self.users.name(uid);
+        let draft = object(event, rule, &around.scene(self.recorder.boot_id(), &user_name));
         self.record(&draft);
     }
 

@@ -1,0 +1,147 @@
+//! What ran before the sensor was there: its digests go into the kernel's memory of inodes, so that rules can tell which
+//! program asks.
+
+use crate::crypto::sha256_of;
+use aya::maps::{InodeStorage, MapData, MapError};
+use hardpan_abi::{GATE_HASH_SIGNED_BYTES, InodeDigest};
+use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::sys::statfs::fstatfs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+use zerocopy::{FromZeros as _, IntoBytes as _};
+
+type Value = [u8; size_of::<InodeDigest>()];
+
+/// FUSE, NFS, CIFS, SMB2, 9p, AFS, Ceph (include/uapi/linux/magic.h): content there can change at will, and the kernel
+/// side does not judge it by a digest.
+const FOREIGN: [u32; 7] = [
+    0x6573_5546,
+    0x6969,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x0102_1997,
+    0x5346_414f,
+    0x00c3_6400,
+];
+
+/// The kernel's memory of inodes.
+#[derive(Debug)]
+pub struct Subjects {
+    inodes: InodeStorage<MapData, Value>,
+}
+
+/// What a walk over all processes came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Files whose digest is known now.
+    pub files: usize,
+    /// Files that could not be read, or changed meanwhile: rules take them for untrusted.
+    pub failed: usize,
+}
+
+impl Subjects {
+    pub(super) const fn new(inodes: InodeStorage<MapData, Value>) -> Self {
+        Self { inodes }
+    }
+
+    /// Hashes what all processes run and puts it in. Takes as long as reading these files takes.
+    pub fn remember_all(&mut self, proc: &Path) -> Remembered {
+        let mut remembered = Remembered::default();
+        let mut seen = BTreeSet::new();
+        for process in fs::read_dir(proc).into_iter().flatten().flatten() {
+            let is_process = process
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+            // Kernel threads have none, and processes may end meanwhile.
+            let Some(file) = is_process
+                .then(|| File::open(process.path().join("exe")).ok())
+                .flatten()
+            else {
+                continue;
+            };
+            let Ok(stat) = fstat(&file) else { continue };
+            if !seen.insert((stat.st_dev, stat.st_ino)) {
+                continue;
+            }
+            match self.remember(&file, &stat) {
+                Ok(true) => remembered.files += 1,
+                Ok(false) | Err(_) => remembered.failed += 1,
+            }
+        }
+        remembered
+    }
+
+    /// Hashes one file and puts its digest in, unless the kernel has it already. `false`: it cannot be known.
+    fn remember(&mut self, file: &File, stat: &FileStat) -> Result<bool, MapError> {
+        let is_regular = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
+        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        let is_foreign = fstatfs(file).map_or(true, |fs| {
+            u32::try_from(fs.filesystem_type().0).map_or(true, |magic| FOREIGN.contains(&magic))
+        });
+        if !is_regular || is_foreign || size > GATE_HASH_SIGNED_BYTES {
+            return Ok(false);
+        }
+        let before = match self.inodes.get(file, 0) {
+            Ok(bytes) => parse(&bytes),
+            Err(MapError::KeyNotFound) => {
+                // There before the hash is, so that whoever opens the file for writing leaves a trace in it.
+                let empty = InodeDigest::new_zeroed();
+                self.put(file, &empty)?;
+                empty
+            }
+            Err(error) => return Err(error),
+        };
+        if before.filled == 1 && is_of(&before, stat) {
+            return Ok(true);
+        }
+        let Ok((digest, _)) = sha256_of(file.take(GATE_HASH_SIGNED_BYTES)) else {
+            return Ok(false);
+        };
+        let Ok(after) = fstat(file) else { return Ok(false) };
+        let now = parse(&self.inodes.get(file, 0)?);
+        if now.writes != before.writes || !is_same(stat, &after) {
+            return Ok(false);
+        }
+        if now.filled == 1 {
+            // Somebody executed it meanwhile: the kernel knows better.
+            return Ok(true);
+        }
+        let entry = InodeDigest {
+            size_bytes: size,
+            ctime_s: stat.st_ctime,
+            ctime_ns: u32::try_from(stat.st_ctime_nsec).unwrap_or_default(),
+            filled: 1,
+            digest,
+            // Looked up by whoever asks.
+            epoch: 0,
+            ..now
+        };
+        self.put(file, &entry)?;
+        Ok(true)
+    }
+
+    fn put(&mut self, file: &File, entry: &InodeDigest) -> Result<(), MapError> {
+        let mut bytes: Value = [0; size_of::<InodeDigest>()];
+        bytes.copy_from_slice(entry.as_bytes());
+        self.inodes.insert(file, bytes, 0)
+    }
+}
+
+fn parse(bytes: &Value) -> InodeDigest {
+    zerocopy::transmute!(*bytes)
+}
+
+fn is_of(entry: &InodeDigest, stat: &FileStat) -> bool {
+    i64::try_from(entry.size_bytes) == Ok(stat.st_size)
+        && entry.ctime_s == stat.st_ctime
+        && i64::from(entry.ctime_ns) == stat.st_ctime_nsec
+}
+
+const fn is_same(before: &FileStat, after: &FileStat) -> bool {
+    before.st_size == after.st_size
+        && before.st_ctime == after.st_ctime
+        && before.st_ctime_nsec == after.st_ctime_nsec
+}

@@ -227,6 +227,25 @@ mod tests {
         check(|w| w.action = 999, "action");
         check(|w| w.hook = 999, "hook");
         check(|w| w.digest_state = 999, "digest_state");
+        let Ok(Event::Object(event)) = decode(sample::object_wire().as_bytes()) else {
+            panic!("no event about a module")
+        };
+        assert_eq!(
+            (event.name.text().as_ref(), event.rule, event.refused),
+            ("dccp", Some(3), true)
+        );
+        let check = |change: fn(&mut hardpan_abi::ObjectEvent), field, number| {
+            let mut wire = sample::object_wire();
+            change(&mut wire);
+            check_error(wire.as_bytes(), &DecodeError::UnknownNumber { field, number });
+        };
+        // Files have a record of their own.
+        check(|w| w.kind = 0, "kind", 0);
+        check(|w| w.kind = 999, "kind", 999);
+        check(|w| w.class = 0, "class", 0);
+        check(|w| w.action = 999, "action", 999);
+        check(|w| w.hook = 999, "hook", 999);
+        check(|w| w.subject = 999, "subject", 999);
         let mut wire = sample::package_wire();
         let Ok(Event::Package(event)) = decode(wire.as_bytes()) else {
             panic!("no package")

@@ -2,8 +2,9 @@
 
 use hardpan_abi::{
     ABI_VERSION, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo, GATE_NO_RULE,
-    GateAction, GateClass, GateEvent, GateHook, GateKind, ModuleEvent, ModuleOrigin, PackageEvent,
-    TaskFindingEvent, TaskFindingKind, TaskHook, TaskInfo, TaskRest, exec_flag, gate_flag,
+    GateAction, GateClass, GateEvent, GateHook, GateKind, ModuleEvent, ModuleOrigin, OBJECT_NAME_LEN,
+    ObjectClass, ObjectEvent, PackageEvent, TaskFindingEvent, TaskFindingKind, TaskHook, TaskInfo, TaskRest,
+    exec_flag, gate_flag,
 };
 use zerocopy::IntoBytes;
 
@@ -182,6 +183,26 @@ pub(crate) fn gate_wire() -> GateEvent {
         path_bytes: 10,
         reserved: 0,
         path: padded("/tmp/evil!"),
+    }
+}
+
+pub(crate) fn object_wire() -> ObjectEvent {
+    let mut name = [0; OBJECT_NAME_LEN];
+    name[..4].copy_from_slice(b"dccp");
+    ObjectEvent {
+        header: header(EventKind::Object, size_of::<ObjectEvent>(), "modprobe"),
+        creds: creds(0),
+        kind: GateKind::Module as u32,
+        class: ObjectClass::Signed as u32,
+        action: GateAction::Deny as u32,
+        hook: GateHook::PostLoadData as u32,
+        rule: 3,
+        flags: gate_flag::REFUSED,
+        subject: GateClass::Trusted as u32,
+        program_type: 0,
+        target: 0,
+        target_uid: 0,
+        name,
     }
 }
 

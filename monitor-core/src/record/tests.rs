@@ -767,6 +767,64 @@ fn module_loads() {
 }
 
 #[test]
+fn modules_programs_and_processes_that_the_gate_refused() {
+    use crate::policy::rule::{Fact, Side};
+    use hardpan_abi::{GateHook, GateKind, ObjectClass};
+    use zerocopy::IntoBytes as _;
+    #[track_caller]
+    fn check(event: &event::ObjectEvent, action: &str, message: &str, fact: (&'static str, Fact)) {
+        let record = parsed(&object(event, None, &scene()));
+        assert_eq!(record["event"]["action"], action);
+        assert_eq!(record["message"], message);
+        // The record replays as what it was.
+        let replayed = crate::policy::replay::events_of(&record.to_string()).unwrap();
+        let [one] = replayed.as_slice() else {
+            panic!("{replayed:?}")
+        };
+        let (name, value) = fact;
+        let found = one.facts.fact(Side::Object, name).unwrap();
+        assert_eq!(found, &value, "{name}");
+    }
+    let Ok(KernelEvent::Object(module)) = event::decode(sample::object_wire().as_bytes()) else {
+        panic!("no event about a module")
+    };
+    check(
+        &module,
+        "kernel-module-refused",
+        "the kernel module dccp may not be loaded by modprobe (pid 4242): signed",
+        ("name", Fact::Text("dccp".to_owned())),
+    );
+    let bpf = event::ObjectEvent {
+        kind: GateKind::Bpf,
+        class: ObjectClass::UntrustedLoader,
+        hook: GateHook::Bpf,
+        program_type: 6,
+        refused: false,
+        ..(*module).clone()
+    };
+    check(
+        &bpf,
+        "bpf-load-alert",
+        "the BPF program dccp of type xdp was let to be loaded by modprobe (pid 4242): untrusted-loader",
+        ("program_type", Fact::Text("xdp".to_owned())),
+    );
+    let ptrace = event::ObjectEvent {
+        kind: GateKind::Ptrace,
+        class: ObjectClass::OtherUser,
+        hook: GateHook::Ptrace,
+        target: 77,
+        target_uid: 48,
+        ..*module
+    };
+    check(
+        &ptrace,
+        "ptrace-refused",
+        "process 77 (dccp) of uid 48 may not be taken hold of by modprobe (pid 4242): other-user",
+        ("uid", Fact::Id(48)),
+    );
+}
+
+#[test]
 fn what_the_gate_refused() {
     use zerocopy::IntoBytes as _;
     let Ok(KernelEvent::Gate(mut event)) = event::decode(sample::gate_wire().as_bytes()) else {

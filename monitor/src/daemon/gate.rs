@@ -1,17 +1,18 @@
 //! The exec gate in the daemon: trust and policy go into the kernel's maps, and enforcement begins only when nothing
 //! that runs would be refused.
 
+mod stance;
+
 use super::packages::{Provisional, Verified};
 use super::policy::InForce;
 use super::source::EventSource;
 use crate::chain::chain;
-use crate::gate::{ACCEPT_LOSS, Entries, Held, ModeFile, Obstacle, Wanted, change, entries, obstacles};
+use crate::gate::{ACCEPT_LOSS, Entries, Held, Obstacle, change, entries, obstacles};
 use crate::harden::Root;
 use crate::sensor::{GateRules, Remembered, Sizes, Subjects, TrustChange};
 use crate::trust::LoadedTrust;
 use hardpan_abi::{GateConfig, GateMode};
 use hardpan_core::platform::Tier;
-use hardpan_core::policy::effective::Mode;
 use hardpan_core::record::{Finding, FindingCode};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -152,19 +153,6 @@ impl Gate {
         });
     }
 
-    /// Whether an operator has said something since the last call.
-    pub(super) fn operator_spoke(&mut self) -> bool {
-        let stamp = |name: &str| {
-            let meta = fs::metadata(self.state_dir.join(name)).ok()?;
-            Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))
-        };
-        let now = [stamp(ModeFile::NAME), stamp(ACCEPT_LOSS)];
-        let spoke = now != self.operator && self.operator_known;
-        self.operator = now;
-        self.operator_known = true;
-        spoke
-    }
-
     /// Whether it is time to look again whether enforcement may begin.
     pub(super) fn is_due(&self, policy: Option<&Arc<InForce>>) -> bool {
         if self.provisional.is_due() && !self.working {
@@ -174,73 +162,6 @@ impl Gate {
             && !self.working
             && self.last_look.is_none_or(|last| last.elapsed() >= RETRY)
             && policy.is_some_and(|policy| self.wanted(policy).is_ok())
-    }
-
-    /// Enforcement is asked for by configuration and policy, nobody has taken it back, and the kernel can do it. Else
-    /// why not: `Ok` findings are silence (nobody asked).
-    fn wanted(&self, policy: &InForce) -> Result<(), Option<Box<Finding>>> {
-        if !self.configured || policy.gate.mode != Mode::Enforce {
-            return Err(None);
-        }
-        match ModeFile::load(&self.state_dir) {
-            Ok(Some(file)) if file.mode == Wanted::Observe => return Err(None),
-            Ok(_) => {}
-            // Break-glass must not fail because its file is damaged.
-            Err(error) => {
-                return Err(Some(Box::new(
-                    Finding::new(
-                        FindingCode::EnforceUnavailable,
-                        format!("the gate observes: {}", chain(&error)),
-                    )
-                    .hint("`hardpan policy mode configured` writes the file anew"),
-                )));
-            }
-        }
-        let why = if let Some(why) = &self.missing {
-            why.clone()
-        } else if self.tier != Tier::A {
-            format!(
-                "tier {} cannot refuse executions in the kernel{}",
-                self.tier,
-                if self.objects_enforced(policy) {
-                    "; modules, BPF programs and ptrace are refused as the policy says"
-                } else {
-                    ""
-                }
-            )
-        } else if let [first, ..] = policy.table.problems.as_slice() {
-            format!(
-                "{} of the policy's rules cannot be decided in the kernel: {first}",
-                policy.table.problems.len()
-            )
-        } else {
-            return Ok(());
-        };
-        Err(Some(Box::new(
-            Finding::new(
-                FindingCode::EnforceUnavailable,
-                format!("the policy asks for gate.mode = \"enforce\"; the gate observes: {why}"),
-            )
-            .hint("`hardpan doctor` says what the kernel lacks, `hardpan policy check` what the policy does"),
-        )))
-    }
-
-    /// Whether processes may be killed for what the policy says: everybody wants enforcement, and where the kernel
-    /// refuses files it has begun.
-    pub(super) fn kills(&self, policy: Option<&Arc<InForce>>) -> bool {
-        let wanted = policy.is_some_and(|policy| policy.gate.mode == Mode::Enforce)
-            && self.configured
-            && !self.operator_observes();
-        wanted && (self.tier != Tier::A || self.mode == GateMode::Enforce)
-    }
-
-    /// What needs no digests is enforced although files are not: everybody wants it, and nothing stands against it.
-    fn objects_enforced(&self, policy: &InForce) -> bool {
-        self.tier == Tier::B
-            && self.configured
-            && policy.gate.mode == Mode::Enforce
-            && policy.table.problems.is_empty()
-            && !self.operator_observes()
     }
 
     /// Takes a result into the kernel. True if it has to be worked out again.
@@ -482,17 +403,6 @@ impl Gate {
             if matches!(error, crate::sensor::GateError::NotLoaded) {
                 self.missing = Some("the kernel runs none of the gate's programs".to_owned());
             }
-        }
-    }
-
-    fn operator_observes(&self) -> bool {
-        matches!(ModeFile::load(&self.state_dir), Ok(Some(file)) if file.mode == Wanted::Observe)
-    }
-
-    fn operator_word(&self) -> String {
-        match ModeFile::load(&self.state_dir) {
-            Ok(Some(file)) => format!("uid {} asked for it: {}", file.uid, file.reason),
-            _ => "an operator asked for it".to_owned(),
         }
     }
 }

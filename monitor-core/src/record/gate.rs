@@ -81,7 +81,12 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
         origin: facts.rule.map(|rule| rule.origin.to_string()),
         ..OwnPolicy::default()
     };
-    let mut draft = Draft::new(scene.at_us, 1, fields(event), message);
+    let mut draft = Draft::new(
+        scene.at_us,
+        1,
+        fields(event.kind, event.refused, "process"),
+        message,
+    );
     draft.file = Some(File {
         path: file.path.clone(),
         name: facts
@@ -126,15 +131,16 @@ pub(super) const fn words(kind: GateKind) -> (&'static str, &'static str) {
     }
 }
 
-fn fields(event: &GateEvent) -> Event {
+/// What happened, as ECS says it. `category` beside intrusion detection.
+pub(super) fn fields(kind: GateKind, refused: bool, category: &'static str) -> Event {
     Event {
         kind: "alert",
-        category: vec!["process", "intrusion_detection"],
-        types: vec![if event.refused { "denied" } else { "info" }],
-        action: action_word(event.kind, event.refused),
-        outcome: Some(if event.refused { "failure" } else { "success" }),
-        reason: Some(if event.refused { "refused" } else { "allowed" }.to_owned()),
-        severity: if event.refused { 4 } else { 3 },
+        category: vec![category, "intrusion_detection"],
+        types: vec![if refused { "denied" } else { "info" }],
+        action: action_word(kind, refused),
+        outcome: Some(if refused { "failure" } else { "success" }),
+        reason: Some(if refused { "refused" } else { "allowed" }.to_owned()),
+        severity: if refused { 4 } else { 3 },
         dataset: "hardpan.gate",
         provider: "bpf",
         ..Event::default()
@@ -142,7 +148,7 @@ fn fields(event: &GateEvent) -> Event {
 }
 
 /// `event.action`.
-pub(super) const fn action_word(kind: GateKind, refused: bool) -> &'static str {
+const fn action_word(kind: GateKind, refused: bool) -> &'static str {
     match (kind, refused) {
         (GateKind::Exec, true) => "exec-refused",
         (GateKind::Exec, false) => "exec-alert",

@@ -1,8 +1,7 @@
 //! Records of modules, BPF programs and other processes that the gate was asked about.
 
 use super::attack;
-use super::ecs::Event;
-use super::gate::{action, action_word, words};
+use super::gate::{action, fields, words};
 use super::own::{Own, OwnGate, OwnObject, OwnPolicy};
 use super::parts::threat;
 use super::text::shown;
@@ -70,7 +69,12 @@ pub fn object(event: &ObjectEvent, rule: Option<&Rule>, scene: &Scene<'_>) -> Dr
         origin: rule.map(|rule| rule.origin.to_string()),
         ..OwnPolicy::default()
     };
-    let mut draft = Draft::new(scene.at_us, 1, fields(event), message);
+    let category = match event.kind {
+        GateKind::Module => "driver",
+        _ => "process",
+    };
+    let fields = fields(event.kind, event.refused, category);
+    let mut draft = Draft::new(scene.at_us, 1, fields, message);
     draft.threat = match event.kind {
         GateKind::Module => Some(&attack::KERNEL_MODULE),
         GateKind::Ptrace => Some(&attack::PTRACE),
@@ -82,26 +86,4 @@ pub fn object(event: &ObjectEvent, rule: Option<&Rule>, scene: &Scene<'_>) -> Dr
     draft.process = Some(process);
     draft.own = own;
     draft
-}
-
-fn fields(event: &ObjectEvent) -> Event {
-    Event {
-        kind: "alert",
-        category: vec![
-            if event.kind == GateKind::Module {
-                "driver"
-            } else {
-                "process"
-            },
-            "intrusion_detection",
-        ],
-        types: vec![if event.refused { "denied" } else { "info" }],
-        action: action_word(event.kind, event.refused),
-        outcome: Some(if event.refused { "failure" } else { "success" }),
-        reason: Some(if event.refused { "refused" } else { "allowed" }.to_owned()),
-        severity: if event.refused { 4 } else { 3 },
-        dataset: "hardpan.gate",
-        provider: "bpf",
-        ..Event::default()
-    }
 }

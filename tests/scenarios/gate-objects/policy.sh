@@ -46,11 +46,5 @@ objects_enforced() {
     grep -E 'gate-mode|enforce' /var/log/hardpan/events.json >&2
     return 1
 }
-# The command must not be let do it.
-refused() {
-    if "$@" 2> /tmp/refused.txt; then
-        echo "not refused: $*" >&2
-        return 1
-    fi
-    grep -qi 'not permitted' /tmp/refused.txt || { cat /tmp/refused.txt >&2; return 1; }
-}
+# `refused COMMAND…`
+. /hardpan-vm/scenarios/gate-enforce/policy.sh

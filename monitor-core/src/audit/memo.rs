@@ -4,10 +4,13 @@ use super::parse::audit_rules::Rule;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// A text and the rules in it.
+type Known = (String, Arc<Vec<Rule>>);
+
 /// What was parsed, with the text it was parsed from. A clone begins empty.
 #[derive(Debug, Default)]
 pub struct Memo {
-    rules: Mutex<BTreeMap<&'static str, (String, Arc<Vec<Rule>>)>>,
+    rules: Mutex<BTreeMap<&'static str, Known>>,
 }
 
 impl Clone for Memo {

@@ -100,9 +100,9 @@ pub(super) fn sweep(
         progress,
     };
     match rustix::fs::fstat(&start) {
-        Ok(stat) => {
-            walk.devices.insert(stat.st_dev);
-            walk.dir(&start, stat.st_dev, 0);
+        Ok(raw) => {
+            walk.devices.insert(raw.st_dev);
+            walk.dir(&start, raw.st_dev, 0);
         }
         Err(error) => walk.blind(error),
     }

@@ -1,7 +1,7 @@
 //! The FIPS report: what the host really runs, and what is certified of it.
 
 use super::super::facts::{Ctx, Stop, Want};
-use super::super::outcome::Outcome;
+use super::super::outcome::{Outcome, Verdict};
 use super::super::parse::boot::{arguments, value};
 use super::fips_modules::{self, Certificate};
 use serde::{Deserialize, Serialize};
@@ -189,6 +189,9 @@ fn self_tests(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
             _ => {}
         }
     }
+    if count == 0 {
+        return Err(Stop::unreadable("/proc/crypto", "names no algorithm"));
+    }
     Ok(outcome.because(format!("{count} algorithms passed their self tests")))
 }
 
@@ -271,14 +274,16 @@ fn hmac_files(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
         }
     }
     if kernels.is_empty() {
-        outcome.note("/boot", "no kernel image here");
+        // Of the libraries alone nothing is asked: that must not read as a pass.
+        outcome.result = Verdict::NotApplicable;
+        return Ok(outcome.because("no kernel image in /boot: a container image, or kernels kept elsewhere"));
     }
-    Ok(outcome.because("integrity files looked at"))
+    Ok(outcome.because("every kernel image has its integrity file"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::outcome::Verdict::{self, Fail, Pass};
+    use super::super::super::outcome::Verdict::{self, Error, Fail, NotApplicable, Pass};
     use super::super::super::testkit::{outcome_of, tree};
 
     #[test]
@@ -341,5 +346,18 @@ mod tests {
         };
         check("driver : aes\nselftest : passed\n", Pass);
         check("driver : aes\nselftest : unknown\n", Fail);
+        check("", Error);
+    }
+
+    #[test]
+    fn every_kernel_has_its_integrity_file() {
+        let check = |files: &[(&str, &str)], expected: Verdict| {
+            let outcome = outcome_of("kind = \"fips\"\nask = \"hmac_files\"", &tree(files));
+            assert_eq!(outcome.result, expected, "{outcome:?}");
+        };
+        let (kernel, hmac) = (("/boot/vmlinuz-5", "x"), ("/boot/.vmlinuz-5.hmac", "x"));
+        check(&[kernel, hmac], Pass);
+        check(&[kernel], Fail);
+        check(&[("/usr/lib64/libgcrypt.so.20", "x")], NotApplicable);
     }
 }

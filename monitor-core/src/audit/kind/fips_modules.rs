@@ -99,18 +99,23 @@ impl Certificate {
     }
 
     fn describe(&self, today: Option<Date>) -> String {
-        let mut text = self.product.clone();
-        if !self.number.is_empty() {
-            text.push_str(&format!(", certificate {}", self.number));
-        }
-        if !self.standard.is_empty() {
-            text.push_str(&format!(" (FIPS {})", self.standard));
-        }
-        text.push_str(&format!(", {}", self.status_on(today).word()));
-        if let Some(until) = self.until {
-            text.push_str(&format!(", until {until}"));
-        }
-        text + &format!("; as of {} ({})", self.as_of, self.source)
+        let part = |begin: &str, what: &str, end: &str| {
+            if what.is_empty() {
+                String::new()
+            } else {
+                format!("{begin}{what}{end}")
+            }
+        };
+        let until = self.until.map(|until| until.to_string()).unwrap_or_default();
+        [
+            self.product.clone(),
+            part(", certificate ", &self.number, ""),
+            part(" (FIPS ", &self.standard, ")"),
+            part(", ", self.status_on(today).word(), ""),
+            part(", until ", &until, ""),
+            format!("; as of {} ({})", self.as_of, self.source),
+        ]
+        .concat()
     }
 }
 

@@ -172,17 +172,12 @@ fn a_tailoring_file_takes_rules_out() {
 #[test]
 fn a_tailoring_file_changes_what_is_expected() {
     let dir = root();
-    let tailoring = |value: &str| {
-        let id = "xccdf_org.ssgproject.content_value_sysctl_kernel_randomize_va_space_value";
+    let audit_with = |content: &str, code| {
+        let text = content.replace("SSG_", "xccdf_org.ssgproject.content_");
         let text = format!(
-            "<Tailoring><Profile id=\"p\"><set-value idref=\"{id}\">{value}</set-value>\
-             <refine-value idref=\"xccdf_org.ssgproject.content_value_var_accounts_tmout\" selector=\"15_min\"/>\
-             </Profile></Tailoring>"
+            "<Tailoring><Profile id=\"p\" extends=\"xccdf_org.ssgproject.content_profile_cis_server_l1\">{text}</Profile></Tailoring>"
         );
-        write(dir.path(), "tailoring.xml", &text)
-    };
-    let audit_with = |value: &str, code| {
-        let file = tailoring(value);
+        let file = write(dir.path(), "tailoring.xml", &text);
         ends(
             &audit(
                 dir.path(),
@@ -191,14 +186,43 @@ fn a_tailoring_file_changes_what_is_expected() {
             code,
         )
     };
+    let value = "SSG_value_sysctl_kernel_randomize_va_space_value";
     // The host has 1, the benchmark wants 2.
     ends(&audit(dir.path(), &["--only", "1.5.1"]), 1);
-    audit_with("2", 1);
-    let text = audit_with("1", 0);
-    assert!(
-        text.contains("chooses \"15_min\" for var_accounts_tmout"),
-        "{text}"
+    audit_with(&format!("<set-value idref=\"{value}\">2</set-value>"), 1);
+    audit_with(&format!("<set-value idref=\"{value}\">1</set-value>"), 0);
+    let text = audit_with(
+        &format!("<refine-value idref=\"{value}\" selector=\"enabled\"/>"),
+        0,
     );
+    assert!(!text.contains("tailoring file"), "{text}");
+    // A name that SSG does not list: said, and the benchmark's value stays.
+    let text = audit_with(
+        &format!("<refine-value idref=\"{value}\" selector=\"perhaps\"/>"),
+        1,
+    );
+    assert!(text.contains("chooses \"perhaps\""), "{text}");
+}
+
+#[test]
+fn a_tailoring_file_adds_rules() {
+    let dir = root();
+    let id = "xccdf_org.ssgproject.content_rule_sysctl_kernel_core_pattern";
+    let file = write(
+        dir.path(),
+        "tailoring.xml",
+        &format!(
+            "<Tailoring><Profile id=\"p\"><select idref=\"{id}\" selected=\"true\"/></Profile></Tailoring>"
+        ),
+    );
+    let arguments = [
+        "--only",
+        "sysctl_kernel_core_pattern",
+        "--tailoring",
+        file.to_str().unwrap(),
+    ];
+    let text = ends(&audit(dir.path(), &arguments), 1);
+    assert!(text.contains("kernel.core_pattern"), "{text}");
 }
 
 #[test]

@@ -80,20 +80,31 @@ fn yes() -> bool {
 impl Benchmark {
     /// Reads a benchmark and makes sure that every check it names exists.
     pub fn parse(file: &str, text: &str, checks: &Checks) -> Result<Self, ContentError> {
-        let benchmark: Self = toml::from_str(text).map_err(|error| ContentError::Syntax {
+        let benchmark = Self::read(file, text)?;
+        benchmark.verify(checks)?;
+        Ok(benchmark)
+    }
+
+    /// Reads a benchmark; [`Self::verify`] is still to be asked.
+    pub fn read(file: &str, text: &str) -> Result<Self, ContentError> {
+        toml::from_str(text).map_err(|error| ContentError::Syntax {
             file: file.to_owned(),
             why: error.to_string(),
-        })?;
-        for control in &benchmark.controls {
+        })
+    }
+
+    /// Makes sure that every check it names exists.
+    pub fn verify(&self, checks: &Checks) -> Result<(), ContentError> {
+        for control in &self.controls {
             if let Some(check) = control.checks.iter().find(|check| checks.get(check).is_none()) {
                 return Err(ContentError::NoCheck {
-                    benchmark: benchmark.id.clone(),
+                    benchmark: self.id.clone(),
                     control: control.id.clone(),
                     check: check.clone(),
                 });
             }
         }
-        Ok(benchmark)
+        Ok(())
     }
 
     /// Title and version as the host's distribution calls them.

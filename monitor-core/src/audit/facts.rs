@@ -4,6 +4,7 @@
 //! [`Want`]. The caller reads what is wished for and asks the check again, so each check names its inputs in one
 //! place only: where it uses them.
 
+use super::memo::Memo;
 use super::sweep::{SweepQuery, SweepResult};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -206,6 +207,8 @@ pub struct Facts {
     pub outputs: BTreeMap<Tool, Read<Arc<str>>>,
     /// Answers to [`Want::Sweep`].
     pub sweeps: BTreeMap<SweepQuery, Result<SweepResult, String>>,
+    /// Parsed forms of what was read.
+    pub memo: Memo,
 }
 
 impl Facts {

@@ -152,6 +152,7 @@ fn hint_by_evidence(kind: &Kind) -> String {
         Kind::Listening(_) => {
             "bind the service to loopback (postfix: inet_interfaces = loopback-only) or stop it".to_owned()
         }
+        Kind::Promiscuous(_) => "ip link set INTERFACE promisc off; end the program that listens".to_owned(),
         Kind::Wireless(_) => "nmcli radio all off; deny the module in /etc/modprobe.d".to_owned(),
         Kind::KernelFile(file) => match file.path.as_str() {
             "/proc/sys/crypto/fips_enabled" => {

@@ -126,6 +126,14 @@ pub struct Outcome {
     /// What was read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+    /// Pieces of evidence beyond those kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Evidence beyond this many entries is counted, not kept: a sweep may find a million files.
@@ -142,6 +150,7 @@ impl Outcome {
             reason: reason.into(),
             configured_only: false,
             evidence: Vec::new(),
+            omitted: 0,
         }
     }
 
@@ -216,6 +225,14 @@ impl Outcome {
     fn push(&mut self, evidence: Evidence) {
         if self.evidence.len() < EVIDENCE_MAX {
             self.evidence.push(evidence);
+            return;
+        }
+        self.omitted += 1;
+        // What speaks against the host goes before what does not.
+        if evidence.ok == Some(false)
+            && let Some(place) = self.evidence.iter_mut().rev().find(|kept| kept.ok != Some(false))
+        {
+            *place = evidence;
         }
     }
 }
@@ -263,6 +280,22 @@ mod tests {
     fn foreign_text_cannot_forge_a_line() {
         assert_eq!(clip("a\nb\u{1b}[31m"), "a ⏎ b\u{fffd}[31m");
         assert_eq!(clip(&"x".repeat(1000)).chars().count(), FOUND_MAX + 1);
+    }
+
+    #[test]
+    fn what_fails_is_kept_and_the_rest_counted() {
+        let mut outcome = Outcome::start();
+        for number in 0..60 {
+            outcome.expect(number != 55, number.to_string(), "x", "y");
+        }
+        assert_eq!((outcome.evidence.len(), outcome.omitted), (50, 10));
+        let failing: Vec<&str> = outcome
+            .evidence
+            .iter()
+            .filter(|evidence| evidence.ok == Some(false))
+            .map(|evidence| evidence.source.as_str())
+            .collect();
+        assert_eq!(failing, ["55"]);
     }
 
     #[test]

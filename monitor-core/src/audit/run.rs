@@ -43,8 +43,12 @@ impl<'a> Run<'a> {
         profile: Profile,
         selection: &'a Selection,
     ) -> Self {
-        let controls: Vec<(&Control, bool)> = benchmark
-            .select(profile)
+        Self::of(checks, benchmark.select(profile), selection)
+    }
+
+    /// Begins an audit of these controls.
+    pub fn of(checks: &'a Checks, controls: Vec<&'a Control>, selection: &'a Selection) -> Self {
+        let controls: Vec<(&Control, bool)> = controls
             .into_iter()
             .map(|control| (control, selected(control, selection)))
             .collect();

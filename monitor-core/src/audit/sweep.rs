@@ -34,9 +34,17 @@ pub struct SweepQuery {
 }
 
 impl SweepQuery {
-    /// Whether an entry satisfies the conditions that its own metadata can answer
-    /// (all but `unowned`, `ungrouped` and `label_types`).
-    pub fn matches(&self, path: &str, name: &str, stat: Stat) -> bool {
+    /// The kinds of entry it asks for.
+    pub fn kinds(&self) -> Vec<FileKind> {
+        if self.kinds.is_empty() {
+            vec![FileKind::File, FileKind::Dir, FileKind::Device, FileKind::Other]
+        } else {
+            self.kinds.clone()
+        }
+    }
+
+    /// Whether an entry satisfies the conditions on kind, mode, owner and group.
+    pub fn concerns(&self, stat: Stat) -> bool {
         let kind_ok = if self.kinds.is_empty() {
             stat.kind != FileKind::Link
         } else {
@@ -49,8 +57,16 @@ impl SweepQuery {
             && self.uid_from.is_none_or(|uid| stat.uid >= uid)
             && self.not_gid.is_none_or(|gid| stat.gid != gid)
             && self.gid_from.is_none_or(|gid| stat.gid >= gid)
-            && (self.names.is_empty() || self.names.iter().any(|wanted| wanted == name))
-            && (self.under.is_empty() || self.under.iter().any(|dir| below(path, dir)))
+    }
+
+    /// Whether a file name is one of those asked for.
+    pub fn named(&self, name: &[u8]) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| wanted.as_bytes() == name)
+    }
+
+    /// Whether a path lies below one of the directories asked for.
+    pub fn covers(&self, path: &str) -> bool {
+        self.under.is_empty() || self.under.iter().any(|dir| below(path, dir))
     }
 }
 
@@ -83,6 +99,20 @@ pub struct SweepResult {
     pub unread: Vec<String>,
 }
 
+impl SweepResult {
+    /// Why the hits are not all there are, if they are not.
+    pub fn incomplete(&self) -> Option<String> {
+        if let Some(place) = self.unread.first() {
+            return Some(format!(
+                "{} places could not be looked at, the first is {place}",
+                self.unread.len()
+            ));
+        }
+        let kept = u64::try_from(self.hits.len()).unwrap_or(u64::MAX);
+        (kept < self.total).then(|| format!("{} found, more than are kept", self.total))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,37 +130,30 @@ mod tests {
             mode,
             ..Default::default()
         };
-        assert!(query.matches("/a", "a", dir(0o777)));
-        assert!(!query.matches("/a", "a", dir(0o1777)));
-        assert!(!query.matches("/a", "a", dir(0o755)));
-        assert!(!query.matches(
-            "/a",
-            "a",
-            Stat {
-                mode: 0o666,
-                ..Default::default()
-            }
-        ));
+        assert!(query.concerns(dir(0o777)));
+        assert!(!query.concerns(dir(0o1777)));
+        assert!(!query.concerns(dir(0o755)));
+        assert!(!query.concerns(Stat {
+            mode: 0o666,
+            ..Default::default()
+        }));
+        assert_eq!(query.kinds(), [FileKind::Dir]);
+        assert!(!SweepQuery::default().kinds().contains(&FileKind::Link));
         let lib = SweepQuery {
             under: vec!["/usr/lib".into()],
             not_uid: Some(0),
             ..Default::default()
         };
-        assert!(lib.matches(
-            "/usr/lib/x",
-            "x",
-            Stat {
-                uid: 5,
-                ..Default::default()
-            }
-        ));
-        assert!(!lib.matches(
-            "/usr/lib64/x",
-            "x",
-            Stat {
-                uid: 5,
-                ..Default::default()
-            }
-        ));
+        assert!(lib.concerns(Stat {
+            uid: 5,
+            ..Default::default()
+        }));
+        assert!(!lib.concerns(Stat::default()));
+        assert!(lib.covers("/usr/lib/x") && lib.covers("/usr/lib") && !lib.covers("/usr/lib64/x"));
+        let named = SweepQuery {
+            names: vec![".shosts".into()],
+            ..Default::default()
+        };
+        assert!(named.named(b".shosts") && !named.named(b"shosts") && lib.named(b"x"));
     }
 }

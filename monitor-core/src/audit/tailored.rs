@@ -4,18 +4,22 @@ use super::check::{Check, Checks};
 use super::tailoring::Tailoring;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Which variable becomes which parameter.
 const MAPPING: &str = include_str!("../../../policies/audit/tailoring.toml");
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Mapping {
+    /// Values by name that the variables of sysctl rules have in common.
+    sysctl: BTreeMap<String, String>,
     value: Vec<Variable>,
 }
 
 /// A variable of SSG.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Variable {
     id: String,
@@ -23,60 +27,85 @@ struct Variable {
     rules: Vec<String>,
     /// Paths of parameters; the first that a check has is set.
     sets: Vec<String>,
+    /// Values that SSG lists, by name.
+    #[serde(default)]
+    choices: BTreeMap<String, String>,
 }
 
-/// None if the file is broken, which a test would tell.
-static VARIABLES: LazyLock<Vec<Variable>> = LazyLock::new(|| {
-    toml::from_str(MAPPING).map_or_else(|_broken| Vec::new(), |mapping: Mapping| mapping.value)
-});
+/// Empty if the file is broken, which a test would tell.
+static MAPPED: LazyLock<Mapping> =
+    LazyLock::new(|| toml::from_str(MAPPING).unwrap_or_else(|_broken| Mapping::default()));
+
+impl Variable {
+    /// The variable of that name, if a check can take it.
+    fn named(name: &str) -> Option<Self> {
+        if let Some(known) = MAPPED.value.iter().find(|variable| variable.id == name) {
+            return Some(known.clone());
+        }
+        let rule = name
+            .strip_suffix("_value")
+            .filter(|rule| rule.starts_with("sysctl_"))?;
+        Some(Self {
+            id: name.to_owned(),
+            rules: vec![rule.to_owned()],
+            sets: vec!["expect.eq".to_owned(), "expect.any".to_owned()],
+            choices: MAPPED.sysctl.clone(),
+        })
+    }
+
+    /// The value that SSG lists under a name.
+    fn choice(&self, selector: &str) -> Result<&str, String> {
+        let name = if selector.is_empty() { "default" } else { selector };
+        self.choices.get(name).map(String::as_str).ok_or_else(|| {
+            let known: Vec<&str> = self.choices.keys().map(String::as_str).collect();
+            format!(
+                "no value of that name is known (known: {}); set the value itself (set-value)",
+                known.join(", ")
+            )
+        })
+    }
+}
 
 impl Checks {
     /// The checks as a tailoring file wants them, and what of it could not be done: its values replace the parameters
-    /// of the checks for the rules that take them.
+    /// of the checks for the rules that take them. A value that is set goes before one that is chosen.
     pub fn tailored(&self, tailoring: &Tailoring) -> (Self, Vec<String>) {
+        const KEPT: &str = "the benchmark's value stays";
         let mut checks = self.clone();
         let mut warnings = Vec::new();
         for (name, selector) in &tailoring.selectors {
-            warnings.push(format!(
-                "the tailoring file chooses {selector:?} for {name}, a name that only SSG's data stream explains: \
-                 the benchmark's value stays; set the value itself (set-value)"
-            ));
+            if tailoring.values.contains_key(name) {
+                continue;
+            }
+            let said = format!("the tailoring file chooses {selector:?} for {name}");
+            let done = match Variable::named(name) {
+                None => Ok(0),
+                Some(variable) => variable
+                    .choice(selector)
+                    .and_then(|value| set(&mut checks, &variable, value)),
+            };
+            warnings.extend(complaint(&said, done, KEPT));
         }
         for (name, value) in &tailoring.values {
-            match set(&mut checks, name, value) {
-                Ok(0) => warnings.push(format!(
-                    "the tailoring file sets {name} to {value:?}, which no check takes: the benchmark's value stays"
-                )),
-                Ok(_) => {}
-                Err(why) => warnings.push(format!(
-                    "the tailoring file sets {name} to {value:?}: {why}; the benchmark's value stays"
-                )),
-            }
+            let said = format!("the tailoring file sets {name} to {value:?}");
+            let done = Variable::named(name).map_or(Ok(0), |variable| set(&mut checks, &variable, value));
+            warnings.extend(complaint(&said, done, KEPT));
         }
         (checks, warnings)
     }
 }
 
+/// What the reader has to know about a value that was, or was not, taken by a number of checks.
+fn complaint(said: &str, done: Result<usize, String>, kept: &str) -> Option<String> {
+    match done {
+        Ok(0) => Some(format!("{said}, which no check takes: {kept}")),
+        Ok(_) => None,
+        Err(why) => Some(format!("{said}: {why}; {kept}")),
+    }
+}
+
 /// Sets a variable in all checks that take it; gives their number. With an error none is changed.
-fn set(checks: &mut Checks, name: &str, value: &str) -> Result<usize, String> {
-    let sysctl;
-    let variable = match VARIABLES.iter().find(|variable| variable.id == name) {
-        Some(variable) => variable,
-        None => match name
-            .strip_suffix("_value")
-            .filter(|rule| rule.starts_with("sysctl_"))
-        {
-            Some(rule) => {
-                sysctl = Variable {
-                    id: name.to_owned(),
-                    rules: vec![rule.to_owned()],
-                    sets: vec!["expect.eq".to_owned(), "expect.any".to_owned()],
-                };
-                &sysctl
-            }
-            None => return Ok(0),
-        },
-    };
+fn set(checks: &mut Checks, variable: &Variable, value: &str) -> Result<usize, String> {
     let mut changed = Vec::new();
     for check in checks.iter() {
         if check.ssg.iter().any(|rule| variable.rules.contains(rule))
@@ -106,11 +135,7 @@ fn with_value(check: &Check, variable: &Variable, value: &str) -> Result<Option<
         return Ok(None);
     };
     if let Some(place) = data.pointer_mut(&pointer) {
-        *place = match place {
-            Value::Number(_) => Value::from(value.parse::<i64>().map_err(|_| "not a number".to_owned())?),
-            Value::Array(_) => value.split('|').map(str::trim).collect(),
-            _ => Value::from(value),
-        };
+        *place = like(place, value)?;
     }
     // The written hint names the benchmark's value; the one made from the parameters does not.
     if let Some(fields) = data.as_object_mut() {
@@ -120,6 +145,28 @@ fn with_value(check: &Check, variable: &Variable, value: &str) -> Result<Option<
     changed.validate().map_err(|error| error.to_string())?;
     changed.title = format!("{} (tailored: {} = {value})", check.title, variable.id);
     Ok(Some(changed))
+}
+
+/// A value in the form of the one that it replaces.
+fn like(old: &Value, value: &str) -> Result<Value, String> {
+    let number = |text: &str| {
+        text.trim()
+            .parse::<i64>()
+            .map(Value::from)
+            .map_err(|_| "not a number".to_owned())
+    };
+    Ok(match old {
+        Value::Number(_) => number(value)?,
+        Value::Array(items) if items.iter().all(Value::is_number) => {
+            let numbers: Vec<Value> = value.split(':').map(number).collect::<Result<_, _>>()?;
+            if numbers.len() != items.len() {
+                return Err(format!("not {} numbers parted by colons", items.len()));
+            }
+            numbers.into()
+        }
+        Value::Array(_) => value.split(['|', ',']).map(str::trim).collect(),
+        _ => Value::from(value),
+    })
 }
 
 #[cfg(test)]
@@ -162,14 +209,18 @@ mod tests {
     #[test]
     fn every_variable_belongs_to_a_check() {
         let checks = shipped();
-        assert!(VARIABLES.len() >= 39);
-        for variable in VARIABLES.iter() {
+        assert!(MAPPED.value.len() >= 51);
+        for variable in &MAPPED.value {
             for rule in &variable.rules {
                 let taking: Vec<&Check> = checks.iter().filter(|check| check.ssg.contains(rule)).collect();
                 assert!(!taking.is_empty(), "{}: no check for {rule}", variable.id);
                 let changed = taking
                     .iter()
-                    .filter_map(|check| with_value(check, variable, "77").unwrap())
+                    // Numbers in a row take as many.
+                    .filter_map(|check| {
+                        let one = with_value(check, variable, "77");
+                        one.or_else(|_| with_value(check, variable, "77:77:77")).unwrap()
+                    })
                     .filter(|changed| taking.iter().all(|check| check.kind != changed.kind))
                     .count();
                 assert!(
@@ -245,23 +296,88 @@ mod tests {
         let checks = shipped();
         let mut tailoring = tailoring(&[
             ("var_password_pam_minlen", "many"),
+            ("var_sshd_set_maxstartups", "10:30"),
             ("var_no_such_thing", "1"),
             ("sysctl_no_such_thing_value", "1"),
         ]);
-        tailoring
-            .selectors
-            .insert("var_accounts_tmout".into(), "15_min".into());
+        for (name, selector) in [
+            ("var_accounts_tmout", "a_while"),
+            ("var_no_such_choice", "x"),
+            ("sysctl_kernel_kptr_restrict_value", "often"),
+        ] {
+            tailoring.selectors.insert(name.into(), selector.into());
+        }
         let (tailored, warnings) = checks.tailored(&tailoring);
         assert_eq!(
             warnings,
             [
-                "the tailoring file chooses \"15_min\" for var_accounts_tmout, a name that only SSG's data stream explains: \
-                 the benchmark's value stays; set the value itself (set-value)",
+                "the tailoring file chooses \"often\" for sysctl_kernel_kptr_restrict_value: no value of that name is known \
+                 (known: 0, 1, 2, disabled, enabled, loose); set the value itself (set-value); the benchmark's value stays",
+                "the tailoring file chooses \"a_while\" for var_accounts_tmout: no value of that name is known \
+                 (known: 10_min, 15_min, 30_min, 5_min, default); set the value itself (set-value); the benchmark's value stays",
+                "the tailoring file chooses \"x\" for var_no_such_choice, which no check takes: the benchmark's value stays",
                 "the tailoring file sets sysctl_no_such_thing_value to \"1\", which no check takes: the benchmark's value stays",
                 "the tailoring file sets var_no_such_thing to \"1\", which no check takes: the benchmark's value stays",
                 "the tailoring file sets var_password_pam_minlen to \"many\": not a number; the benchmark's value stays",
+                "the tailoring file sets var_sshd_set_maxstartups to \"10:30\": not 3 numbers parted by colons; the benchmark's value stays",
             ]
         );
         assert!(tailored.iter().eq(checks.iter()));
+    }
+
+    #[test]
+    fn chosen_values_are_looked_up_and_set_ones_go_before() {
+        let checks = shipped();
+        let check = |name: &str, selector: &str, id: &str, pointer: &str, expected: Value| {
+            let mut tailoring = Tailoring::default();
+            tailoring.selectors.insert(name.into(), selector.into());
+            let (tailored, warnings) = checks.tailored(&tailoring);
+            assert_eq!(warnings, [""; 0]);
+            let found = serde_json::to_value(tailored.get(id).unwrap()).unwrap();
+            assert_eq!(found.pointer(pointer), Some(&expected), "{id}");
+            tailoring.values.insert(name.into(), "1".into());
+            let (tailored, _) = checks.tailored(&tailoring);
+            let found = serde_json::to_value(tailored.get(id).unwrap()).unwrap();
+            assert_ne!(
+                found.pointer(pointer),
+                Some(&expected),
+                "{id}: what is set goes first"
+            );
+        };
+        check(
+            "var_accounts_tmout",
+            "15_min",
+            "hp-account-tmout-cis",
+            "/bound",
+            "900".into(),
+        );
+        check(
+            "var_system_crypto_policy",
+            "default_nosha1",
+            "hp-configure-crypto-policy",
+            "/base",
+            ["DEFAULT:NO-SHA1"].into_iter().collect(),
+        );
+        check(
+            "sysctl_net_ipv4_conf_all_rp_filter_value",
+            "loose",
+            "hp-sysctl-net-ipv4-conf-all-rp-filter-el9",
+            "/expect/eq",
+            "2".into(),
+        );
+        check(
+            "var_sshd_set_maxstartups",
+            "default",
+            "hp-sshd-set-maxstartups",
+            "/at_most",
+            [10, 30, 100].into_iter().collect(),
+        );
+        // Every value that SSG lists has the form of the parameter it becomes.
+        for variable in &MAPPED.value {
+            for (selector, value) in &variable.choices {
+                set(&mut checks.clone(), variable, value)
+                    .unwrap_or_else(|why| panic!("{} {selector}: {why}", variable.id));
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ const TRIES: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(60);
 const CHUNK_BYTES: usize = 256 * 1024;
 
+/// Originals that nobody changed for this long before the copying began are not read again after it, in seconds.
+const QUIET_S: i64 = 2;
+
 /// A copy in a directory that only this user can enter; removed when dropped.
 #[derive(Debug)]
 pub(super) struct Snapshot {
@@ -22,8 +25,8 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Copies all parts, then compares them with the originals. If every part is still the same after the last one
-    /// was copied, there was a moment at which the originals were what was copied.
+    /// Copies all parts, then makes sure that they are what the originals were at one moment: either nobody touched an
+    /// original since well before the copying began, or every part is still the same after the last one was copied.
     pub(super) fn take(located: &Located, scratch: Option<&Path>) -> Result<Self, DbError> {
         let parent = scratch.map_or_else(std::env::temp_dir, Path::to_owned);
         let folder = tempfile::Builder::new()
@@ -31,12 +34,20 @@ impl Snapshot {
             .tempdir_in(&parent)
             .map_err(|source| DbError::Scratch { path: parent, source })?;
         let database = folder.path().join("rpmdb");
+        let begun_s = std::fs::metadata(folder.path())
+            .map_err(|source| DbError::Scratch {
+                path: folder.path().to_owned(),
+                source,
+            })?
+            .ctime();
         for attempt in 0..TRIES {
             if attempt > 0 {
                 std::thread::sleep(PAUSE * attempt);
             }
+            let before = located.stamp()?;
             copy(located, folder.path())?;
-            if agrees(located, folder.path())? {
+            let untouched = unchanged_since(located, begun_s - QUIET_S)? && located.stamp()? == before;
+            if untouched || agrees(located, folder.path())? {
                 return Ok(Self {
                     _folder: folder,
                     database,
@@ -53,6 +64,27 @@ impl Snapshot {
     pub(super) fn database(&self) -> &Path {
         &self.database
     }
+}
+
+/// Whether no part was changed at or after that second. The kernel sets the time of change at every write; that it is the
+/// same after the copying as before says nothing about two writes within one tick of its clock, hence the distance.
+fn unchanged_since(located: &Located, second: i64) -> Result<bool, DbError> {
+    for name in located.parts() {
+        let Some(part) = located.open_part(&name)? else {
+            continue;
+        };
+        let changed_s = part
+            .metadata()
+            .map_err(|source| DbError::Open {
+                path: located.part_path(&name),
+                source,
+            })?
+            .ctime();
+        if changed_s >= second {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Name of a part's copy: the same ending after another base.
@@ -181,5 +213,27 @@ impl PageSource for FileSource {
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::locate::locate;
+    use super::*;
+    use crate::root::Root;
+
+    #[test]
+    fn a_fresh_write_to_any_part_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let rpm = folder.path().join("var/lib/rpm");
+        std::fs::create_dir_all(&rpm).unwrap();
+        std::fs::write(rpm.join("rpmdb.sqlite"), "SQLite format 3\0").unwrap();
+        let located = locate(&Root::open(folder.path()).unwrap(), None).unwrap();
+        let changed_s = |name: &str| std::fs::metadata(rpm.join(name)).unwrap().ctime();
+        let begun_s = changed_s("rpmdb.sqlite");
+        assert!(!unchanged_since(&located, begun_s - QUIET_S).unwrap());
+        assert!(unchanged_since(&located, begun_s + QUIET_S).unwrap());
+        std::fs::write(rpm.join("rpmdb.sqlite-wal"), "x").unwrap();
+        assert!(!unchanged_since(&located, changed_s("rpmdb.sqlite-wal")).unwrap());
     }
 }

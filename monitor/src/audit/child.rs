@@ -2,7 +2,7 @@
 //!
 //! The child gets its job as JSON on standard input and answers with a JSON report on standard output.
 
-use super::{AuditError, Content, ContentLoadError, Options, run};
+use super::{AuditError, ContentLoadError, Options, run};
 use crate::child::{self, Trouble, ask, end_with_parent, give_way};
 use crate::config::{ConfigError, read_safely};
 use hardpan_core::audit::report::{Format, Report, ReportError, TableStyle};
@@ -174,7 +174,7 @@ fn report(job: &Job) -> Result<String, ChildError> {
     if let Some(path) = &job.waivers {
         options.waivers = Waivers::parse(&read_safely(path)?).map_err(|error| nonsense(path, &error))?;
     }
-    let content = Content::shipped(Some(profile.family()))?;
+    let content = options.content()?;
     let audit = run(&content, &options, &mut |_| {})?;
     Ok(Report::of(&audit, &content.checks).render(Format::Json, TableStyle::default())?)
 }

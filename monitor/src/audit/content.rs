@@ -1,5 +1,6 @@
 //! The shipped checks and benchmarks, compiled in; a directory can replace them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use hardpan_core::audit::{Benchmark, Checks, ContentError};
@@ -53,6 +54,30 @@ impl Content {
         Ok(Self { checks, benchmarks })
     }
 
+    /// Of what was compiled in, the benchmark of a family for an EL release (all of the family if the release is not
+    /// known), and the checks that it names.
+    pub fn shipped_for(family: &str, el: Option<u32>) -> Result<Self, ContentLoadError> {
+        let benchmarks = BENCHMARKS
+            .iter()
+            .filter(|(name, _)| name.contains(family))
+            .filter(|(name, _)| match (el, name.split_once("-rhel")) {
+                (Some(el), Some((_, release))) => release.strip_suffix(".toml") == Some(&el.to_string()),
+                _ => true,
+            })
+            .map(|(name, text)| Benchmark::read(name, text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let wanted: BTreeSet<&str> = benchmarks
+            .iter()
+            .flat_map(|benchmark| &benchmark.controls)
+            .flat_map(|control| control.checks.iter().map(String::as_str))
+            .collect();
+        let checks = Checks::parse_only(CHECKS.iter().copied(), &wanted)?;
+        benchmarks
+            .iter()
+            .try_for_each(|benchmark| benchmark.verify(&checks))?;
+        Ok(Self { checks, benchmarks })
+    }
+
     /// What lies in `checks` and `benchmarks` of a directory.
     pub fn from_dir(dir: &Path) -> Result<Self, ContentLoadError> {
         let texts = |folder: &str| -> Result<Vec<(String, String)>, ContentLoadError> {
@@ -99,5 +124,30 @@ mod tests {
         let read = Content::from_dir(&dir).unwrap();
         assert_eq!(shipped.checks.iter().count(), read.checks.iter().count());
         assert_eq!(shipped.benchmarks.len(), read.benchmarks.len());
+    }
+
+    #[test]
+    fn a_release_s_part_is_the_same_as_in_the_whole() {
+        let whole = Content::shipped(None).unwrap();
+        for (family, el, benchmark) in [
+            ("cis", Some(8), "cis-rhel8"),
+            ("cis", Some(10), "cis-rhel10"),
+            ("stig", Some(9), "stig-rhel9"),
+            ("fips", Some(9), "fips"),
+        ] {
+            let part = Content::shipped_for(family, el).unwrap();
+            let ids: Vec<&str> = part.benchmarks.iter().map(|found| found.id.as_str()).collect();
+            assert_eq!(ids, [benchmark]);
+            for check in part.checks.iter() {
+                assert_eq!(whole.checks.get(&check.id), Some(check));
+            }
+        }
+        assert_eq!(Content::shipped_for("cis", None).unwrap().benchmarks.len(), 3);
+        assert!(
+            Content::shipped_for("cis", Some(7))
+                .unwrap()
+                .benchmarks
+                .is_empty()
+        );
     }
 }

@@ -54,6 +54,21 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The shipped checks and benchmarks that this audit needs. A tailoring file may ask for any check.
+    pub fn content(&self) -> Result<Content, ContentLoadError> {
+        let family = self.profile.family();
+        if self.selection.tailoring.is_some() {
+            return Content::shipped(Some(family));
+        }
+        let el = self.el.or_else(|| {
+            let root = hardpan_rpm::root::Root::open(&self.root).ok()?;
+            host::host(&root, is_live(&self.root)).el_major()
+        });
+        Content::shipped_for(family, el)
+    }
+}
+
 /// How far an audit has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -139,14 +154,19 @@ pub fn run(
                 facts.host.os_name.clone()
             },
         })?;
-    let (checks, tailoring_warnings) = match &options.selection.tailoring {
+    let mut controls = benchmark.select(options.profile);
+    let (checks, more, tailoring_warnings) = match &options.selection.tailoring {
         Some(tailoring) => {
-            let (checks, warnings) = content.checks.tailored(tailoring);
-            (Cow::Owned(checks), warnings)
+            let (more, mut warnings) =
+                tailoring.beyond(&content.checks, &controls, options.profile, benchmark.el);
+            let (checks, of_values) = content.checks.tailored(tailoring);
+            warnings.extend(of_values);
+            (Cow::Owned(checks), more, warnings)
         }
-        None => (Cow::Borrowed(&content.checks), Vec::new()),
+        None => (Cow::Borrowed(&content.checks), Vec::new(), Vec::new()),
     };
-    let mut run = Run::new(&checks, benchmark, options.profile, &options.selection);
+    controls.extend(&more);
+    let mut run = Run::of(&checks, controls.clone(), &options.selection);
     if run.is_empty() {
         return Err(AuditError::NothingSelected {
             profile: options.profile.name(),
@@ -181,7 +201,7 @@ pub fn run(
         live: facts.live,
         started: started.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         finished: finished.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        coverage: coverage(&content.checks, &benchmark.select(options.profile)),
+        coverage: coverage(&content.checks, &controls),
         counts: counts(&results),
         score: score(&results),
         warnings: warnings(options, el, tailoring_warnings),

@@ -1,26 +1,31 @@
 //! The one walk over local file systems that answers all sweep questions of a run.
 //!
 //! Each device is walked once: a bind mount shows nothing new. Network file systems, autofs, pseudo file systems and
-//! container storage are left out. Links are never followed, and every directory is opened relative to its parent, so
-//! that a rename meanwhile cannot lead out of the root.
+//! container storage are left out, and their mount points are not even looked at: one whose server is gone would stop
+//! the walk. Links are never followed, and every directory is opened relative to its parent, so that a rename meanwhile
+//! cannot lead out of the root.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use hardpan_core::audit::parse::mounts::mountinfo;
-use hardpan_core::audit::{FileKind, SweepHit, SweepQuery, SweepResult};
+use hardpan_core::audit::{FileKind, Stat, SweepHit, SweepQuery, SweepResult};
 use hardpan_rpm::root::{Last, Root};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 
 use super::names::{self, Database};
 use super::{Progress, files};
 
 /// Hits kept per question; more are counted.
 const HITS_MAX: usize = 2000;
-/// Deeper directories are reported, not entered: each level holds an open descriptor.
+/// Examples kept per unknown owner.
+const EXAMPLES_MAX: usize = 5;
+/// Deeper directories are reported, not entered: each level holds an open descriptor and a buffer.
 const DEPTH_MAX: usize = 256;
+/// Bytes of directory entries that are read at a time.
+const BUFFER_BYTES: usize = 32 << 10;
 /// Places that could not be looked at, kept per run.
 const UNREAD_MAX: usize = 20;
 
@@ -39,21 +44,24 @@ const CONTAINERS: [&str; 6] = [
     "/var/lib/machines",
     "/sysroot/ostree/repo",
 ];
+/// The same in home directories.
+const CONTAINERS_OF_USERS: &str = "/.local/share/containers";
 
-struct Question {
-    query: SweepQuery,
-    result: SweepResult,
-    /// Hits whose owner or group has to be looked up: number to (count, examples).
-    by_number: BTreeMap<u32, (u64, Vec<SweepHit>)>,
-}
+type Answers = Vec<(SweepQuery, Result<SweepResult, String>)>;
 
 struct Walk<'a> {
     questions: Vec<Question>,
+    /// Kinds of entry that no question asks for are not looked at.
+    wanted: BTreeSet<FileKind>,
     seen: u64,
     unread: Vec<String>,
     /// Mount points below the root, with their type.
     mounts: BTreeMap<String, String>,
     devices: BTreeSet<u64>,
+    /// The entry at hand, as a path inside the root; of a directory without a slash at its end.
+    path: Vec<u8>,
+    /// Buffers that no level uses now.
+    buffers: Vec<Vec<u8>>,
     progress: &'a mut dyn FnMut(Progress),
 }
 
@@ -64,35 +72,39 @@ pub(super) fn sweep(
     live: bool,
     queries: Vec<SweepQuery>,
     progress: &mut dyn FnMut(Progress),
-) -> Vec<(SweepQuery, Result<SweepResult, String>)> {
-    let start = match open_root(root) {
+) -> Answers {
+    let start = open_root(root)
+        .map_err(|error| format!("/: {error}"))
+        .and_then(|start| Ok((mounts(path)?, start)));
+    let (mounts, start) = match start {
         Ok(start) => start,
-        Err(error) => {
+        Err(why) => {
             return queries
                 .into_iter()
-                .map(|query| (query, Err(format!("/: {error}"))))
+                .map(|query| (query, Err(why.clone())))
                 .collect();
         }
     };
-    let questions = queries
-        .into_iter()
-        .map(|query| Question {
-            query,
-            result: SweepResult::default(),
-            by_number: BTreeMap::new(),
-        })
-        .collect();
     let mut walk = Walk {
-        questions,
+        wanted: queries.iter().flat_map(SweepQuery::kinds).collect(),
+        questions: queries
+            .into_iter()
+            .map(|query| Question::new(query, root))
+            .collect(),
         seen: 0,
         unread: Vec::new(),
-        mounts: mounts(path),
+        mounts,
         devices: BTreeSet::new(),
+        path: Vec::new(),
+        buffers: Vec::new(),
         progress,
     };
-    if let Ok(stat) = rustix::fs::fstat(&start) {
-        walk.devices.insert(stat.st_dev);
-        walk.dir(start, &mut String::new(), stat.st_dev, 0);
+    match rustix::fs::fstat(&start) {
+        Ok(raw) => {
+            walk.devices.insert(raw.st_dev);
+            walk.dir(&start, raw.st_dev, 0);
+        }
+        Err(error) => walk.blind(error),
     }
     walk.finish(root, live)
 }
@@ -107,140 +119,197 @@ fn open_root(root: &Root) -> std::io::Result<OwnedFd> {
     )?)
 }
 
-/// Mount points below the root, as paths inside it.
-fn mounts(root: &Path) -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+/// Mount points below the root, as paths inside it. Without them nobody knows what is local.
+fn mounts(root: &Path) -> Result<BTreeMap<String, String>, String> {
+    const TABLE: &str = "/proc/self/mountinfo";
+    // Names need not be UTF-8; the walk replaces what is not in the same way.
+    let bytes = std::fs::read(TABLE).map_err(|error| format!("{TABLE}: {error}"))?;
     let prefix = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    mountinfo(&text)
+    Ok(mountinfo(&String::from_utf8_lossy(&bytes))
         .into_iter()
         .filter_map(|mount| {
             let inside = Path::new(&mount.target).strip_prefix(&prefix).ok()?;
             let inside = inside.to_string_lossy();
             (!inside.is_empty()).then(|| (format!("/{inside}"), mount.fs))
         })
-        .collect()
+        .collect())
+}
+
+/// Kind of an entry as its directory tells it; `None` where the file system does not say.
+fn kind_of(file_type: FileType) -> Option<FileKind> {
+    Some(match file_type {
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Dir,
+        FileType::Symlink => FileKind::Link,
+        FileType::BlockDevice | FileType::CharacterDevice => FileKind::Device,
+        FileType::Fifo | FileType::Socket => FileKind::Other,
+        FileType::Unknown => return None,
+    })
 }
 
 impl Walk<'_> {
-    /// Looks at every entry of an open directory. `path` is its path inside the root, without a slash at its end.
-    fn dir(&mut self, dir: OwnedFd, path: &mut String, device: u64, depth: usize) {
-        // Takes the descriptor itself: `read_from` would open each directory a second time.
-        let mut entries = match rustix::fs::Dir::new(dir) {
-            Ok(entries) => entries,
-            Err(error) => return self.blind(path, error),
-        };
-        while let Some(entry) = entries.read() {
-            let dir = match entries.fd() {
-                Ok(dir) => dir,
-                Err(error) => return self.blind(path, error),
-            };
+    /// Looks at every entry of an open directory, which is at `self.path`.
+    fn dir(&mut self, dir: &OwnedFd, device: u64, depth: usize) {
+        let mut buffer = self
+            .buffers
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(BUFFER_BYTES));
+        let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(error) => return self.blind(path, error),
+                Err(error) => {
+                    self.blind(error);
+                    break;
+                }
             };
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
             }
-            let length = path.len();
-            path.push('/');
-            path.push_str(&name.to_string_lossy());
-            self.entry(dir, name, path, device, depth);
-            path.truncate(length);
+            let length = self.path.len();
+            self.path.push(b'/');
+            self.path.extend_from_slice(name.to_bytes());
+            self.entry(dir.as_fd(), name, kind_of(entry.file_type()), device, depth);
+            self.path.truncate(length);
         }
+        self.buffers.push(buffer);
     }
 
-    fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &mut String, device: u64, depth: usize) {
-        let raw = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(raw) => raw,
-            // Gone meanwhile.
-            Err(rustix::io::Errno::NOENT) => return,
-            Err(error) => return self.blind(path, error),
-        };
+    fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr, told: Option<FileKind>, device: u64, depth: usize) {
         self.seen += 1;
         if self.seen.is_multiple_of(8192) {
             (self.progress)(Progress::Walk { seen: self.seen });
         }
-        let stat = files::convert(&raw);
-        let base = path.rsplit('/').next().unwrap_or_default();
-        for question in &mut self.questions {
-            if question.query.matches(path, base, stat) {
-                question.hit(dir, name, path, stat);
-            }
-        }
-        if stat.kind != FileKind::Dir
-            || CONTAINERS.contains(&path.as_str())
-            || path.ends_with("/.local/share/containers")
-        {
+        if told.is_some_and(|kind| kind != FileKind::Dir && !self.wanted.contains(&kind)) {
             return;
         }
-        let mounted = self.mounts.get(path.as_str());
-        if raw.st_dev != device || mounted.is_some() {
-            let local = mounted.is_some_and(|fs| LOCAL.contains(&fs.as_str()));
-            // Without a mount entry it is a subvolume of the same disk.
-            let subvolume = mounted.is_none();
-            if !(local || subvolume) || !self.devices.insert(raw.st_dev) {
-                return;
-            }
+        if told == Some(FileKind::Dir) && self.mounted_here().is_some_and(|fs| !LOCAL.contains(&fs)) {
+            return;
         }
-        if depth >= DEPTH_MAX {
-            return self.blind(path, "nested too deeply");
+        let raw = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
+            Ok(raw) => raw,
+            // Gone meanwhile.
+            Err(rustix::io::Errno::NOENT) => return,
+            Err(error) => return self.blind(error),
+        };
+        let stat = files::convert(&raw);
+        for question in &mut self.questions {
+            question.ask(dir, name, &self.path, stat);
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(dir, name, flags, Mode::empty()) {
-            Ok(fd) => self.dir(fd, path, raw.st_dev, depth + 1),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {}
-            Err(error) => self.blind(path, error),
+        if stat.kind == FileKind::Dir && self.enters(raw.st_dev, device) {
+            self.descend(dir, name, raw.st_dev, depth);
         }
     }
 
-    fn blind(&mut self, path: &str, why: impl std::fmt::Display) {
+    /// Type of the file system that is mounted at the entry at hand, if one is.
+    fn mounted_here(&self) -> Option<&str> {
+        let path = String::from_utf8_lossy(&self.path);
+        self.mounts.get(path.as_ref()).map(String::as_str)
+    }
+
+    /// Whether the directory at hand belongs to the walk; its device counts as walked from now on.
+    fn enters(&mut self, own: u64, parent: u64) -> bool {
+        let path = String::from_utf8_lossy(&self.path);
+        if CONTAINERS.contains(&path.as_ref()) || path.ends_with(CONTAINERS_OF_USERS) {
+            return false;
+        }
+        let mounted = self.mounts.get(path.as_ref());
+        if own == parent && mounted.is_none() {
+            return true;
+        }
+        // Another device without a mount entry is a subvolume of the same disk.
+        mounted.is_none_or(|fs| LOCAL.contains(&fs.as_str())) && self.devices.insert(own)
+    }
+
+    fn descend(&mut self, dir: BorrowedFd<'_>, name: &CStr, device: u64, depth: usize) {
+        if depth >= DEPTH_MAX {
+            return self.blind("nested too deeply");
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+            Ok(fd) => self.dir(&fd, device, depth + 1),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {}
+            Err(error) => self.blind(error),
+        }
+    }
+
+    fn blind(&mut self, why: impl std::fmt::Display) {
         if self.unread.len() < UNREAD_MAX {
+            let path = String::from_utf8_lossy(&self.path);
             self.unread.push(format!("{path}: {why}"));
         }
     }
 
     /// Looks up owners and groups, and hands the answers out.
-    fn finish(self, root: &Root, live: bool) -> Vec<(SweepQuery, Result<SweepResult, String>)> {
+    fn finish(self, root: &Root, live: bool) -> Answers {
         let (seen, unread) = (self.seen, self.unread);
         self.questions
             .into_iter()
             .map(|mut question| {
                 question.result.seen = seen;
                 question.result.unread.clone_from(&unread);
-                let database = match (question.query.unowned, question.query.ungrouped) {
-                    (true, _) => Database::Users,
-                    (_, true) => Database::Groups,
-                    _ => return (question.query, Ok(question.result)),
+                let Question {
+                    query,
+                    result,
+                    owners,
+                } = question;
+                let answer = match owners {
+                    Some(owners) => owners.and_then(|owners| owners.answer(result, root, live)),
+                    None => Ok(result),
                 };
-                let numbers: BTreeSet<u32> = question.by_number.keys().copied().collect();
-                let unknown = match names::unknown(root, live, database, &numbers) {
-                    Ok(unknown) => unknown,
-                    Err(why) => return (question.query, Err(why)),
-                };
-                for (number, (count, hits)) in question.by_number {
-                    if unknown.contains(&number) {
-                        question.result.total += count;
-                        question.result.hits.extend(hits);
-                    }
-                }
-                (question.query, Ok(question.result))
+                (query, answer)
             })
             .collect()
     }
 }
 
+struct Question {
+    query: SweepQuery,
+    result: SweepResult,
+    /// For questions after files of nobody; or why they cannot be answered.
+    owners: Option<Result<Owners, String>>,
+}
+
 impl Question {
-    fn hit(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &str, stat: hardpan_core::audit::Stat) {
+    fn new(query: SweepQuery, root: &Root) -> Self {
+        let database = match (query.unowned, query.ungrouped) {
+            (true, _) => Some(Database::Users),
+            (_, true) => Some(Database::Groups),
+            _ => None,
+        };
+        Self {
+            owners: database.map(|database| Owners::new(database, root)),
+            query,
+            result: SweepResult::default(),
+        }
+    }
+
+    /// Looks at one entry. What its metadata can answer comes first: few entries go further.
+    fn ask(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8], stat: Stat) {
+        if !self.query.concerns(stat) || !self.query.named(name.to_bytes()) {
+            return;
+        }
+        let number = match &mut self.owners {
+            Some(Ok(owners)) => match owners.unknown(stat) {
+                Some(number) => Some(number),
+                None => return,
+            },
+            Some(Err(_)) => return,
+            None => None,
+        };
+        let path = String::from_utf8_lossy(path);
+        if !self.query.covers(&path) {
+            return;
+        }
         let hit = || SweepHit {
-            path: path.to_owned(),
+            path: path.clone().into_owned(),
             stat,
         };
-        if self.query.unowned || self.query.ungrouped {
-            let number = if self.query.unowned { stat.uid } else { stat.gid };
-            let (count, hits) = self.by_number.entry(number).or_default();
+        if let (Some(Ok(owners)), Some(number)) = (&mut self.owners, number) {
+            let (count, hits) = owners.by_number.entry(number).or_default();
             *count += 1;
-            if hits.len() < 5 {
+            if hits.len() < EXAMPLES_MAX {
                 hits.push(hit());
             }
             return;
@@ -265,6 +334,57 @@ impl Question {
         let label = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
         let kind = label.split(':').nth(2).unwrap_or_default();
         self.query.label_types.iter().any(|wanted| wanted == kind)
+    }
+}
+
+/// Files whose owner, or group, the local files do not know.
+struct Owners {
+    database: Database,
+    /// Numbers in local files.
+    known: BTreeSet<u32>,
+    /// The one of them seen last: most files in a row belong to one owner.
+    last: Option<u32>,
+    /// Other numbers, with count and examples.
+    by_number: BTreeMap<u32, (u64, Vec<SweepHit>)>,
+}
+
+impl Owners {
+    fn new(database: Database, root: &Root) -> Result<Self, String> {
+        Ok(Self {
+            database,
+            known: names::local(root, database)?,
+            last: None,
+            by_number: BTreeMap::new(),
+        })
+    }
+
+    /// The number that has to be looked up, if it does.
+    fn unknown(&mut self, stat: Stat) -> Option<u32> {
+        let number = match self.database {
+            Database::Users => stat.uid,
+            Database::Groups => stat.gid,
+        };
+        if self.last == Some(number) {
+            return None;
+        }
+        if self.known.contains(&number) {
+            self.last = Some(number);
+            return None;
+        }
+        Some(number)
+    }
+
+    /// Hits whose number nobody knows.
+    fn answer(self, mut result: SweepResult, root: &Root, live: bool) -> Result<SweepResult, String> {
+        let numbers = self.by_number.keys().copied().collect();
+        let unknown = names::unknown(root, live, self.database, numbers)?;
+        for (number, (count, hits)) in self.by_number {
+            if unknown.contains(&number) {
+                result.total += count;
+                result.hits.extend(hits);
+            }
+        }
+        Ok(result)
     }
 }
 

@@ -124,18 +124,21 @@ pub fn run(args: &AuditArgs) -> Exit {
 }
 
 fn attempt(args: &AuditArgs) -> Result<Exit, CommandError> {
-    let family = (!args.list).then(|| args.profile.0.family());
-    let content = match &args.content {
-        Some(dir) => Content::from_dir(dir)?,
-        None => Content::shipped(family)?,
+    let whole = |family| match &args.content {
+        Some(dir) => Content::from_dir(dir),
+        None => Content::shipped(family),
     };
     if args.list {
-        return Ok(print(&list(&content)));
+        return Ok(print(&list(&whole(None)?)));
     }
     let options = options(args)?;
     if let Some(id) = &args.explain {
-        return explain(&content, &options, id).map(|text| print(&text));
+        return explain(&whole(Some(args.profile.0.family()))?, &options, id).map(|text| print(&text));
     }
+    let content = match &args.content {
+        Some(_) => whole(None)?,
+        None => options.content()?,
+    };
     let bar = progress_bar();
     let report = run_audit(&content, &options, &mut |progress| show(bar.as_ref(), progress))?;
     if let Some(bar) = bar {

@@ -5,6 +5,7 @@ use super::super::outcome::Outcome;
 use super::super::parse::audit_rules::{Rule, rules};
 use super::super::sweep::SweepQuery;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Something that must be audited. Exactly one of the groups of fields is used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,11 +85,10 @@ impl AuditRule {
         Ok(outcome.because("audited"))
     }
 
-    fn loaded(ctx: &Ctx<'_>) -> Result<Option<Vec<Rule>>, Stop> {
-        match ctx.output(Tool::AuditRules)? {
-            Some(text) => Ok(Some(rules("auditctl -l", text))),
-            None => Ok(Some(Vec::new())),
-        }
+    fn loaded(ctx: &Ctx<'_>) -> Result<Option<Arc<Vec<Rule>>>, Stop> {
+        let text = ctx.output(Tool::AuditRules)?.unwrap_or_default();
+        let parse = || rules("auditctl -l", text);
+        Ok(Some(ctx.facts.memo.audit_rules("loaded", text.to_owned(), parse)))
     }
 
     /// Of control lines the kernel shows `enabled` only; the others are on disk alone.
@@ -270,12 +270,17 @@ fn exec_text(program: &str) -> String {
 }
 
 /// augenrules reads rules.d; without any file there, auditd loads audit.rules.
-fn on_disk(ctx: &Ctx<'_>) -> Result<Vec<Rule>, Stop> {
+fn on_disk(ctx: &Ctx<'_>) -> Result<Arc<Vec<Rule>>, Stop> {
     let mut files = ctx.dropins(&["/etc/audit/rules.d"], ".rules")?;
     if files.is_empty() {
         files = ctx.texts(&["/etc/audit/audit.rules".to_owned()])?;
     }
-    Ok(files.iter().flat_map(|(path, text)| rules(path, text)).collect())
+    let all: Vec<&str> = files
+        .iter()
+        .flat_map(|(path, text)| [path.as_str(), "\n", text, "\n"])
+        .collect();
+    let parse = || files.iter().flat_map(|(path, text)| rules(path, text)).collect();
+    Ok(ctx.facts.memo.audit_rules("on disk", all.concat(), parse))
 }
 
 /// The question for set-id programs.
@@ -289,11 +294,8 @@ pub(super) fn setid_query() -> SweepQuery {
 
 fn setid_programs(ctx: &Ctx<'_>) -> Result<Vec<String>, Stop> {
     let result = ctx.sweep(&setid_query())?;
-    if result.total > result.hits.len() as u64 {
-        return Err(Stop::unreadable(
-            "file-system walk",
-            format!("{} set-id programs: too many to compare", result.total),
-        ));
+    if let Some(why) = result.incomplete() {
+        return Err(Stop::unreadable("file-system walk", why));
     }
     Ok(result
         .hits

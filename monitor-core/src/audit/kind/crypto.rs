@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CryptoPolicy {
-    /// Allowed base policies; empty means any but those in `never`.
+    /// Allowed base policies, or policies with their sub-policies (`DEFAULT:NO-SHA1`); empty means any but those in
+    /// `never`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub base: Vec<String>,
     /// Base policies that are not allowed.
@@ -121,9 +122,10 @@ impl CryptoPolicy {
     fn judge(&self, policy: &str, place: &str, outcome: &mut Outcome) {
         let mut parts = policy.split(':');
         let base = parts.next().unwrap_or_default();
+        let as_a_whole = self.base.iter().any(|allowed| allowed == policy);
         if !self.base.is_empty() {
             outcome.expect(
-                self.base.iter().any(|b| b == base),
+                as_a_whole || self.base.iter().any(|allowed| allowed == base),
                 place,
                 self.base.join(" or "),
                 policy,
@@ -134,7 +136,7 @@ impl CryptoPolicy {
         } else {
             outcome.note(place, policy);
         }
-        for module in parts.filter(|_| !self.modules_allowed.is_empty()) {
+        for module in parts.filter(|_| !as_a_whole && !self.modules_allowed.is_empty()) {
             let ok = self.modules_allowed.iter().any(|allowed| allowed == module);
             outcome.expect(
                 ok,

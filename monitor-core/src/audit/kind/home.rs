@@ -181,6 +181,9 @@ impl Home {
         if self.ask == HomeQuestion::NoWorldWritableProgram {
             let query = super::sweep_check::world_writable_programs();
             let result = ctx.sweep(&query)?;
+            if let Some(why) = result.incomplete() {
+                return Err(Stop::unreadable("file-system walk", why));
+            }
             for hit in &result.hits {
                 let name = hit.path.rsplit('/').next().unwrap_or_default();
                 let run = lines.iter().find(|(_, line)| runs(line, &hit.path, name));

@@ -87,6 +87,9 @@ impl Manual {
             for hit in &result.hits {
                 outcome.note(&hit.path, describe(hit.stat));
             }
+            if let Some(why) = result.incomplete() {
+                outcome.note("file-system walk", why);
+            }
         }
         let mut paths = Vec::new();
         for pattern in &self.paths {

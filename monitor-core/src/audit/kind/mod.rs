@@ -8,7 +8,10 @@ pub mod crypto;
 pub mod dconf;
 pub mod file_attr;
 pub mod fips;
+pub mod fips_modules;
 pub mod home;
+pub mod interfaces;
+pub mod kernel_facts;
 pub mod kmod;
 pub mod manual;
 pub mod migration;
@@ -79,7 +82,9 @@ pub enum Kind {
     /// Sockets that may listen on loopback only.
     Listening(system::Listening),
     /// Wireless interfaces.
-    Wireless(system::Wireless),
+    Wireless(interfaces::Wireless),
+    /// Interfaces that listen to everything.
+    Promiscuous(interfaces::Promiscuous),
     /// AIDE.
     Aide(system::Aide),
     /// A file of the kernel that holds one value.
@@ -93,7 +98,7 @@ pub enum Kind {
     /// The FIPS report.
     Fips(fips::Fips),
     /// Facts about the kernel.
-    KernelFacts(fips::KernelFacts),
+    KernelFacts(kernel_facts::KernelFacts),
     /// What a move left behind.
     Migration(migration::Migration),
     /// A question for a person.
@@ -166,7 +171,8 @@ impl Kind {
             Self::Banner(kind) => kind.evaluate(ctx),
             Self::Firewall(kind) => kind.evaluate(ctx),
             Self::Listening(kind) => kind.evaluate(ctx),
-            Self::Wireless(_) => system::Wireless::evaluate(ctx),
+            Self::Wireless(_) => interfaces::Wireless::evaluate(ctx),
+            Self::Promiscuous(_) => interfaces::Promiscuous::evaluate(ctx),
             Self::Aide(kind) => kind.evaluate(ctx),
             Self::KernelFile(kind) => kind.evaluate(ctx),
             Self::Link(kind) => kind.evaluate(ctx),
@@ -231,6 +237,7 @@ fn several(ctx: &Ctx<'_>, kinds: &[Kind], join: fn(Verdict, Verdict) -> Verdict)
         .find(|outcome| outcome.result == result)
         .map_or(String::new(), |o| o.reason.clone());
     let configured_only = outcomes.iter().any(|outcome| outcome.configured_only);
+    let omitted = outcomes.iter().map(|outcome| outcome.omitted).sum();
     let evidence = outcomes
         .into_iter()
         .flat_map(|outcome| outcome.evidence)
@@ -240,6 +247,7 @@ fn several(ctx: &Ctx<'_>, kinds: &[Kind], join: fn(Verdict, Verdict) -> Verdict)
         reason,
         configured_only,
         evidence,
+        omitted,
     })
 }
 

@@ -39,11 +39,8 @@ impl SweepCheck {
                 outcome.evidence.first().map_or("", |e| &e.source)
             );
             outcome.result = super::super::outcome::Verdict::Fail;
-        } else if let Some(place) = result.unread.first() {
-            return Err(Stop::unreadable(
-                place,
-                format!("{} places could not be looked at", result.unread.len()),
-            ));
+        } else if let Some(why) = result.incomplete() {
+            return Err(Stop::unreadable("file-system walk", why));
         }
         Ok(outcome.because(format!("{} entries of local file systems looked at", result.seen)))
     }

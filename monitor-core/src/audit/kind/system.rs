@@ -333,47 +333,6 @@ impl Listening {
     }
 }
 
-/// No wireless interface is there (or none is up).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Wireless {}
-
-impl Wireless {
-    pub(super) fn evaluate(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
-        if !ctx.facts.live {
-            return Err(Stop::Offline);
-        }
-        let names = ctx.dir("/sys/class/net")?.unwrap_or_default();
-        let paths: Vec<String> = names
-            .iter()
-            .map(|name| format!("/sys/class/net/{name}"))
-            .collect();
-        ctx.prefetch(
-            paths
-                .iter()
-                .flat_map(|path| [Want::Dir(path.clone()), Want::Text(format!("{path}/operstate"))]),
-        );
-        let mut outcome = Outcome::start();
-        let mut count = 0;
-        for path in &paths {
-            let radio = ctx
-                .dir(path)?
-                .unwrap_or_default()
-                .iter()
-                .any(|name| name == "wireless" || name == "phy80211");
-            if radio {
-                count += 1;
-                let state = ctx
-                    .text(&format!("{path}/operstate"))?
-                    .unwrap_or("unknown")
-                    .trim();
-                outcome.expect(state == "down", path, "down", state);
-            }
-        }
-        Ok(outcome.because(format!("{count} wireless interfaces among {}", names.len())))
-    }
-}
-
 /// AIDE: database, schedule, rules.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

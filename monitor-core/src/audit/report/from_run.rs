@@ -6,7 +6,7 @@ use super::{
 };
 use crate::audit::check::Checks;
 use crate::audit::kind::Kind;
-use crate::audit::outcome::{Outcome, Verdict};
+use crate::audit::outcome::{Evidence, Outcome, Verdict};
 use crate::audit::run;
 use jiff::Timestamp;
 
@@ -128,7 +128,8 @@ fn rule(audit: &run::Report, result: &run::ControlResult, checks: &Checks) -> Ru
             result: result.result,
             reason: result.reason.clone(),
             configured_only: result.configured_only,
-            evidence: result.evidence().map(|(_, evidence)| evidence.clone()).collect(),
+            evidence: evidence(result),
+            omitted: result.checks.iter().map(|check| check.outcome.omitted).sum(),
         },
         waiver: result.waiver.as_ref().map(|applied| Waiver {
             reason: applied.reason.clone(),
@@ -153,6 +154,19 @@ fn rule(audit: &run::Report, result: &run::ControlResult, checks: &Checks) -> Ru
         ),
         duration_us: result.duration_us,
     }
+}
+
+/// All evidence; at its end how many pieces were counted and not kept.
+fn evidence(result: &run::ControlResult) -> Vec<Evidence> {
+    let omitted: usize = result.checks.iter().map(|check| check.outcome.omitted).sum();
+    let more = (omitted > 0).then(|| Evidence {
+        source: "…".to_owned(),
+        expected: String::new(),
+        found: format!("{omitted} more, not kept"),
+        ok: None,
+    });
+    let kept = result.evidence().map(|(_, evidence)| evidence.clone());
+    kept.chain(more).collect()
 }
 
 fn chapter(result: &run::ControlResult) -> Chapter {

@@ -316,10 +316,12 @@ mod tests {
 
     #[test]
     fn the_scenarios_in_the_tree_are_sound() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        let all =
-            load_all(&dir).unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
-        assert!(!all.is_empty());
+        for folder in ["scenarios", "upgrade"] {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            let all = load_all(&dir)
+                .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
+            assert!(!all.is_empty());
+        }
     }
 
     #[test]

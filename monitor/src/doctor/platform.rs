@@ -23,8 +23,10 @@ pub struct Support {
     pub full_until: String,
     /// Last day with security updates.
     pub security_until: String,
-    /// The dates were looked up at the vendor.
-    pub checked: bool,
+    /// What the dates are worth: `published` by the vendor, or only `expected`.
+    pub basis: &'static str,
+    /// Where they were found, and of when that is.
+    pub source: &'static str,
 }
 
 /// The policy this host gets.
@@ -55,10 +57,7 @@ pub(super) fn support(release: &Release, today: Date, hints: &mut Vec<Hint>) -> 
     let dates = lifecycle::dates_of(&release.vendor, release.major?)?;
     match phase {
         Phase::EndOfLife => hints.push(Hint::new(
-            format!(
-                "{} has had no security updates since {}",
-                release.pretty, dates.security_until
-            ),
+            lifecycle::ended(&release.pretty, &dates),
             "move to a supported release (ELevate, leapp); what is found from now on stays open here",
         )),
         Phase::SecurityOnly | Phase::Full => {}
@@ -67,7 +66,8 @@ pub(super) fn support(release: &Release, today: Date, hints: &mut Vec<Hint>) -> 
         phase: phase.name(),
         full_until: dates.full_until.to_string(),
         security_until: dates.security_until.to_string(),
-        checked: dates.is_checked,
+        basis: dates.basis.name(),
+        source: dates.source,
     })
 }
 

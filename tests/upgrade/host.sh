@@ -10,7 +10,7 @@ is_sound() {
     hardpan trust whence /usr/bin/hp-hello
     hardpan policy show --resolved > /tmp/policy
     grep 'swappiness.*= 10 ' /tmp/policy
-    ! hardpan policy verify /etc/hardpan/older.hpm > /tmp/older 2>&1
+    not hardpan policy verify /etc/hardpan/older.hpm > /tmp/older 2>&1
     grep -i serial /tmp/older
     test "$(cat /proc/sys/kernel/kptr_restrict)" = 2
     test -z "$(hardpan harden drift)"

@@ -68,13 +68,15 @@ impl fmt::Display for Phase {
 }
 
 /// endoflife.date takes RHEL's dates from Red Hat's life-cycle interface.
-const RED_HAT: &str = "access.redhat.com/support/policy/updates/errata by way of endoflife.date, as of 2026-05";
+const RED_HAT: &str =
+    "access.redhat.com/support/policy/updates/errata by way of endoflife.date, as of 2026-05";
 const CENTOS: &str = "centos.org by way of endoflife.date, as of 2024-12";
 const STREAM_10: &str = "centos.org names only the year 2030: Stream ends when RHEL 10 leaves full support (endoflife.date, as of 2026-07)";
 const ALMALINUX: &str = "almalinux.org by way of endoflife.date, as of 2025-05";
 const ROCKY: &str = "wiki.rockylinux.org/rocky/version by way of endoflife.date, as of 2025-06";
 const ROCKY_10: &str = "SUPPORT_END in the release's os-release, as of 2025-06";
-const CIQ: &str = "Rocky Linux's own dates: CIQ publishes none beside contracts for single minors, as of 2026-11";
+const CIQ: &str =
+    "Rocky Linux's own dates: CIQ publishes none beside contracts for single minors, as of 2026-11";
 const ORACLE: &str = "Oracle's lifetime support policy by way of endoflife.date, as of 2023-11";
 const ORACLE_10: &str = "ten years of Premier Support, as for the releases before; Oracle's policy did not list it, as of 2025-06";
 
@@ -146,7 +148,9 @@ pub fn ended(pretty: &str, dates: &Dates) -> String {
     let until = dates.security_until;
     match dates.basis {
         Basis::Published => format!("{pretty} has had no security updates since {until}"),
-        Basis::Expected => format!("{pretty} was expected to get security updates until {until}: ask its vendor"),
+        Basis::Expected => {
+            format!("{pretty} was expected to get security updates until {until}: ask its vendor")
+        }
     }
 }
 

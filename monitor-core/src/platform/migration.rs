@@ -729,6 +729,10 @@ mod tests {
         assert!(matches!(why, IdentityError::Version(9)));
         let found = rebuilt(&why);
         assert!(found.kernel && found.trust);
-        assert!(found.message.contains("has version 9, not 1; whether the host"), "{}", found.message);
+        assert!(
+            found.message.contains("has version 9, not 1; whether the host"),
+            "{}",
+            found.message
+        );
     }
 }

@@ -107,7 +107,10 @@ fn last_run(file: &Path, root: &Path) -> Option<i64> {
 /// Vendor and major release that a result is of.
 fn release(report: &Report) -> (String, Option<u32>) {
     let host = &report.target.host;
-    of(&format!("ID=\"{}\"\nVERSION_ID=\"{}\"\n", host.os_id, host.os_version))
+    of(&format!(
+        "ID=\"{}\"\nVERSION_ID=\"{}\"\n",
+        host.os_id, host.os_version
+    ))
 }
 
 /// The same of the root as it is.
@@ -162,7 +165,10 @@ fn drift(file: &Path, report: &Report) -> Vec<Finding> {
         None => "first run".to_owned(),
         // Nobody made the host worse: it is another one, held against another benchmark.
         Some(earlier) if release(&earlier) != release(report) => {
-            format!("the last run was of {}: baseline renewed", earlier.target.host.os_name)
+            format!(
+                "the last run was of {}: baseline renewed",
+                earlier.target.host.os_name
+            )
         }
         Some(earlier) => {
             let diff = Diff::between(&earlier, report);

@@ -64,11 +64,17 @@ fn an_upgraded_host_is_audited_at_once_and_nobody_is_blamed() {
     os_release("8.10");
     assert_eq!(last_run(&file, dir.path()), Some(100));
     os_release("9.6");
-    assert_eq!(last_run(&file, dir.path()), None, "a result of EL 8 says nothing about EL 9");
+    assert_eq!(
+        last_run(&file, dir.path()),
+        None,
+        "a result of EL 8 says nothing about EL 9"
+    );
     let told = drift(&file, &of_release(results(Verdict::Fail), "9.6"));
     assert_eq!(codes(&told), ["audit-done"]);
     assert!(
-        told[0].message.ends_with("the last run was of Rocky Linux 8.10: baseline renewed"),
+        told[0]
+            .message
+            .ends_with("the last run was of Rocky Linux 8.10: baseline renewed"),
         "{}",
         told[0].message
     );
@@ -204,7 +210,8 @@ async fn a_run_is_due_at_once_and_then_after_the_interval() {
     );
     for _start in 0..2 {
         let (updates, mut audits) = mpsc::channel(1);
-        let keeper = tokio::spawn(keep(program.clone(), config(dir.path()), "/".into(), updates));
+        let root = dir.path().to_owned();
+        let keeper = tokio::spawn(keep(program.clone(), config(dir.path()), root, updates));
         if let Ok(Some(findings)) = tokio::time::timeout(Duration::from_secs(2), audits.recv()).await {
             assert_eq!(codes(&findings), ["audit-done"]);
         }

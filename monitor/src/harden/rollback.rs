@@ -55,12 +55,15 @@ pub(super) fn rollback_in(store: &mut Store, root: &Root, transaction: Option<u6
         .filter(|line| transaction.is_none_or(|only| only == line.transaction))
         .cloned()
         .collect();
-    let foreign = store.foreign().filter(|_| transaction.is_none()).map(|subject| Undone {
-        item: "journal".to_owned(),
-        subject,
-        what: "failed",
-        detail: Some("another version of hardpan wrote it: use that one to take it back".to_owned()),
-    });
+    let foreign = store
+        .foreign()
+        .filter(|_| transaction.is_none())
+        .map(|subject| Undone {
+            item: "journal".to_owned(),
+            subject,
+            what: "failed",
+            detail: Some("another version of hardpan wrote it: use that one to take it back".to_owned()),
+        });
     let mut report = RollbackReport {
         changed: false,
         edits: foreign.collect(),

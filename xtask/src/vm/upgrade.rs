@@ -2,7 +2,7 @@
 //! each on a kernel of its own.
 //!
 //! The root is the same all the time, as in an upgrade in place; between two boots its release, its package database and
-//! what the guest handed out (a tar archive at [`KEPT_PATH`]) are put where the next release has them.
+//! what the guest handed out (the archive at `plan::KEPT_PATH`) are put where the next release has them.
 
 use super::boot::Boot;
 use super::report::Report;
@@ -12,7 +12,7 @@ use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent, berkeley};
 use crate::{sh, ui};
-use hardpan_tests::plan::{KEPT_PATH, Plan};
+use hardpan_tests::plan::Plan;
 use hardpan_tests::scenario;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -95,7 +95,10 @@ pub(crate) fn test(places: &Places) -> Done<Tally> {
         let kernel = kernels.iter().find(|kernel| kernel.name == leg.kernel);
         let (Some(here), Some(kernel)) = (here, kernel) else {
             return Err(TaskError::cannot(
-                format!("there is no scenario {} or no kernel {}", leg.scenario, leg.kernel),
+                format!(
+                    "there is no scenario {} or no kernel {}",
+                    leg.scenario, leg.kernel
+                ),
                 "the table of legs names both",
             ));
         };
@@ -124,7 +127,10 @@ pub(crate) fn test(places: &Places) -> Done<Tally> {
         let is_last = LEGS.last().is_some_and(|last| last.scenario == leg.scenario);
         if kept.is_none() && !is_last {
             return Err(TaskError::cannot(
-                format!("EL {} handed out no state: there is nothing to go on with", leg.version),
+                format!(
+                    "EL {} handed out no state: there is nothing to go on with",
+                    leg.version
+                ),
                 format!("its console and logs are in {}", results.display()),
             ));
         }
@@ -186,9 +192,12 @@ fn berkeley_database(guest: &Guest, berkeley: &Path, to: &Path) -> Done {
         place::copy(&path, &scratch.path().join(name))?;
         imported.push(seen.join(name));
     }
-    let rpm = |program: &str| {
+    let rpm = |program: &str| -> Done<Command> {
         let mut command = berkeley::chroot(berkeley).ok_or_else(|| {
-            TaskError::cannot("chroot(2) is not allowed here", "run as root, or allow user namespaces")
+            TaskError::cannot(
+                "chroot(2) is not allowed here",
+                "run as root, or allow user namespaces",
+            )
         })?;
         command.args([program, "--dbpath", &database]);
         Ok(command)

@@ -146,7 +146,7 @@ fn leave_out_decided(drafts: &mut [(usize, &str, Draft)]) {
             };
             earlier.iter().find(fits)
         };
-        let deciding: Vec<_> = draft.on.iter().map(|kind| decides(kind)).collect();
+        let deciding: Vec<_> = draft.on.iter().map(decides).collect();
         if deciding.iter().any(Option::is_none) {
             continue;
         }
@@ -157,12 +157,12 @@ fn leave_out_decided(drafts: &mut [(usize, &str, Draft)]) {
             .flatten()
             .all(|(_, _, other)| other.action == draft.action);
         let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-        let lines = lines.join(" and ");
+        let lines = lines.join(" and line ");
         draft.drop = Some(if agree {
-            format!("line {lines} before it decides the same already")
+            format!("decided already by line {lines} before it")
         } else {
             format!(
-                "line {lines} before it decides otherwise: Hardpan does not tell these types of files apart"
+                "decided otherwise by line {lines} before it: Hardpan does not tell these types of files apart"
             )
         });
     }

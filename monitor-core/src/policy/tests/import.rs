@@ -92,12 +92,12 @@ fn what_types_kept_apart_is_decided_once() {
         .iter()
         .map(|note| note.line.to_string() + ": " + &note.text + "\n")
         .collect();
-    expect![[r#"
-        5: line 4 before it decides the same already
+    expect![[r"
+        5: decided already by line 4 before it
         7: it is about scripts of some languages; Hardpan does not tell them apart: shell scripts are denied too
-        8: line 7 before it decides otherwise: Hardpan does not tell these types of files apart
-        10: line 3 and 7 before it decides otherwise: Hardpan does not tell these types of files apart
-    "#]]
+        8: decided otherwise by line 7 before it: Hardpan does not tell these types of files apart
+        10: decided otherwise by line 3 and line 7 before it: Hardpan does not tell these types of files apart
+    "]]
     .assert_eq(&notes);
     let (resolved, problems) = merge(&[(Layer::Local, "import.toml", &import.policy)]);
     assert_eq!(lines(&problems), "", "{}", import.policy);

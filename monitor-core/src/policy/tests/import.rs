@@ -211,7 +211,10 @@ fn a_candidate_is_measured_against_what_was_recorded() {
 #[test]
 fn learning_proposes_digests_not_paths() {
     let mut learner = Learner::default();
+    let gate = ",\"gate\":{\"kind\":\"library\",\"class\":\"untrusted\"}";
     for line in [
+        record("library-alert", "untrusted", "/opt/t\\u001bool", "1000", gate)
+            .replace("-alert\"", "-alert\",\"dataset\":\"hardpan.gate\""),
         record("exec", "untrusted", "/opt/t\\u001bool", "1000", ""),
         record("exec", "untrusted", "/opt/tool", "1000", ""),
         record("exec", "digest-mismatch", "/usr/bin/ls", "0", ""),
@@ -221,7 +224,8 @@ fn learning_proposes_digests_not_paths() {
     }
     expect![[r#"
         # Proposed by `hardpan policy learn`: what ran on this host and no package vouches for.
-        # Read it, take out what should not run, then sign it: hardpan trust add.
+        # Read it and take out what should not run. Then vouch for the rest, and compare the digests, for both hash the
+        # files as they are: hardpan trust add --name NAME PATH… here, or hardpan trust sign on another machine.
         schema = 1
 
         [[file]]

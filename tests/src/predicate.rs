@@ -282,7 +282,7 @@ mod tests {
         check("'event.category'.not = 'driver'", &record, false);
         check("'event.category'.not = 'file'", &record, true);
         check("'event.category'.none_of = ['file', 'driver']", &record, false);
-        check("'event.category'.none_of = ['file', 'process']", &record, true);
+        check("'event.category'.none_of = ['file', 'host']", &record, true);
         check("'event.sequence' = { at_least = 7, at_most = 8 }", &record, true);
         check("'event.sequence'.at_least = 8", &record, false);
         check(

@@ -73,6 +73,8 @@ pub enum Head {
         /// What was attempted, on what, and why it failed.
         what: String,
     },
+    /// What is to be kept for another boot; the payload is the content of [`crate::plan::KEPT_PATH`].
+    Kept,
     /// Everything was done.
     End,
 }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub const PLAN_PATH: &str = "/hardpan-vm/plan.json";
 /// Where scenario folders lie in the guest's root.
 pub const SCENARIOS_DIR: &str = "/hardpan-vm/scenarios";
+/// A file that the guest hands out at its end, if a scenario wrote it: state for the next boot.
+pub const KEPT_PATH: &str = "/run/hardpan-vm/kept.tar.gz";
 /// An unsigned program that the guest runs after each part: once its record is there, everything before it is too.
 pub const MARKER_PATH: &str = "/hardpan-vm/marker";
 

@@ -41,6 +41,8 @@ pub struct Ops {
     pub one_of: Option<Vec<String>>,
     /// Equal to none of the field's values.
     pub not: Option<String>,
+    /// None of these texts is one of the field's values.
+    pub none_of: Option<Vec<String>>,
     /// A number of at least this.
     pub at_least: Option<i64>,
     /// A number of at most this.
@@ -134,6 +136,11 @@ impl Ops {
                     .any(|wanted| found.iter().any(|value| equals_text(value, &fill(wanted, facts))))
             })
             && self
+                .none_of
+                .iter()
+                .flatten()
+                .all(|wanted| !found.iter().any(|value| equals_text(value, &fill(wanted, facts))))
+            && self
                 .not
                 .as_ref()
                 .is_none_or(|wanted| !found.iter().any(|value| equals_text(value, &fill(wanted, facts))))
@@ -155,6 +162,9 @@ impl Ops {
         text("is not", &self.not);
         if let Some(wanted) = &self.one_of {
             parts.push(format!("is one of {wanted:?}"));
+        }
+        if let Some(wanted) = &self.none_of {
+            parts.push(format!("is none of {wanted:?}"));
         }
         if let Some(wanted) = self.at_least {
             parts.push(format!(">= {wanted}"));
@@ -271,6 +281,8 @@ mod tests {
         check("'process.flat'.present = false", &record, false);
         check("'event.category'.not = 'driver'", &record, false);
         check("'event.category'.not = 'file'", &record, true);
+        check("'event.category'.none_of = ['file', 'driver']", &record, false);
+        check("'event.category'.none_of = ['file', 'host']", &record, true);
         check("'event.sequence' = { at_least = 7, at_most = 8 }", &record, true);
         check("'event.sequence'.at_least = 8", &record, false);
         check(

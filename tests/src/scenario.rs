@@ -228,6 +228,17 @@ fn parse(name: &str, text: &str, path: PathBuf) -> Result<Scenario, ScenarioErro
             "`daemon.refuses` and `daemon.exit` need `fresh = true`: other scenarios share the daemon",
         );
     }
+    let texts = halves.iter().flat_map(|half| {
+        [Some(&half.run), half.prepare.as_ref(), half.restore.as_ref()]
+            .into_iter()
+            .flatten()
+    });
+    if texts
+        .flat_map(|text| text.lines())
+        .any(|line| line.trim_start().starts_with("! "))
+    {
+        return unsound("`! command` never fails a script: write `not command`");
+    }
     if scenario.attack.expect.is_empty() && scenario.attack.balance.is_empty() {
         return unsound("the attack expects nothing: the scenario could not fail");
     }
@@ -316,10 +327,12 @@ mod tests {
 
     #[test]
     fn the_scenarios_in_the_tree_are_sound() {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        let all =
-            load_all(&dir).unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
-        assert!(!all.is_empty());
+        for folder in ["scenarios", "upgrade"] {
+            let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            let all = load_all(&dir)
+                .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
+            assert!(!all.is_empty());
+        }
     }
 
     #[test]
@@ -333,6 +346,10 @@ mod tests {
             &expect![
                 "x/scenario.toml: `prepare` and `restore` need `fresh = true`: other scenarios share the daemon"
             ],
+        );
+        check_refused(
+            &MINIMAL.replace("run = 'true'", "run = '''\nset -e\n  ! grep -q x y\n'''"),
+            &expect!["x/scenario.toml: `! command` never fails a script: write `not command`"],
         );
         check_refused(
             &format!("{MINIMAL}[daemon]\nexit = 3\n"),

@@ -73,6 +73,7 @@ pub(crate) fn everything() -> Done {
     tally.add(run_unit(&places)?);
     tally.step(ebpf::build(&places, true).map(drop))?;
     tally.add(vm::test(&places, &VmArgs::default())?);
+    tally.add(vm::test_upgrade(&places)?);
     tally.finish()
 }
 

@@ -62,6 +62,8 @@ pub(crate) enum TestPart {
     Unit,
     /// Scenarios in virtual machines only
     Vm(VmArgs),
+    /// One host's state on its way from EL 8 to 9 to 10, a boot and a kernel each
+    Upgrade,
     /// The scenario cred-soak for long: forks with changes of credentials, namespaces, roots, filters and overlays
     Soak {
         /// How many
@@ -130,6 +132,9 @@ pub(crate) fn run(task: Task) -> Done {
         Task::Test {
             part: Some(TestPart::Vm(args)),
         } => vm::run(&args),
+        Task::Test {
+            part: Some(TestPart::Upgrade),
+        } => vm::upgrade(),
         Task::Test {
             part: Some(TestPart::Soak { forks, kernel }),
         } => vm::soak(kernel, forks),

@@ -205,7 +205,7 @@ impl Shown {
             } => ui::data("hardpand stopped"),
             Head::Daemon { state, .. } => self.fail(&format!("hardpand: {state:?}\n{text}")),
             Head::Trouble { what } => self.fail(what),
-            Head::Doctor { .. } | Head::Part { .. } | Head::Records { .. } | Head::End => {}
+            Head::Doctor { .. } | Head::Part { .. } | Head::Records { .. } | Head::Kept | Head::End => {}
         }
     }
 

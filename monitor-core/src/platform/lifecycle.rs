@@ -1,7 +1,7 @@
 //! How long a release is supported: dates as data. (tidy: table)
 //!
-//! Dates are those of the vendors' pages, where marked as checked against a dated copy of them (endoflife.date's data,
-//! Rocky Linux 10 also by `SUPPORT_END` in its os-release); the others are announcements: [`Dates::is_checked`] tells.
+//! Each row says where its dates come from and of when that is. A date that nobody published is [`Basis::Expected`]: it
+//! follows from a rule of the vendor's, and nothing is claimed to have ended by it.
 
 use super::{Release, Vendor};
 use jiff::civil::{Date, date};
@@ -14,8 +14,29 @@ pub struct Dates {
     pub full_until: Date,
     /// Last day with security updates.
     pub security_until: Date,
-    /// Looked up at the vendor (state of 2026-11).
-    pub is_checked: bool,
+    /// What the dates are worth.
+    pub basis: Basis,
+    /// Where they were found, and of when that is.
+    pub source: &'static str,
+}
+
+/// What dates are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The vendor published both.
+    Published,
+    /// They follow from what the vendor said about other releases or in years.
+    Expected,
+}
+
+impl Basis {
+    /// The word in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Expected => "expected",
+        }
+    }
 }
 
 /// Where a release stands in its life.
@@ -46,54 +67,60 @@ impl fmt::Display for Phase {
     }
 }
 
-const fn dates(full_until: Date, security_until: Date, is_checked: bool) -> Dates {
+/// endoflife.date takes RHEL's dates from Red Hat's life-cycle interface.
+const RED_HAT: &str =
+    "access.redhat.com/support/policy/updates/errata by way of endoflife.date, as of 2026-05";
+const CENTOS: &str = "centos.org by way of endoflife.date, as of 2024-12";
+const STREAM_10: &str = "centos.org names only the year 2030: Stream ends when RHEL 10 leaves full support (endoflife.date, as of 2026-07)";
+const ALMALINUX: &str = "almalinux.org by way of endoflife.date, as of 2025-05";
+const ROCKY: &str = "wiki.rockylinux.org/rocky/version by way of endoflife.date, as of 2025-06";
+const ROCKY_10: &str = "SUPPORT_END in the release's os-release, as of 2025-06";
+const CIQ: &str =
+    "Rocky Linux's own dates: CIQ publishes none beside contracts for single minors, as of 2026-11";
+const ORACLE: &str = "Oracle's lifetime support policy by way of endoflife.date, as of 2023-11";
+const ORACLE_10: &str = "ten years of Premier Support, as for the releases before; Oracle's policy did not list it, as of 2025-06";
+
+const fn published(full_until: Date, security_until: Date, source: &'static str) -> Dates {
     Dates {
         full_until,
         security_until,
-        is_checked,
+        basis: Basis::Published,
+        source,
+    }
+}
+
+const fn expected(full_until: Date, security_until: Date, source: &'static str) -> Dates {
+    Dates {
+        full_until,
+        security_until,
+        basis: Basis::Expected,
+        source,
     }
 }
 
 /// Vendor (as policies name it), major release, dates.
+#[rustfmt::skip]
 const TABLE: &[(&str, u32, Dates)] = &[
-    ("almalinux", 8, dates(date(2024, 5, 1), date(2029, 3, 1), true)),
-    ("almalinux", 9, dates(date(2027, 5, 31), date(2032, 5, 31), true)),
-    ("almalinux", 10, dates(date(2030, 5, 31), date(2035, 5, 31), true)),
-    ("rocky", 8, dates(date(2024, 5, 31), date(2029, 5, 31), true)),
-    ("rocky", 9, dates(date(2027, 5, 31), date(2032, 5, 31), true)),
-    ("rocky", 10, dates(date(2030, 5, 31), date(2035, 5, 31), true)),
-    // CIQ's long-term minors have contracts of their own; these are the dates of Rocky Linux itself.
-    ("rocky-ciq", 8, dates(date(2024, 5, 31), date(2029, 5, 31), false)),
-    ("rocky-ciq", 9, dates(date(2027, 5, 31), date(2032, 5, 31), false)),
-    (
-        "rocky-ciq",
-        10,
-        dates(date(2030, 5, 31), date(2035, 5, 31), false),
-    ),
-    ("rhel", 8, dates(date(2024, 5, 31), date(2029, 5, 31), true)),
-    ("rhel", 9, dates(date(2027, 5, 31), date(2032, 5, 31), true)),
-    // Only the end was found in a second place, not the end of full support.
-    ("rhel", 10, dates(date(2030, 5, 31), date(2035, 5, 31), false)),
+    ("almalinux", 8, published(date(2024, 5, 1), date(2029, 3, 1), ALMALINUX)),
+    ("almalinux", 9, published(date(2027, 5, 31), date(2032, 5, 31), ALMALINUX)),
+    ("almalinux", 10, published(date(2030, 5, 31), date(2035, 5, 31), ALMALINUX)),
+    ("rocky", 8, published(date(2024, 5, 31), date(2029, 5, 31), ROCKY)),
+    ("rocky", 9, published(date(2027, 5, 31), date(2032, 5, 31), ROCKY)),
+    ("rocky", 10, published(date(2030, 5, 31), date(2035, 5, 31), ROCKY_10)),
+    ("rocky-ciq", 8, expected(date(2024, 5, 31), date(2029, 5, 31), CIQ)),
+    ("rocky-ciq", 9, expected(date(2027, 5, 31), date(2032, 5, 31), CIQ)),
+    ("rocky-ciq", 10, expected(date(2030, 5, 31), date(2035, 5, 31), CIQ)),
+    ("rhel", 8, published(date(2024, 5, 31), date(2029, 5, 31), RED_HAT)),
+    ("rhel", 9, published(date(2027, 5, 31), date(2032, 5, 31), RED_HAT)),
+    ("rhel", 10, published(date(2030, 5, 31), date(2035, 5, 31), RED_HAT)),
     // CentOS Linux and Stream share their ID: 8 is the Stream's date, which is the later one.
-    (
-        "centos-stream",
-        8,
-        dates(date(2024, 5, 31), date(2024, 5, 31), true),
-    ),
-    (
-        "centos-stream",
-        9,
-        dates(date(2027, 5, 31), date(2027, 5, 31), true),
-    ),
-    // "Around 2030": it ends when RHEL 10 leaves full support.
-    (
-        "centos-stream",
-        10,
-        dates(date(2030, 1, 1), date(2030, 1, 1), false),
-    ),
+    ("centos-stream", 8, published(date(2024, 5, 31), date(2024, 5, 31), CENTOS)),
+    ("centos-stream", 9, published(date(2027, 5, 31), date(2027, 5, 31), CENTOS)),
+    ("centos-stream", 10, expected(date(2030, 5, 31), date(2030, 5, 31), STREAM_10)),
     // Premier Support knows no phases.
-    ("oracle", 8, dates(date(2029, 7, 1), date(2029, 7, 1), true)),
-    ("oracle", 9, dates(date(2032, 6, 30), date(2032, 6, 30), true)),
+    ("oracle", 8, published(date(2029, 7, 1), date(2029, 7, 1), ORACLE)),
+    ("oracle", 9, published(date(2032, 6, 30), date(2032, 6, 30), ORACLE)),
+    ("oracle", 10, expected(date(2035, 6, 30), date(2035, 6, 30), ORACLE_10)),
 ];
 
 /// The dates of a release, if they are known.
@@ -114,6 +141,17 @@ pub fn phase(release: &Release, today: Date) -> Option<Phase> {
     } else {
         Phase::EndOfLife
     })
+}
+
+/// The sentence about a release that has ended; one about an expected date says so.
+pub fn ended(pretty: &str, dates: &Dates) -> String {
+    let until = dates.security_until;
+    match dates.basis {
+        Basis::Published => format!("{pretty} has had no security updates since {until}"),
+        Basis::Expected => {
+            format!("{pretty} was expected to get security updates until {until}: ask its vendor")
+        }
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +192,7 @@ mod tests {
     fn the_table_is_in_order() {
         for (vendor, major, dates) in TABLE {
             assert!(dates.full_until <= dates.security_until, "{vendor} {major}");
+            assert!(dates.source.contains("as of 20"), "{vendor} {major}: of when?");
         }
         for (n, (vendor, major, _)) in TABLE.iter().enumerate() {
             let twin = TABLE

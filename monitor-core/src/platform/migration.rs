@@ -469,6 +469,11 @@ pub struct HostIdentity {
     pub rpmdb: String,
 }
 
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 /// Why a stored identity cannot be used.
 #[derive(Debug, Error)]
 pub enum IdentityError {
@@ -476,19 +481,19 @@ pub enum IdentityError {
     #[error("the stored identity of the host cannot be read")]
     Malformed(#[source] serde_json::Error),
     /// Written by another version of the program.
-    #[error("the stored identity of the host has version {0}")]
+    #[error("the stored identity of the host has version {0}, not {IDENTITY_VERSION}")]
     Version(u32),
 }
 
 impl HostIdentity {
     /// Reads a stored identity.
     pub fn parse(text: &str) -> Result<Self, IdentityError> {
-        let identity: Self = serde_json::from_str(text).map_err(IdentityError::Malformed)?;
-        if identity.version == IDENTITY_VERSION {
-            Ok(identity)
-        } else {
-            Err(IdentityError::Version(identity.version))
+        // The version first: what another one has beside it is not known.
+        let Versioned { version } = serde_json::from_str(text).map_err(IdentityError::Malformed)?;
+        if version != IDENTITY_VERSION {
+            return Err(IdentityError::Version(version));
         }
+        serde_json::from_str(text).map_err(IdentityError::Malformed)
     }
 }
 
@@ -524,8 +529,34 @@ pub fn rebaseline(before: &HostIdentity, now: &HostIdentity) -> Option<Rebaselin
     Some(Rebaseline {
         kernel,
         trust,
-        message: format!("baseline renewed: {}", changes.join(", ")),
+        message: format!("baseline renewed: {}{}", changes.join(", "), anew(kernel, trust)),
     })
+}
+
+/// What is made anew where the stored identity cannot be compared with: in doubt everything.
+pub fn rebuilt(why: &IdentityError) -> Rebaseline {
+    Rebaseline {
+        kernel: true,
+        trust: true,
+        message: format!(
+            "baseline renewed: {why}; whether the host was upgraded meanwhile is not known{}",
+            anew(true, true)
+        ),
+    }
+}
+
+/// What does not hold any more, as the end of a sentence.
+fn anew(kernel: bool, trust: bool) -> String {
+    let parts = [
+        (kernel, "the kernel's offsets, probes and programs"),
+        (trust, "trusted digests, policy layers and the audit's baseline"),
+    ];
+    let parts: Vec<&str> = parts
+        .iter()
+        .filter(|(is_anew, _)| *is_anew)
+        .map(|(_, what)| *what)
+        .collect();
+    format!("; learned anew: {}", parts.join(", "))
 }
 
 #[cfg(test)]
@@ -685,7 +716,7 @@ mod tests {
         assert!(found.kernel && found.trust);
         assert_eq!(
             found.message,
-            "baseline renewed: release 8.10 -> 9.6, kernel 4.18.0-553.el8_10 -> 5.14.0-570.el9_6, package database /var/lib/rpm/Packages -> /var/lib/rpm/rpmdb.sqlite"
+            "baseline renewed: release 8.10 -> 9.6, kernel 4.18.0-553.el8_10 -> 5.14.0-570.el9_6, package database /var/lib/rpm/Packages -> /var/lib/rpm/rpmdb.sqlite; learned anew: the kernel's offsets, probes and programs, trusted digests, policy layers and the audit's baseline"
         );
         let kernel_only = HostIdentity {
             kernel: "x".to_owned(),
@@ -693,9 +724,15 @@ mod tests {
         };
         assert!(rebaseline(&before, &kernel_only).is_some_and(|found| found.kernel && !found.trust));
         assert!(HostIdentity::parse("{}").is_err());
-        assert!(matches!(
-            HostIdentity::parse(&stored.replace("\"version\":1", "\"version\":9")),
-            Err(IdentityError::Version(9))
-        ));
+        let other = HostIdentity::parse(&stored.replace("\"version\":1", "\"version\":9"));
+        let why = other.expect_err("another version");
+        assert!(matches!(why, IdentityError::Version(9)));
+        let found = rebuilt(&why);
+        assert!(found.kernel && found.trust);
+        assert!(
+            found.message.contains("has version 9, not 1; whether the host"),
+            "{}",
+            found.message
+        );
     }
 }

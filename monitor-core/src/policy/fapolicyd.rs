@@ -91,6 +91,7 @@ pub fn import(text: &str) -> Import {
         drafts.push((line_number, line, translate(&rule, &sets)));
     }
     keep_out_of_denies_way(&mut drafts);
+    leave_out_decided(&mut drafts);
     for (line_number, line, draft) in &drafts {
         emit(&mut import, *line_number, line, draft);
     }
@@ -122,6 +123,48 @@ fn keep_out_of_denies_way(drafts: &mut [(usize, &str, Draft)]) {
                 deny_behind.insert(kind, *line);
             }
         }
+    }
+}
+
+/// A rule that an earlier one leaves nothing to, now that file types are gone: it would never decide.
+fn leave_out_decided(drafts: &mut [(usize, &str, Draft)]) {
+    for n in 0..drafts.len() {
+        let Some((earlier, [(_, _, draft), ..])) = drafts.split_at_mut_checked(n) else {
+            return;
+        };
+        if draft.drop.is_some() {
+            continue;
+        }
+        let decides = |kind: &&str| {
+            let fits = |(_, _, other): &&(usize, &str, Draft)| {
+                other.drop.is_none()
+                    && other.on.contains(kind)
+                    && other
+                        .conditions
+                        .iter()
+                        .all(|condition| draft.conditions.contains(condition))
+            };
+            earlier.iter().find(fits)
+        };
+        let deciding: Vec<_> = draft.on.iter().map(decides).collect();
+        if deciding.iter().any(Option::is_none) {
+            continue;
+        }
+        let mut lines: Vec<usize> = deciding.iter().flatten().map(|(line, _, _)| *line).collect();
+        lines.dedup();
+        let agree = deciding
+            .iter()
+            .flatten()
+            .all(|(_, _, other)| other.action == draft.action);
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        let lines = lines.join(" and line ");
+        draft.drop = Some(if agree {
+            format!("decided already by line {lines} before it")
+        } else {
+            format!(
+                "decided otherwise by line {lines} before it: Hardpan does not tell these types of files apart"
+            )
+        });
     }
 }
 
@@ -164,7 +207,7 @@ fn parse(line: &str) -> Option<Parsed<'_>> {
     })
 }
 
-fn translate(rule: &Parsed<'_>, sets: &BTreeMap<&str, &str>) -> Draft {
+fn translate<'l>(rule: &Parsed<'l>, sets: &BTreeMap<&str, &'l str>) -> Draft {
     let denies = rule.decision.starts_with("deny");
     let mut draft = Draft {
         on: kinds(rule, sets),
@@ -181,6 +224,17 @@ fn translate(rule: &Parsed<'_>, sets: &BTreeMap<&str, &str>) -> Draft {
                 .to_owned(),
         );
         return draft;
+    }
+    let types = types(rule, sets);
+    if denies
+        && draft.on.contains(&"script")
+        && !types.is_empty()
+        && !types.iter().any(|kind| of_shells(kind))
+    {
+        draft.notes.push(
+            "it is about scripts of some languages; Hardpan does not tell them apart: shell scripts are denied too"
+                .to_owned(),
+        );
     }
     for (name, value) in &rule.subject {
         subject(&mut draft, name, value, sets);
@@ -207,14 +261,20 @@ fn translate(rule: &Parsed<'_>, sets: &BTreeMap<&str, &str>) -> Draft {
     draft
 }
 
+/// The types of files that a rule is about; none: of any.
+fn types<'l>(rule: &Parsed<'l>, sets: &BTreeMap<&str, &'l str>) -> Vec<&'l str> {
+    let types = rule.object.iter().filter(|(name, _)| *name == "ftype");
+    types.flat_map(|(_, value)| members(value, sets)).collect()
+}
+
+/// A shell's scripts are among them.
+fn of_shells(kind: &str) -> bool {
+    ["text/x-shellscript", "any"].contains(&kind)
+}
+
 /// Which of Hardpan's events a rule's permission and object type mean.
-fn kinds(rule: &Parsed<'_>, sets: &BTreeMap<&str, &str>) -> Vec<&'static str> {
-    let types: Vec<&str> = rule
-        .object
-        .iter()
-        .filter(|(name, _)| *name == "ftype")
-        .flat_map(|(_, value)| members(value, sets))
-        .collect();
+fn kinds<'l>(rule: &Parsed<'l>, sets: &BTreeMap<&str, &'l str>) -> Vec<&'static str> {
+    let types = types(rule, sets);
     let executable = types.is_empty()
         || types
             .iter()

@@ -461,13 +461,19 @@ impl Learner {
                 }
                 continue;
             };
-            if let Some((_, _, count)) = self.files.get_mut(&sha256) {
-                *count += event.count;
+            let kind = event.facts.kind.name();
+            if let Some((_, known, count)) = self.files.get_mut(&sha256) {
+                // A program is mapped, too: that is no second run, and no library.
+                if known == kind {
+                    *count += event.count;
+                } else if event.facts.kind == Kind::Exec {
+                    (*known, *count) = (kind.to_owned(), event.count);
+                }
             } else if self.files.len() >= MAX_LEARNED {
                 self.not_kept += 1;
             } else {
-                let kind = event.facts.kind.name().to_owned();
-                self.files.insert(sha256, (event.path, kind, event.count));
+                self.files
+                    .insert(sha256, (event.path, kind.to_owned(), event.count));
             }
         }
     }
@@ -486,7 +492,9 @@ impl Learner {
     pub fn manifest(&self) -> String {
         let mut out = String::from(
             "# Proposed by `hardpan policy learn`: what ran on this host and no package vouches for.\n\
-             # Read it, take out what should not run, then sign it: hardpan trust add.\nschema = 1\n",
+             # Read it and take out what should not run. Then vouch for the rest, and compare the digests, for both hash the\n\
+             # files as they are: hardpan trust add --name NAME PATH… here, or hardpan trust sign on another machine.\n\
+             schema = 1\n",
         );
         for (sha256, (path, kind, count)) in &self.files {
             let _infallible = write!(

@@ -4,9 +4,12 @@
 
 use crate::audit::child::{Job, JobError, run_job};
 use crate::config::{Audit, ConfigError, read_safely};
+use crate::harden::Root;
 use crate::trust::atomic;
 use hardpan_core::audit::Verdict;
 use hardpan_core::audit::report::{Change, ChangeKind, Diff, Format, Report, TableStyle};
+use hardpan_core::platform::Release;
+use hardpan_core::policy::harden::Host as _;
 use hardpan_core::record::{Finding, FindingCode};
 use std::collections::hash_map::RandomState;
 use std::error::Error;
@@ -44,7 +47,8 @@ pub(super) async fn keep(
     };
     let file = file(&config.dir, &job.profile);
     // A restart is no reason for an audit if there is a recent result.
-    let mut next = last_run(&file).map_or_else(now_s, |ended| ended.saturating_add(seconds(config.interval)));
+    let last = last_run(&file, &job.root);
+    let mut next = last.map_or_else(now_s, |ended| ended.saturating_add(seconds(config.interval)));
     loop {
         let due = next.saturating_add(seconds(config.jitter.mul_f64(fraction())));
         tokio::select! {
@@ -93,10 +97,33 @@ fn file(dir: &Path, profile: &str) -> PathBuf {
     dir.join(format!("{name}.{EXTENSION}"))
 }
 
-/// When the last run ended, if its result is there; a time in the future counts as none.
-fn last_run(file: &Path) -> Option<i64> {
+/// When the last run ended, if its result is there; one of another release or from the future counts as none.
+fn last_run(file: &Path, root: &Path) -> Option<i64> {
     let report = read(file).ok()??;
-    (report.ended <= now_s()).then_some(report.ended)
+    let is_same_release = release_now(root).is_none_or(|now| now == release(&report));
+    (report.ended <= now_s() && is_same_release).then_some(report.ended)
+}
+
+/// Vendor and major release that a result is of.
+fn release(report: &Report) -> (String, Option<u32>) {
+    let host = &report.target.host;
+    of(&format!(
+        "ID=\"{}\"\nVERSION_ID=\"{}\"\n",
+        host.os_id, host.os_version
+    ))
+}
+
+/// The same of the root as it is.
+fn release_now(root: &Path) -> Option<(String, Option<u32>)> {
+    let root = Root::new(root).ok()?;
+    let text = root.read("/etc/os-release");
+    text.or_else(|| root.read("/usr/lib/os-release"))
+        .map(|text| of(&text))
+}
+
+fn of(os_release: &str) -> (String, Option<u32>) {
+    let release = Release::parse(os_release);
+    (release.vendor.name().to_owned(), release.major)
 }
 
 /// The kept result; `None` if there is none yet.
@@ -134,11 +161,22 @@ fn drift(file: &Path, report: &Report) -> Vec<Finding> {
             None
         }
     };
-    let diff = earlier.map(|earlier| Diff::between(&earlier, report));
-    if let Some(diff) = &diff {
-        findings.extend(diff.changes.iter().filter_map(|change| changed(report, change)));
-    }
-    findings.push(summary(report, diff.as_ref()));
+    let since = match earlier {
+        None => "first run".to_owned(),
+        // Nobody made the host worse: it is another one, held against another benchmark.
+        Some(earlier) if release(&earlier) != release(report) => {
+            format!(
+                "the last run was of {}: baseline renewed",
+                earlier.target.host.os_name
+            )
+        }
+        Some(earlier) => {
+            let diff = Diff::between(&earlier, report);
+            findings.extend(diff.changes.iter().filter_map(|change| changed(report, change)));
+            format!("since the last run: {}", diff.line())
+        }
+    };
+    findings.push(summary(report, &since));
     let kept = report
         .render(Format::Json, TableStyle::default())
         .map_err(|error| error.to_string())
@@ -195,15 +233,11 @@ fn changed(report: &Report, change: &Change) -> Option<Finding> {
 }
 
 /// The record of the run as a whole.
-fn summary(report: &Report, diff: Option<&Diff>) -> Finding {
+fn summary(report: &Report, since: &str) -> Finding {
     let counts = report.counts();
     let score = counts
         .score()
         .map_or_else(|| "no score".to_owned(), |score| format!("score {score:.1} %"));
-    let since = diff.map_or_else(
-        || "first run".to_owned(),
-        |diff| format!("since the last run: {}", diff.line()),
-    );
     Finding {
         count: Some(counts.fail as u64),
         ..Finding::new(

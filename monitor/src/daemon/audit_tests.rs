@@ -42,6 +42,47 @@ fn report(results: &[(&str, Verdict)], ended: i64) -> Report {
     }
 }
 
+/// The same from another release.
+fn of_release(mut report: Report, os_version: &str) -> Report {
+    report.target.host.os_id = "rocky".into();
+    report.target.host.os_version = os_version.into();
+    report.target.host.os_name = format!("Rocky Linux {os_version}");
+    report
+}
+
+#[test]
+fn an_upgraded_host_is_audited_at_once_and_nobody_is_blamed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = file(dir.path(), "cis-l1-server");
+    let results = |verdict| report(&[("1.1", verdict)], 100);
+    drift(&file, &of_release(results(Verdict::Pass), "8.10"));
+    fs::create_dir(dir.path().join("etc")).unwrap();
+    let os_release = |version| {
+        let text = format!("ID=rocky\nVERSION_ID=\"{version}\"\n");
+        fs::write(dir.path().join("etc/os-release"), text).unwrap();
+    };
+    os_release("8.10");
+    assert_eq!(last_run(&file, dir.path()), Some(100));
+    os_release("9.6");
+    assert_eq!(
+        last_run(&file, dir.path()),
+        None,
+        "a result of EL 8 says nothing about EL 9"
+    );
+    let told = drift(&file, &of_release(results(Verdict::Fail), "9.6"));
+    assert_eq!(codes(&told), ["audit-done"]);
+    assert!(
+        told[0]
+            .message
+            .ends_with("the last run was of Rocky Linux 8.10: baseline renewed"),
+        "{}",
+        told[0].message
+    );
+    // A minor release is the same system.
+    let told = drift(&file, &of_release(results(Verdict::Pass), "9.7"));
+    assert_eq!(codes(&told), ["audit-fixed", "audit-done"]);
+}
+
 fn codes(findings: &[Finding]) -> Vec<&'static str> {
     findings.iter().map(|finding| finding.code.word()).collect()
 }
@@ -110,14 +151,14 @@ fn a_kept_result_that_others_may_change_is_not_believed() {
     let now = report(&[("1.1", Verdict::Fail)], 200);
     drift(&file, &now);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-    assert_eq!(last_run(&file), None);
+    assert_eq!(last_run(&file, dir.path()), None);
     assert_eq!(codes(&drift(&file, &now)), ["audit-failed", "audit-done"]);
     fs::write(&file, "{").unwrap();
     assert_eq!(codes(&drift(&file, &now)), ["audit-failed", "audit-done"]);
-    assert_eq!(last_run(&file), Some(200), "it was replaced");
+    assert_eq!(last_run(&file, dir.path()), Some(200), "it was replaced");
     drift(&file, &report(&[], now_s() + 1000));
     assert_eq!(
-        last_run(&file),
+        last_run(&file, dir.path()),
         None,
         "a clock that ran ahead must not stop audits"
     );
@@ -169,7 +210,8 @@ async fn a_run_is_due_at_once_and_then_after_the_interval() {
     );
     for _start in 0..2 {
         let (updates, mut audits) = mpsc::channel(1);
-        let keeper = tokio::spawn(keep(program.clone(), config(dir.path()), "/".into(), updates));
+        let root = dir.path().to_owned();
+        let keeper = tokio::spawn(keep(program.clone(), config(dir.path()), root, updates));
         if let Ok(Some(findings)) = tokio::time::timeout(Duration::from_secs(2), audits.recv()).await {
             assert_eq!(codes(&findings), ["audit-done"]);
         }

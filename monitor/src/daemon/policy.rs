@@ -506,10 +506,7 @@ fn end_of_life(root: &Root, now_s: i64) -> Option<Finding> {
     (lifecycle::phase(&release, today) == Some(Phase::EndOfLife)).then(|| {
         Finding::new(
             FindingCode::ReleaseEndOfLife,
-            format!(
-                "{} has had no security updates since {}",
-                release.pretty, dates.security_until
-            ),
+            lifecycle::ended(&release.pretty, &dates),
         )
         .hint("move to a supported release (ELevate, leapp)")
     })

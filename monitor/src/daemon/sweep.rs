@@ -3,7 +3,7 @@
 //! The verification itself runs in a child process; here is nothing but waiting for it.
 
 use crate::chain::chain;
-use crate::config::Trust;
+use crate::config::{ConfigError, Trust, read_safely};
 use crate::sweep::{Difference, SweepError, SweepReport, sweep};
 use crate::trust::atomic;
 use hardpan_core::event::RawText;
@@ -140,10 +140,20 @@ fn failure(error: &SweepError) -> Finding {
 }
 
 fn read(file: &Path) -> State {
-    crate::config::read_safely(file)
-        .ok()
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default()
+    let text = match read_safely(file) {
+        Ok(text) => text,
+        Err(ConfigError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return State::default();
+        }
+        Err(error) => return unusable(file, &error),
+    };
+    serde_json::from_str(&text).unwrap_or_else(|error| unusable(file, &error))
+}
+
+/// Damaged, of another version, or open to others: begun anew.
+fn unusable(file: &Path, error: &dyn std::error::Error) -> State {
+    warn!(file = %file.display(), error = chain(error), "what the last sweep found cannot be used: the next one tells of all that differs");
+    State::default()
 }
 
 /// A state that cannot be kept makes what is known already news once more after a restart.

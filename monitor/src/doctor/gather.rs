@@ -171,7 +171,7 @@ fn security(root: &Path, probes: &Probes, hardware: &Hardware) -> Security {
         virtualisation: virtualisation(&dmi("sys_vendor"), &dmi("product_name"), hardware.hypervisor)
             .unwrap_or_else(|| "none seen".to_owned()),
         image_mode: root.join("run/ostree-booted").exists(),
-        tpm: platform::tpm(),
+        tpm: platform::tpm(Path::new("/sys")),
     }
 }
 

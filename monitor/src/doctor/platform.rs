@@ -23,8 +23,10 @@ pub struct Support {
     pub full_until: String,
     /// Last day with security updates.
     pub security_until: String,
-    /// The dates were looked up at the vendor.
-    pub checked: bool,
+    /// What the dates are worth: `published` by the vendor, or only `expected`.
+    pub basis: &'static str,
+    /// Where they were found, and of when that is.
+    pub source: &'static str,
 }
 
 /// The policy this host gets.
@@ -55,10 +57,7 @@ pub(super) fn support(release: &Release, today: Date, hints: &mut Vec<Hint>) -> 
     let dates = lifecycle::dates_of(&release.vendor, release.major?)?;
     match phase {
         Phase::EndOfLife => hints.push(Hint::new(
-            format!(
-                "{} has had no security updates since {}",
-                release.pretty, dates.security_until
-            ),
+            lifecycle::ended(&release.pretty, &dates),
             "move to a supported release (ELevate, leapp); what is found from now on stays open here",
         )),
         Phase::SecurityOnly | Phase::Full => {}
@@ -67,7 +66,8 @@ pub(super) fn support(release: &Release, today: Date, hints: &mut Vec<Hint>) -> 
         phase: phase.name(),
         full_until: dates.full_until.to_string(),
         security_until: dates.security_until.to_string(),
-        checked: dates.is_checked,
+        basis: dates.basis.name(),
+        source: dates.source,
     })
 }
 
@@ -225,17 +225,26 @@ pub(super) fn built_for(root: &Path, kernel_release: &str) -> Option<String> {
     ((root == Path::new("/") && is_v2(kernel_release)) || installed()).then(|| V2.to_owned())
 }
 
-/// Version of the TPM, if there is one.
-pub(super) fn tpm() -> String {
-    let class = Path::new("/sys/class/tpm/tpm0");
-    if !class.exists() {
+/// Version of the TPM, if there is one. `sys`: where sysfs is.
+pub(super) fn tpm(sys: &Path) -> String {
+    let class = sys.join("class");
+    let chip = class.join("tpm/tpm0");
+    if !chip.exists() {
         return "none".to_owned();
     }
-    match fs::read_to_string(class.join("tpm_version_major")) {
-        Ok(major) => format!("{}.x", major.trim()),
-        // Kernels before 5.5 have no such file.
-        Err(_older) => "present".to_owned(),
+    let version = match fs::read_to_string(chip.join("tpm_version_major")) {
+        Ok(major) => major.trim().to_owned(),
+        // Kernels before 5.6 have no such file: only TPM 2 has a resource manager, only TPM 1.2 these capabilities.
+        Err(_older) if class.join("tpmrm/tpmrm0").exists() => "2".to_owned(),
+        Err(_older) if chip.join("caps").exists() || chip.join("device/caps").exists() => "1".to_owned(),
+        Err(_older) => String::new(),
+    };
+    match version.as_str() {
+        "1" => "1.2",
+        "2" => "2.0",
+        _ => "present, version unknown",
     }
+    .to_owned()
 }
 
 #[cfg(test)]
@@ -279,6 +288,26 @@ mod tests {
         assert_eq!(built_for(dir.path(), ""), None);
         fs::create_dir_all(dir.path().join("usr/lib/modules/6.12.0-55.el10_0.x86_64_v2")).unwrap();
         assert_eq!(built_for(dir.path(), "").as_deref(), Some("x86_64_v2"));
+    }
+
+    #[test]
+    fn tpms_are_told_apart_on_old_kernels_too() {
+        let check = |files: &[&str], expected: &str| {
+            let sys = tempfile::tempdir().unwrap();
+            for file in files {
+                let (path, content) = file.split_once('=').unwrap_or((file, ""));
+                let path = sys.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, content).unwrap();
+            }
+            assert_eq!(tpm(sys.path()), expected, "{files:?}");
+        };
+        check(&[], "none");
+        check(&["class/tpm/tpm0/tpm_version_major=2\n"], "2.0");
+        check(&["class/tpm/tpm0/tpm_version_major=1\n"], "1.2");
+        check(&["class/tpm/tpm0/dev", "class/tpmrm/tpmrm0/dev"], "2.0");
+        check(&["class/tpm/tpm0/device/caps"], "1.2");
+        check(&["class/tpm/tpm0/dev"], "present, version unknown");
     }
 
     #[test]

@@ -313,8 +313,8 @@ fn render_standing(report: &Report, out: &mut String) -> std::fmt::Result {
         || "unknown: no dates for this release".to_owned(),
         |support| {
             format!(
-                "{}, security updates until {}",
-                support.phase, support.security_until
+                "{}, security updates {} until {} ({})",
+                support.phase, support.basis, support.security_until, support.source
             )
         },
     );

@@ -5,6 +5,7 @@ use super::run::HardenError;
 use super::store::Store;
 use hardpan_core::policy::harden::Host as _;
 use hardpan_core::policy::harden::edit::{self, Edit};
+use hardpan_core::policy::harden::journal::JOURNAL_VERSION;
 use serde::Serialize;
 
 /// Something that is no longer as `apply` left it.
@@ -24,7 +25,13 @@ pub struct Drift {
 pub fn drift(root: &Root) -> Result<Vec<Drift>, HardenError> {
     let store = Store::open(root)?;
     // Two items may have edited one line: the later edit's text holds both.
-    let mut found = Vec::new();
+    let foreign = store.foreign().map(|subject| Drift {
+        item: "journal".to_owned(),
+        subject,
+        wanted: format!("a line of version {JOURNAL_VERSION}"),
+        found: "one of another version: what it did is neither watched nor taken back".to_owned(),
+    });
+    let mut found: Vec<Drift> = foreign.collect();
     for line in store.journal.in_place.values() {
         let (wanted, present) = match &line.change {
             Edit::Line { path, line: change } => {

@@ -55,7 +55,19 @@ pub(super) fn rollback_in(store: &mut Store, root: &Root, transaction: Option<u6
         .filter(|line| transaction.is_none_or(|only| only == line.transaction))
         .cloned()
         .collect();
-    let mut report = RollbackReport::default();
+    let foreign = store
+        .foreign()
+        .filter(|_| transaction.is_none())
+        .map(|subject| Undone {
+            item: "journal".to_owned(),
+            subject,
+            what: "failed",
+            detail: Some("another version of hardpan wrote it: use that one to take it back".to_owned()),
+        });
+    let mut report = RollbackReport {
+        changed: false,
+        edits: foreign.collect(),
+    };
     for line in &lines {
         let subject = line.change.subject().to_owned();
         let (what, detail) = match undo_one(store, root, line) {

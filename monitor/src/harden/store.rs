@@ -102,6 +102,12 @@ impl Store {
         Ok(())
     }
 
+    /// Where lines lie that another version of the program wrote.
+    pub(super) fn foreign(&self) -> impl Iterator<Item = String> {
+        let lines = self.journal.foreign.iter();
+        lines.map(|line| format!("{STATE}/journal.jsonl:{line}"))
+    }
+
     pub(super) fn pending(&self) -> Option<Confirmation> {
         let text = fs::read_to_string(&self.pending_path).ok()?;
         serde_json::from_str(&text).ok()

@@ -4,7 +4,7 @@ use super::files;
 use super::root::Root;
 use super::run::HardenError;
 use hardpan_core::policy::harden::Host as _;
-use hardpan_core::policy::harden::edit::{self, LineEdit, Locator, Tool};
+use hardpan_core::policy::harden::edit::{self, CRYPTO_CONFIG, LineEdit, Locator, Tool};
 use std::fs;
 use std::io;
 use std::process::{Command, Output};
@@ -35,6 +35,9 @@ pub(super) fn set(root: &Root, tool: &Tool, value: &str) -> Result<(), HardenErr
         source,
     };
     match tool.file() {
+        None if matches!(tool, Tool::CryptoPolicy) => {
+            set_crypto_policy(root, value, || run(root, program, &arguments))?;
+        }
         None => run(root, program, &arguments)?,
         Some((file, prefix)) => {
             let path = root.resolve(file)?;
@@ -65,6 +68,53 @@ pub(super) fn set(root: &Root, tool: &Tool, value: &str) -> Result<(), HardenErr
         program: program.to_owned(),
         output: format!("it reported success, but {} is not {value:?}", tool.name()),
     })
+}
+
+/// update-crypto-policies writes its configuration anew and forgets the comments in it, mode and label: they stay, with
+/// the new value where the old one was.
+fn set_crypto_policy(
+    root: &Root,
+    value: &str,
+    set: impl FnOnce() -> Result<(), HardenError>,
+) -> Result<(), HardenError> {
+    let in_file = |source| HardenError::File {
+        item: Tool::CryptoPolicy.name().to_owned(),
+        source,
+    };
+    let path = root.resolve(CRYPTO_CONFIG)?;
+    let before = files::Attributes::of(&path).map_err(in_file)?;
+    let text = root.read(CRYPTO_CONFIG).and_then(|text| with_value(&text, value));
+    set()?;
+    if let Some(text) = text.filter(|text| root.read(CRYPTO_CONFIG).as_ref() != Some(text)) {
+        let applied = fs::metadata(&path).and_then(|meta| meta.modified());
+        files::replace(&path, &text).map_err(in_file)?;
+        // `update-crypto-policies --is-applied` compares times: what is in force must not look older than this.
+        if let Ok(applied) = applied {
+            let dated = fs::File::open(&path).and_then(|file| file.set_modified(applied));
+            dated.map_err(|source| HardenError::Program {
+                program: Tool::CryptoPolicy.name().to_owned(),
+                output: format!("the time of {CRYPTO_CONFIG} cannot be set: {source}"),
+            })?;
+        }
+    }
+    before.put_back(&path).map_err(in_file)
+}
+
+/// The text with another value; `None` if the value is not one line alone.
+fn with_value(text: &str, value: &str) -> Option<String> {
+    let is_value = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let mut values = text.lines().filter(is_value);
+    let (Some(old), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let new = |line: &str| {
+        if line.trim_end_matches('\n') == old {
+            line.replacen(old, value, 1)
+        } else {
+            line.to_owned()
+        }
+    };
+    Some(text.split_inclusive('\n').map(new).collect())
 }
 
 /// For a service that does not run: it reads the file when it starts.

@@ -4,7 +4,7 @@ use crate::harden::Root;
 use hardpan_core::platform::Release;
 use hardpan_core::platform::migration::{
     HostIdentity, IDENTITY_VERSION, InstalledPackage, Rebaseline, TRACES, Traces, parse_repositories,
-    rebaseline,
+    rebaseline, rebuilt,
 };
 use hardpan_core::policy::harden::Host as _;
 use std::io;
@@ -95,14 +95,12 @@ pub fn identity(root: &Root, kernel: &str) -> HostIdentity {
 
 /// Compares the host with what it was when this was last called, and remembers what it is now.
 ///
-/// `Some` once after an upgrade or move: the daemon writes one record and learns anew. The first call ever, or one that
-/// finds an identity it cannot read, has nothing to compare with and answers `None`.
+/// `Some` once after an upgrade or move, and once where the stored identity is damaged or of another version: the daemon
+/// writes one record and learns anew. The first call ever has nothing to compare with and answers `None`.
 pub fn note_host(root: &Root, kernel: &str) -> Result<Option<Rebaseline>, IdentityFileError> {
     let now = identity(root, kernel);
-    let before = root
-        .read(IDENTITY)
-        .and_then(|text| HostIdentity::parse(&text).ok());
-    if before.as_ref() == Some(&now) {
+    let before = root.read(IDENTITY).map(|text| HostIdentity::parse(&text));
+    if matches!(&before, Some(Ok(before)) if *before == now) {
         return Ok(None);
     }
     let path = root.resolve(IDENTITY)?;
@@ -115,5 +113,9 @@ pub fn note_host(root: &Root, kernel: &str) -> Result<Option<Rebaseline>, Identi
     }
     crate::trust::atomic::write(&path, text.as_bytes(), 0o644)
         .map_err(|source| IdentityFileError::Write { path, source })?;
-    Ok(before.and_then(|before| rebaseline(&before, &now)))
+    Ok(match before {
+        None => None,
+        Some(Ok(before)) => rebaseline(&before, &now),
+        Some(Err(why)) => Some(rebuilt(&why)),
+    })
 }

@@ -116,8 +116,12 @@ fn a_moved_host_is_noticed_and_learned_anew_once() {
     );
     assert_eq!(note_host(&root, "6.12.0").expect("noted"), None);
     // A state file of a newer program is not misread.
-    fake.write("var/lib/hardpan/host.json", "{\"version\":7}");
-    assert_eq!(note_host(&root, "6.12.0").expect("noted"), None);
+    for damaged in ["{\"version\":7}", "{\"version\":1}", "", "\u{0}"] {
+        fake.write("var/lib/hardpan/host.json", damaged);
+        let rebuilt = note_host(&root, "6.12.0").expect("noted").expect("told");
+        assert!(rebuilt.message.contains("is not known"), "{rebuilt:?}");
+        assert_eq!(note_host(&root, "6.12.0").expect("noted"), None);
+    }
 }
 
 /// A host with this level, and what is wrong with its policy.

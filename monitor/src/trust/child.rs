@@ -335,12 +335,20 @@ pub fn child() -> Result<(), ChildError> {
         Some(&mut proven),
     )?;
     if let ReadingOrigin::Scanned {
-        not_kept: Some(problem),
-        ..
+        store_problem,
+        not_kept,
     } = &current.origin
     {
-        // A daemon that went away needs no complaint.
-        let _broken_pipe = writeln!(io::stderr(), "it is not kept: {}", crate::chain::chain(problem));
+        let complaints = [
+            ("the kept reading is not used", store_problem),
+            ("it is not kept", not_kept),
+        ];
+        for (what, problem) in complaints {
+            if let Some(problem) = problem {
+                // A daemon that went away needs no complaint.
+                let _broken_pipe = writeln!(io::stderr(), "{what}: {}", crate::chain::chain(problem));
+            }
+        }
     }
     let outcome = current.outcome;
     let mut answer = Vec::new();

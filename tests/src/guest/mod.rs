@@ -6,7 +6,7 @@ mod part;
 mod port;
 
 use crate::frame::{DaemonState, Head};
-use crate::plan::{Group, PLAN_PATH, Plan, Role};
+use crate::plan::{Group, KEPT_PATH, PLAN_PATH, Plan, Role};
 use daemon::Daemon;
 use port::Port;
 use std::path::{Path, PathBuf};
@@ -90,7 +90,11 @@ fn carry_out(port: &mut Port) -> Result<(), GuestError> {
     for group in &plan.groups {
         run_group(port, group, plan.live)?;
     }
-    Ok(())
+    match fs::read(KEPT_PATH) {
+        Ok(kept) => port.send(&Head::Kept, &kept),
+        // Most boots have no successor.
+        Err(_none) => Ok(()),
+    }
 }
 
 fn doctor(port: &mut Port) -> Result<(), GuestError> {

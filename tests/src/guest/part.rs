@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// `PATH` of everything the guest runs.
 pub(super) const PATH: &str = "/usr/bin:/usr/sbin";
+/// A command that must fail: `! command` does not end a script that runs with `-e`, whatever the command does.
+const NOT: &str = "not() { if \"$@\"; then echo \"not expected to succeed: $*\"; return 1; fi; }\n";
 const FACTS: &str = "/run/hardpan-vm/facts";
 const POLL: Duration = Duration::from_millis(20);
 /// The marker is run again after this long: its record may be among those lost to a flood.
@@ -105,7 +107,8 @@ fn shell(
     meanwhile: impl FnMut() -> Result<(), GuestError>,
 ) -> Result<Option<i32>, GuestError> {
     let script = Path::new(RUN_DIR).join("part.sh");
-    fs::write(&script, text).map_err(GuestError::io(format!("writing {}", script.display())))?;
+    fs::write(&script, format!("{NOT}{text}"))
+        .map_err(GuestError::io(format!("writing {}", script.display())))?;
     let mut command = Command::new("/usr/bin/sh");
     command
         .arg("-eu")

@@ -98,7 +98,7 @@ fn may_chroot() -> bool {
 }
 
 /// `chroot`, in a user namespace of its own where this is not root.
-fn chroot(root: &Path) -> Option<Command> {
+pub(crate) fn chroot(root: &Path) -> Option<Command> {
     let mut command;
     if sh::output(Command::new("id").arg("-u")).ok()?.trim() == "0" {
         command = Command::new("chroot");

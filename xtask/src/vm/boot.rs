@@ -182,6 +182,7 @@ impl Boot {
                 plain_bytes,
             } => self.take_records(&group, part.as_ref(), plain_bytes, payload)?,
             Head::Trouble { what } => self.troubles.push(format!("the guest: {what}")),
+            Head::Kept => place::write(&self.results.join("kept.tar.gz"), payload)?,
             Head::Say { .. } | Head::End => {}
         }
         Ok(())

@@ -10,11 +10,13 @@ mod packages;
 pub(crate) mod qemu;
 mod report;
 mod root;
+mod upgrade;
 
 pub(crate) use kernels::{Kernel, select};
 pub(crate) use root::Programs;
 
 pub(crate) use packages::{Signer, rpm, rpmbuild};
+pub(crate) use upgrade::{run as upgrade, test as test_upgrade};
 
 use crate::check::Tally;
 use crate::cli::VmArgs;
@@ -298,6 +300,8 @@ pub(crate) struct Guest {
     work: TempDir,
     root: PathBuf,
     scenarios: PathBuf,
+    /// The packages that are installed in it.
+    packages: Vec<PathBuf>,
 }
 
 impl Guest {
@@ -310,10 +314,11 @@ impl Guest {
             .prefix("work-")
             .tempdir_in(&base)
             .map_err(TaskError::file("creating a folder in", &base))?;
-        let root = root::assemble(places, &built, kernels, work.path())?;
+        let (root, packages) = root::assemble(places, &built, kernels, work.path())?;
         Ok(Self {
             work,
             root,
+            packages,
             scenarios: scenarios_dir(places),
         })
     }

@@ -159,6 +159,11 @@ impl Builder {
         signer.sign_all(&built)
     }
 
+    /// The packages that [`Builder::install`] installs.
+    pub(super) fn installed(self) -> Vec<PathBuf> {
+        self.built
+    }
+
     /// Installs everything built so far below `root`, and imports the keys.
     pub(super) fn install(&self, root: &Path, signers: &[&Signer]) -> Done {
         for signer in signers {

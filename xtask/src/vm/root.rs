@@ -104,8 +104,13 @@ fn digest_offset(root: &Path, file: &Path) -> Done<usize> {
         })
 }
 
-/// Assembles the root file system in `dir` and returns its folder.
-pub(super) fn assemble(places: &Places, built: &Programs, kernels: &[Kernel], dir: &Path) -> Done<PathBuf> {
+/// Assembles the root file system in `dir`; returns its folder and the packages installed in it.
+pub(super) fn assemble(
+    places: &Places,
+    built: &Programs,
+    kernels: &[Kernel],
+    dir: &Path,
+) -> Done<(PathBuf, Vec<PathBuf>)> {
     ui::step("packages: built, signed and installed with rpm");
     let root = dir.join("root");
     let mut builder = Builder::new(&dir.join("rpm"))?;
@@ -193,7 +198,7 @@ pub(super) fn assemble(places: &Places, built: &Programs, kernels: &[Kernel], di
     let env = format!("HP_STUFF=/{STUFF}\nHP_HELLO_OFFSET={at}\nHP_DIGEST_OFFSET={digest_at}\n");
     place::write(&stuff.join("env"), env)?;
     install(&built.path("vm-init"), &root.join("init"), 0o755)?;
-    Ok(root)
+    Ok((root, builder.installed()))
 }
 
 /// Puts a plan and the scenarios' folders into an assembled root.

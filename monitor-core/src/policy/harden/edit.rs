@@ -118,6 +118,8 @@ pub enum Tool {
     FirewallZone,
 }
 
+/// The system-wide crypto policy in words.
+pub const CRYPTO_CONFIG: &str = "/etc/crypto-policies/config";
 /// firewalld's own settings.
 const FIREWALLD_CONF: &str = "/etc/firewalld/firewalld.conf";
 /// A feature that is on.
@@ -130,11 +132,16 @@ impl Tool {
     pub fn current(&self, host: &dyn Host) -> Option<String> {
         match self {
             Self::CryptoPolicy => {
-                let text = host.read("/etc/crypto-policies/config")?;
-                let mut lines = text.lines().map(str::trim);
-                lines
-                    .find(|line| !line.is_empty() && !line.starts_with('#'))
-                    .map(str::to_owned)
+                // A policy, then sub-policies behind colons or on lines of their own; case and comments do not matter.
+                let text = host.read(CRYPTO_CONFIG)?;
+                let words: Vec<String> = text
+                    .lines()
+                    .filter_map(|line| line.split('#').next())
+                    .flat_map(|line| line.trim().split(':'))
+                    .filter(|word| !word.is_empty())
+                    .map(str::to_ascii_uppercase)
+                    .collect();
+                (!words.is_empty()).then(|| words.join(":"))
             }
             Self::Authselect { feature } => {
                 // The profile's name, then one feature a line.

@@ -1,6 +1,7 @@
 //! What was done, so that it can be undone: one JSON object per line, appended and synced before and after each edit.
 
 use super::edit::Edit;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -54,8 +55,16 @@ pub struct Journal {
     pub in_place: BTreeMap<(u64, u64), Line>,
     /// The highest transaction seen.
     pub last_transaction: u64,
-    /// Lines that could not be read, with their numbers. A torn last line is normal after a crash.
+    /// Numbers of lines that are no JSON: torn by a crash, before the edit that they announce was made.
     pub unreadable: Vec<usize>,
+    /// Numbers of lines that another version of the program wrote: what they did is not known here.
+    pub foreign: Vec<usize>,
+}
+
+/// What every version's lines have.
+#[derive(Deserialize)]
+struct Taken {
+    transaction: u64,
 }
 
 /// Reads a journal. Total: what cannot be read is named.
@@ -66,14 +75,20 @@ pub fn read(text: &str) -> Journal {
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
     {
-        let Ok(line) = serde_json::from_str::<Line>(line) else {
-            journal.unreadable.push(n + 1);
-            continue;
+        let line = match serde_json::from_str::<Line>(line) {
+            Ok(line) if line.version == JOURNAL_VERSION => line,
+            Err(_torn) if serde_json::from_str::<IgnoredAny>(line).is_err() => {
+                journal.unreadable.push(n + 1);
+                continue;
+            }
+            Ok(_) | Err(_) => {
+                journal.foreign.push(n + 1);
+                // Its number is taken all the same.
+                let taken = serde_json::from_str::<Taken>(line).map_or(0, |line| line.transaction);
+                journal.last_transaction = journal.last_transaction.max(taken);
+                continue;
+            }
         };
-        if line.version != JOURNAL_VERSION {
-            journal.unreadable.push(n + 1);
-            continue;
-        }
         journal.last_transaction = journal.last_transaction.max(line.transaction);
         let key = (line.transaction, line.number);
         match line.stage {
@@ -133,5 +148,17 @@ mod tests {
         let journal = read(&torn);
         assert_eq!(journal.in_place.keys().collect::<Vec<_>>(), [&(3, 1)]);
         assert_eq!((journal.last_transaction, journal.unreadable), (3, vec![5]));
+        assert!(journal.foreign.is_empty());
+    }
+
+    #[test]
+    fn lines_of_another_version_are_told_apart_and_keep_their_numbers() {
+        let ours = write(&line(0, Stage::Done)).expect("written");
+        let newer = "{\"version\":2,\"transaction\":9,\"what\":\"unknown\"}\n";
+        let older = ours.replace("\"version\":1", "\"version\":0");
+        let journal = read(&format!("{ours}{newer}{older}[]\n"));
+        assert_eq!(journal.in_place.len(), 1);
+        assert_eq!((journal.last_transaction, journal.foreign), (9, vec![2, 3, 4]));
+        assert!(journal.unreadable.is_empty());
     }
 }

@@ -72,6 +72,40 @@ fn fapolicyd_rules_carry_over_or_are_named() {
     expect![""].assert_eq(&lines(&problems));
 }
 
+/// The shape of the rules that EL installs with fapolicyd (known-libs): types tell rules apart that Hardpan cannot.
+#[test]
+fn what_types_kept_apart_is_decided_once() {
+    let import = fapolicyd::import(
+        "%languages=text/x-python,text/x-perl\n\
+         allow perm=open all : ftype=application/x-sharedlib trust=1\n\
+         deny_audit perm=open all : ftype=application/x-sharedlib\n\
+         allow perm=execute all : trust=1\n\
+         allow perm=execute all : ftype=application/x-executable trust=1\n\
+         allow perm=open all : ftype=%languages trust=1\n\
+         deny_audit perm=any all : ftype=%languages\n\
+         allow perm=any all : ftype=text/x-shellscript\n\
+         deny_audit perm=execute all : all\n\
+         allow perm=open all : all\n",
+    );
+    let notes: String = import
+        .notes
+        .iter()
+        .map(|note| note.line.to_string() + ": " + &note.text + "\n")
+        .collect();
+    expect![[r"
+        5: decided already by line 4 before it
+        7: it is about scripts of some languages; Hardpan does not tell them apart: shell scripts are denied too
+        8: decided otherwise by line 7 before it: Hardpan does not tell these types of files apart
+        10: decided otherwise by line 3 and line 7 before it: Hardpan does not tell these types of files apart
+    "]]
+    .assert_eq(&notes);
+    let (resolved, problems) = merge(&[(Layer::Local, "import.toml", &import.policy)]);
+    assert_eq!(lines(&problems), "", "{}", import.policy);
+    let problems = rule::lint(&resolved.rules, &[Tier::A, Tier::B, Tier::C]);
+    assert_eq!(lines(&problems), "");
+    assert_eq!((import.whole, import.partial, import.left_out), (5, 1, 3));
+}
+
 /// Found by fuzzing: no policy holds such text, so the import may not make one that does.
 #[test]
 fn fapolicyd_rules_with_control_characters_are_left_out() {
@@ -177,7 +211,10 @@ fn a_candidate_is_measured_against_what_was_recorded() {
 #[test]
 fn learning_proposes_digests_not_paths() {
     let mut learner = Learner::default();
+    let gate = ",\"gate\":{\"kind\":\"library\",\"class\":\"untrusted\"}";
     for line in [
+        record("library-alert", "untrusted", "/opt/t\\u001bool", "1000", gate)
+            .replace("-alert\"", "-alert\",\"dataset\":\"hardpan.gate\""),
         record("exec", "untrusted", "/opt/t\\u001bool", "1000", ""),
         record("exec", "untrusted", "/opt/tool", "1000", ""),
         record("exec", "digest-mismatch", "/usr/bin/ls", "0", ""),
@@ -187,7 +224,8 @@ fn learning_proposes_digests_not_paths() {
     }
     expect![[r#"
         # Proposed by `hardpan policy learn`: what ran on this host and no package vouches for.
-        # Read it, take out what should not run, then sign it: hardpan trust add.
+        # Read it and take out what should not run. Then vouch for the rest, and compare the digests, for both hash the
+        # files as they are: hardpan trust add --name NAME PATH… here, or hardpan trust sign on another machine.
         schema = 1
 
         [[file]]

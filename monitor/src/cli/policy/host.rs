@@ -175,7 +175,7 @@ pub(super) fn candidate_source(file: &Path, name: Option<&str>) -> Result<Source
     let name = name.or(installed).map_or_else(
         // Ansible's temporary names say nothing: such a file sorts last.
         || {
-            if has_toml_extension(base) {
+            if has_toml_extension(base) && !base.starts_with('.') {
                 base.to_owned()
             } else {
                 "zz-candidate.toml".to_owned()

@@ -169,14 +169,20 @@ impl Fake {
                 &format!("usr/share/crypto-policies/policies/{policy}.pol"),
                 "mac = X\n",
             );
-            for back_end in ["openssl", "gnutls"] {
+            for back_end in ["openssl", "gnutls", "nss"] {
                 fake.write(
                     &format!("usr/share/crypto-policies/{policy}/{back_end}.txt"),
-                    policy,
+                    &format!("library=\nname=Policy\nconfig=\"{policy} {back_end}\"\n"),
                 );
             }
         }
-        fs::create_dir_all(fake.at("etc/crypto-policies/back-ends")).expect("directory");
+        // As p11-kit-trust has it: NSS's file is a text of its own, not a link.
+        let own = "name=p11-kit-proxy\nlibrary=p11-kit-proxy.so\n";
+        fake.write("etc/crypto-policies/local.d/nss-p11-kit.config", own);
+        fake.write(
+            "etc/crypto-policies/back-ends/nss.config",
+            &format!("library=\nname=Policy\nconfig=\"DEFAULT nss\"\n{own}"),
+        );
         for back_end in ["openssl", "gnutls"] {
             let target = format!("/usr/share/crypto-policies/DEFAULT/{back_end}.txt");
             symlink(

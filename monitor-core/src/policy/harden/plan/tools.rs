@@ -1,8 +1,17 @@
 //! Settings that have a tool of their own: PAM, firewall, crypto policy.
 
-use super::super::edit::{DISABLED, ENABLED, Edit, LineEdit, Locator, Tool};
+use super::super::edit::{CRYPTO_CONFIG, DISABLED, ENABLED, Edit, LineEdit, Locator, Tool};
 use super::{Draft, State, blocked, differs, not_applicable, satisfied};
 use crate::policy::value::KeyPath;
+
+/// The policies' own definitions, and each one's text for each back end.
+const PROFILES: &str = "/usr/share/crypto-policies";
+/// What is in force.
+const STATE: &str = "/etc/crypto-policies/state";
+/// What programs read.
+const BACK_ENDS: &str = "/etc/crypto-policies/back-ends";
+/// What the host adds to back ends' texts.
+const LOCAL: &str = "/etc/crypto-policies/local.d";
 
 impl Draft<'_> {
     /// PAM is never edited by hand: authselect would take it back, and a slip locks everybody out.
@@ -86,8 +95,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn crypto(&mut self, policy: &str) -> State {
-        let config = "/etc/crypto-policies/config";
-        if self.host.read(config).is_none() {
+        if self.host.read(CRYPTO_CONFIG).is_none() {
             return not_applicable("crypto-policies is not installed");
         }
         let current = Tool::CryptoPolicy.current(self.host).unwrap_or_default();
@@ -97,7 +105,7 @@ impl Draft<'_> {
         let base = policy.split(':').next().unwrap_or(policy);
         if self
             .host
-            .stat(&format!("/usr/share/crypto-policies/policies/{base}.pol"))
+            .stat(&format!("{PROFILES}/policies/{base}.pol"))
             .is_none()
         {
             return blocked(format!("this release has no crypto policy {base}"));
@@ -113,41 +121,90 @@ impl Draft<'_> {
         if policy.contains(':') || current.contains(':') {
             return blocked("sub-policies are built by update-crypto-policies: run it in the image");
         }
-        // In an image: what update-crypto-policies does for a policy without sub-policies.
-        for file in [config, "/etc/crypto-policies/state/current"] {
-            if self
-                .host
-                .read(file)
-                .is_some_and(|text| text.lines().any(|line| line == current))
-            {
-                let edit = LineEdit {
-                    locator: Locator::Prefix {
-                        prefix: current.clone(),
-                    },
-                    before: Some(current.clone()),
-                    after: Some(policy.to_owned()),
-                    added: Vec::new(),
-                    removed: Vec::new(),
-                    separator: ' ',
-                };
-                self.line(file, edit);
-            }
+        match self.crypto_of_an_image(&current, policy) {
+            Ok(edits) => self.edits.extend(edits),
+            Err(why) => return blocked(format!("{why}: run update-crypto-policies in the image")),
         }
-        for name in self.host.list("/etc/crypto-policies/back-ends") {
-            let path = format!("/etc/crypto-policies/back-ends/{name}");
+        self.notes.push(format!(
+            "{STATE}/CURRENT.pol still describes {current}: update-crypto-policies writes it, as each update of crypto-policies does"
+        ));
+        differs(current)
+    }
+    /// In an image: what update-crypto-policies does for a policy without sub-policies. The error says what only it can do.
+    fn crypto_of_an_image(&self, current: &str, policy: &str) -> Result<Vec<Edit>, String> {
+        let mut edits = Vec::new();
+        for file in [CRYPTO_CONFIG.to_owned(), format!("{STATE}/current")] {
+            let Some(text) = self.host.read(&file) else {
+                continue;
+            };
+            let line = text
+                .lines()
+                .find(|line| !line.starts_with('#') && line.trim().eq_ignore_ascii_case(current))
+                .ok_or_else(|| format!("{file} has no line {current} alone"))?;
+            edits.push(whole_line(&file, line, policy));
+        }
+        for name in self.host.list(BACK_ENDS) {
+            let path = format!("{BACK_ENDS}/{name}");
             let Some(stem) = name.strip_suffix(".config") else {
                 continue;
             };
-            let target = format!("/usr/share/crypto-policies/{policy}/{stem}.txt");
-            let before = self.host.link(&path);
-            if before.is_some() && before.as_deref() != Some(&target) && self.host.stat(&target).is_some() {
-                self.edits.push(Edit::Link {
+            let target = format!("{PROFILES}/{policy}/{stem}.txt");
+            let Some(after) = self.host.read(&target) else {
+                return Err(format!("{target} is not there"));
+            };
+            match self.host.link(&path) {
+                Some(before) if before == target => {}
+                before @ Some(_) => edits.push(Edit::Link {
                     path,
                     before,
                     after: target,
-                });
+                }),
+                None => edits.extend(self.merged(&path, stem, current, &after)?),
             }
         }
-        differs(current)
+        Ok(edits)
+    }
+
+    /// A back end's file that holds the profile's text and the host's own additions (p11-kit's for NSS, on every EL).
+    fn merged(&self, path: &str, stem: &str, current: &str, after: &str) -> Result<Vec<Edit>, String> {
+        let text = self.host.read(path).unwrap_or_default();
+        let profile = format!("{PROFILES}/{current}/{stem}.txt");
+        let before = self.host.read(&profile).unwrap_or_default();
+        let own = self.host.list(LOCAL).into_iter().filter(|name| {
+            name.strip_suffix(".config")
+                .and_then(|name| name.strip_prefix(stem))
+                .is_some_and(|rest| rest.starts_with('-'))
+        });
+        let own: String = own
+            .filter_map(|name| self.host.read(&format!("{LOCAL}/{name}")))
+            .collect();
+        if text != format!("{before}{own}") {
+            return Err(format!("{path} is not {profile} with what {LOCAL} adds"));
+        }
+        if before.lines().count() != after.lines().count() {
+            return Err(format!("{path} gets another number of lines"));
+        }
+        let pairs = before.lines().zip(after.lines());
+        let differing = pairs.filter(|(before, after)| before != after);
+        Ok(differing
+            .map(|(before, after)| whole_line(path, before, after))
+            .collect())
+    }
+}
+
+/// One line in the place of another.
+fn whole_line(path: &str, before: &str, after: &str) -> Edit {
+    Edit::Line {
+        path: path.to_owned(),
+        line: LineEdit {
+            locator: Locator::Prefix {
+                prefix: before.trim_start().to_owned(),
+            },
+            before: Some(before.to_owned()),
+            after: Some(after.to_owned()),
+            added: Vec::new(),
+            removed: Vec::new(),
+            separator: ' ',
+        },
     }
 }

@@ -2,7 +2,7 @@
 
 use super::origin::{Layer, Problem};
 use super::resolve::Resolved;
-use super::rule::{Defaults, Rule};
+use super::rule::{Defaults, Kind, Rule};
 use super::schema::RESERVED;
 use super::value::{KeyPath, Value};
 use crate::platform::Tier;
@@ -198,9 +198,15 @@ impl Effective {
 
 /// Warnings about local settings that are read and have no effect yet: nobody should rely on them.
 pub fn without_effect(resolved: &Resolved) -> Vec<Problem> {
-    RESERVED
-        .iter()
-        .filter_map(|path| Some((path, resolved.setting(path)?)))
+    let reserved = RESERVED.iter().map(|path| path.to_vec());
+    let defaults = Kind::ALL.into_iter().flat_map(|kind| {
+        let seen = kind.observed_classes();
+        let unseen = kind.classes().iter().filter(|class| !seen.contains(class));
+        unseen.map(move |class| vec!["default", kind.name(), *class])
+    });
+    reserved
+        .chain(defaults)
+        .filter_map(|path: Vec<&str>| resolved.setting(&path).map(|setting| (path, setting)))
         .filter(|(_, setting)| setting.origin.layer == Layer::Local)
         .map(|(path, setting)| {
             let message = format!("{} is reserved and has no effect yet", path.join("."));

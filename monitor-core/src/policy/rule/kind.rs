@@ -95,6 +95,15 @@ impl Kind {
         }
     }
 
+    /// The classes of which events are seen today; the others have their words already and no sensor yet.
+    pub const fn observed_classes(self) -> &'static [&'static str] {
+        match self {
+            Self::Kernel => &[],
+            Self::FileWrite => &["running"],
+            _ => self.classes(),
+        }
+    }
+
     /// Whether the kernel can refuse such an event at this tier.
     ///
     /// Kernel findings are noticed after the fact everywhere. At tier C nothing is refused by the kernel.

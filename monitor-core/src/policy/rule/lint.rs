@@ -1,7 +1,9 @@
 //! What is wrong with a list of rules: deny rules nobody can decide in time, rules that can never decide, conflicts.
 
-use super::kind::{Action, Decider, Kind};
+use super::facts::Fact;
+use super::kind::{Action, Decider, Kind, Side};
 use super::model::Rule;
+use super::test::Outcome;
 use crate::platform::Tier;
 use crate::policy::origin::Problem;
 
@@ -15,6 +17,7 @@ pub fn lint(rules: &[Rule], tiers: &[Tier]) -> Vec<Problem> {
             problems.push(Problem::error(rule.origin.clone(), message));
         }
         problems.extend(unreachable(earlier, rule));
+        problems.extend(unobserved(rule));
         for tier in tiers {
             if let Some(problem) = undecidable(earlier, rule, *tier) {
                 problems.push(problem);
@@ -24,6 +27,29 @@ pub fn lint(rules: &[Rule], tiers: &[Tier]) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// A rule about events of which no sensor tells yet.
+fn unobserved(rule: &Rule) -> Option<Problem> {
+    let class = rule
+        .tests
+        .iter()
+        .find(|test| test.attribute.side == Side::Object && test.attribute.name == "class");
+    let fits = |word: &str| {
+        let fact = Fact::Text(word.to_owned());
+        class.is_none_or(|test| test.outcome(Some(&fact)) == Outcome::Holds)
+    };
+    let is_seen = rule
+        .on
+        .iter()
+        .any(|kind| kind.observed_classes().iter().any(|word| fits(word)));
+    (!is_seen).then(|| {
+        let message = format!(
+            "rule {:?} is about events that nothing tells of yet: it has no effect",
+            rule.name
+        );
+        Problem::warning(rule.origin.clone(), message)
+    })
 }
 
 /// A rule that earlier ones leave nothing to.

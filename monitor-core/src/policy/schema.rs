@@ -72,7 +72,12 @@ pub struct KeySpec {
 }
 
 /// Keys that are reserved: they are read and checked, and have no effect yet.
-pub const RESERVED: [&[&str]; 1] = [&["sweep", "kernel_interval_s"]];
+pub const RESERVED: [&[&str]; 4] = [
+    &["gate", "daemon_lost"],
+    &["gate", "fanotify_fallback"],
+    &["gate", "fallback_timeout_ms"],
+    &["sweep", "kernel_interval_s"],
+];
 
 /// A section whose entries are named by the reader: `[sysctl."kernel.kptr_restrict"]`.
 #[derive(Debug, Clone, Copy)]

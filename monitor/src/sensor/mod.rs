@@ -20,9 +20,16 @@ use aya::{
 };
 use hardpan_abi::{COUNTER_SLOTS, ModuleNote};
 use hardpan_core::platform::{HookReport, Outcome, Probes};
-use std::{collections::VecDeque, io, time::Duration};
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
+};
 use tokio::io::unix::AsyncFd;
 
+/// For tasks that were on their way into a program when it was detached.
+const LAST_CALLS: Duration = Duration::from_millis(500);
 /// Records taken from one ring before the other gets a turn, and before the caller does.
 const BATCH: usize = 256;
 /// Bytes of records kept from the self-test for the first [`Sensor::next`].
@@ -177,9 +184,15 @@ impl Sensor {
     /// be closed exactly.
     pub fn detach(&mut self) {
         if let Some(ebpf) = self.ebpf.take() {
+            // A task that is on its way into a program when its link goes still calls it, and the kernel (6.12 was seen to)
+            // frees a program without waiting for such a task: the program is held until they are through.
+            let held: Vec<OwnedFd> = ebpf
+                .programs()
+                .filter_map(|(_, program)| program.fd().ok()?.as_fd().try_clone_to_owned().ok())
+                .collect();
             drop(ebpf);
-            // The kernel lets programs that are running now finish after their link is gone.
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LAST_CALLS);
+            drop(held);
         }
     }
 

@@ -15,6 +15,8 @@ use std::process::Command;
 
 /// Debian's rustc and its `core` for BPF.
 pub(super) const PREBUILT_PACKAGES: &[&str] = &["rustc-web", "libstd-rust-web-dev-bpf"];
+/// The same compiler with the source of `core`, as in `rust` and `rust-src` of EL's AppStream.
+const SOURCE_PACKAGES: &[&str] = &["rustc-web", "rust-web-src"];
 const DISTRO_RUSTC: &str = "/usr/bin/rustc";
 /// The target that eBPF programs are compiled for.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
@@ -155,14 +157,10 @@ pub(super) fn plan(places: &Places, manager: Option<&Manager>) -> Done<Plan> {
 fn plan_of(way: Way, manager: Option<&Manager>) -> Option<Plan> {
     match (way, manager) {
         (Way::Prebuilt, Some(Manager::Apt)) if PREBUILT_PACKAGES.iter().all(|name| apt_knows(name)) => {
-            let tree = ["depends", "--recurse", "--important", "rustc-web"];
-            let tree = sh::output(Command::new("apt-cache").args(tree)).ok()?;
-            let mut packages: Vec<_> = PREBUILT_PACKAGES.iter().map(|name| (*name).to_owned()).collect();
-            packages.extend(llvm_packages(manager, depends_on_llvm(&tree)));
-            Some(Plan {
-                packages,
-                commands: Vec::new(),
-            })
+            Some(apt_plan(manager, PREBUILT_PACKAGES)?)
+        }
+        (Way::Distro, Some(Manager::Apt)) if SOURCE_PACKAGES.iter().all(|name| apt_knows(name)) => {
+            Some(apt_plan(manager, SOURCE_PACKAGES)?)
         }
         (Way::Distro, Some(Manager::Dnf(dnf))) if dnf_knows(dnf, "rust-src") => {
             let mut packages: Vec<_> = ["rust", "rust-src", "cargo"].map(str::to_owned).into();
@@ -184,6 +182,18 @@ fn plan_of(way: Way, manager: Option<&Manager>) -> Option<Plan> {
         }
         _ => None,
     }
+}
+
+/// Debian's compiler with one kind of `core`, and the LLVM that it was built with.
+fn apt_plan(manager: Option<&Manager>, names: &[&str]) -> Option<Plan> {
+    let tree = ["depends", "--recurse", "--important", "rustc-web"];
+    let tree = sh::output(Command::new("apt-cache").args(tree)).ok()?;
+    let mut packages: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    packages.extend(llvm_packages(manager, depends_on_llvm(&tree)));
+    Some(Plan {
+        packages,
+        commands: Vec::new(),
+    })
 }
 
 fn llvm_packages(manager: Option<&Manager>, major: Option<u32>) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Where events come from: the sensor, and in tests a list of recorded ones.
 
 use super::policy::Responses;
-use crate::sensor::{GateError, GateRules, Sensor, Subjects, SweepError, TrustChange};
+use crate::sensor::{GateError, GateRules, PinError, Previous, Sensor, Subjects, SweepError, TrustChange};
 use hardpan_abi::GateConfig;
 use hardpan_core::platform::HookReport;
 use std::future::Future;
@@ -45,6 +45,21 @@ pub trait EventSource {
         None
     }
 
+    /// The programs stay at their hooks when this process ends, however it ends; or no longer.
+    fn set_pinned(&mut self, _pinned: bool) -> Result<(), PinError> {
+        Ok(())
+    }
+
+    /// Whether they do.
+    fn is_pinned(&self) -> bool {
+        false
+    }
+
+    /// What earlier generations left at the hooks.
+    fn previous(&self) -> Vec<Previous> {
+        Vec::new()
+    }
+
     /// Compares all tasks with their shadows; findings come as records. Nothing where there is no such program.
     fn sweep(&mut self) {}
 }
@@ -86,6 +101,18 @@ impl EventSource for Sensor {
 
     fn take_subjects(&mut self) -> Option<Subjects> {
         Self::take_subjects(self)
+    }
+
+    fn set_pinned(&mut self, pinned: bool) -> Result<(), PinError> {
+        Self::set_pinned(self, pinned)
+    }
+
+    fn is_pinned(&self) -> bool {
+        Self::is_pinned(self)
+    }
+
+    fn previous(&self) -> Vec<Previous> {
+        Self::previous(self)
     }
 
     fn sweep(&mut self) {

@@ -3,6 +3,7 @@
 mod gate;
 mod load;
 mod object;
+pub mod pins;
 mod plan;
 mod selftest;
 mod subjects;
@@ -10,6 +11,7 @@ mod task;
 
 pub use gate::{GateError, GateRules, Sizes, TrustChange};
 pub use object::{ObjectError, Objects};
+pub use pins::{PIN_ROOT, PinError, Previous, next_generation};
 pub use subjects::{Remembered, Subjects};
 pub use task::SweepError;
 
@@ -20,7 +22,7 @@ use aya::{
 };
 use hardpan_abi::{COUNTER_SLOTS, ModuleNote};
 use hardpan_core::platform::{HookReport, Outcome, Probes};
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, path::Path, time::Duration};
 use tokio::io::unix::AsyncFd;
 
 /// Records taken from one ring before the other gets a turn, and before the caller does.
@@ -105,8 +107,11 @@ pub enum SensorError {
 
 /// Loaded, attached programs. Dropping it detaches them.
 pub struct Sensor {
-    /// Holds the programs and their links; `None` once detached.
+    /// Holds the programs; `None` once detached.
     ebpf: Option<Ebpf>,
+    /// What holds them at their hooks, and can be pinned.
+    held: pins::Held,
+    generation: u32,
     events: AsyncFd<RingBuf<MapData>>,
     findings: AsyncFd<RingBuf<MapData>>,
     counters: Array<MapData, u64>,
@@ -134,6 +139,9 @@ impl Sensor {
         let types = probe::kernel_types().map_err(SensorError::Types)?;
         let plan = plan::plan(probes, options);
         let mut loaded = load::load(objects, &plan, probes, &types, options)?;
+        let mut held = pins::Held::default();
+        held.links = loaded.links;
+        held.note_maps(&mut loaded.ebpf);
         let ring = |ebpf: &mut Ebpf, name: &'static str| {
             let map = ebpf.take_map(name).ok_or(SensorError::NoMap(name))?;
             let ring = RingBuf::try_from(map).map_err(|source| SensorError::Map {
@@ -161,6 +169,8 @@ impl Sensor {
         let gate_maps = gate::Maps::take(&mut loaded.ebpf);
         Ok(Self {
             ebpf: Some(loaded.ebpf),
+            held,
+            generation: options.generation,
             task_maps,
             gate_maps,
             events,
@@ -177,10 +187,32 @@ impl Sensor {
     /// be closed exactly.
     pub fn detach(&mut self) {
         if let Some(ebpf) = self.ebpf.take() {
+            self.held.release();
             drop(ebpf);
             // The kernel lets programs that are running now finish after their link is gone.
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Pins the programs at their hooks, so that they stay when this process ends, however it ends; or no longer.
+    pub fn set_pinned(&mut self, pinned: bool) -> Result<(), PinError> {
+        if pinned {
+            return self.held.pin(Path::new(PIN_ROOT), self.generation);
+        }
+        self.held.unpin();
+        Ok(())
+    }
+
+    /// What earlier generations left at the hooks, oldest first.
+    pub fn previous(&self) -> Vec<Previous> {
+        let mut found = pins::previous(Path::new(PIN_ROOT));
+        found.retain(|one| one.generation != self.generation);
+        found
+    }
+
+    /// Whether they are pinned.
+    pub fn is_pinned(&self) -> bool {
+        self.held.is_pinned()
     }
 
     /// Every hook, how it was attached, how far it got.

@@ -1,0 +1,254 @@
+//! Links and maps that outlive the daemon: pinned below the BPF file system, in a folder per generation.
+//!
+//! A link that is pinned keeps its program attached when the process that made it ends. What is pinned by an earlier
+//! generation goes on refusing beside the new one until the new one has taken over; both must allow.
+
+use crate::sys::bpf;
+use aya::maps::{Array, Map, MapData, RingBuf};
+use hardpan_abi::COUNTER_SLOTS;
+use nix::sys::statfs::statfs;
+use std::ffi::CString;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Where generations are pinned.
+pub const PIN_ROOT: &str = "/sys/fs/bpf/hardpan";
+/// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
+const BPF_FS: i64 = 0xcafe_4a11;
+/// Links first: what is attached is what matters.
+const LINKS: &str = "links";
+const MAPS: &str = "maps";
+/// Maps that the next generation reads.
+const LEFT: [&str; 3] = ["EVENTS", "FINDINGS", "COUNTERS"];
+/// Most records taken from what an earlier generation left in a ring: as many as the smallest fill it.
+const MAX_LEFT: u64 = 1 << 18;
+
+/// Why something could not be pinned.
+#[derive(Debug, Error)]
+pub enum PinError {
+    /// There is no BPF file system.
+    #[error("{} is not on a BPF file system", path.display())]
+    NoBpfFs {
+        /// Where pins go.
+        path: PathBuf,
+    },
+    /// A folder or pin could not be made.
+    #[error("pinning {}", path.display())]
+    Pin {
+        /// The pin.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Another generation has the same number.
+    #[error("{} is there already", path.display())]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl PinError {
+    /// What to do about it.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NoBpfFs { .. } => "mount -t bpf bpf /sys/fs/bpf (systemd does)",
+            Self::Pin { .. } | Self::Taken { .. } => {
+                "look into /sys/fs/bpf/hardpan; a pin that nobody needs can be removed"
+            }
+        }
+    }
+}
+
+/// Links and maps of the running generation.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) links: Vec<(&'static str, OwnedFd)>,
+    pub(super) maps: Vec<(&'static str, OwnedFd)>,
+    pinned: Option<PathBuf>,
+}
+
+impl Held {
+    /// Keeps a descriptor of the maps that the next generation would read.
+    pub(super) fn note_maps(&mut self, ebpf: &mut aya::Ebpf) {
+        for name in LEFT {
+            let Some(Map::RingBuf(data) | Map::Array(data)) = ebpf.map(name) else {
+                continue;
+            };
+            if let Ok(fd) = data.fd().as_fd().try_clone_to_owned() {
+                self.maps.push((name, fd));
+            }
+        }
+    }
+
+    /// Pins everything, or nothing.
+    pub(super) fn pin(&mut self, root: &Path, generation: u32) -> Result<(), PinError> {
+        if self.is_pinned() {
+            return Ok(());
+        }
+        let dir = root.join(format!("g{generation}"));
+        let result = self.pin_into(root, &dir);
+        match result {
+            Ok(()) => self.pinned = Some(dir),
+            Err(PinError::Taken { .. }) => {}
+            Err(_) => remove(&dir),
+        }
+        result
+    }
+
+    fn pin_into(&self, root: &Path, dir: &Path) -> Result<(), PinError> {
+        let parent = root.parent().unwrap_or(root);
+        let is_bpf = statfs(parent).is_ok_and(|fs| fs.filesystem_type().0 == BPF_FS);
+        if !is_bpf {
+            return Err(PinError::NoBpfFs {
+                path: parent.to_owned(),
+            });
+        }
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| PinError::Pin { path, source }
+        };
+        let private = |path: &Path| DirBuilder::new().mode(0o700).create(path);
+        match private(root) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(root)(error)),
+            _ => {}
+        }
+        match private(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(PinError::Taken { path: dir.to_owned() });
+            }
+            made => made.map_err(failed(dir))?,
+        }
+        for (folder, held) in [(MAPS, &self.maps), (LINKS, &self.links)] {
+            let folder = dir.join(folder);
+            private(&folder).map_err(failed(&folder))?;
+            for (name, fd) in held {
+                let path = folder.join(name);
+                let text = CString::new(path.as_os_str().as_bytes())
+                    .map_err(|error| failed(&path)(io::Error::other(error)))?;
+                bpf::pin(fd.as_fd(), &text).map_err(failed(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the pins; links last as long as this value does.
+    pub(super) fn unpin(&mut self) {
+        if let Some(dir) = self.pinned.take() {
+            remove(&dir);
+        }
+    }
+
+    /// An operator may have removed them.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pinned.as_ref().is_some_and(|dir| dir.join(LINKS).is_dir())
+    }
+
+    /// Detaches, unless it is pinned.
+    pub(super) fn release(&mut self) {
+        self.links.clear();
+    }
+}
+
+/// Removes a generation's pins, links first. What cannot be removed is told: it would go on refusing.
+fn remove(dir: &Path) {
+    for folder in [LINKS, MAPS] {
+        let folder = dir.join(folder);
+        for pin in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if let Err(error) = fs::remove_file(pin.path()) {
+                tracing::warn!(pin = %pin.path().display(), %error, "cannot be removed");
+            }
+        }
+        let _not_there = fs::remove_dir(&folder);
+    }
+    let _not_empty = fs::remove_dir(dir);
+}
+
+/// What a daemon left behind that ended without taking its gate down.
+#[derive(Debug)]
+pub struct Previous {
+    dir: PathBuf,
+    /// Its generation.
+    pub generation: u32,
+}
+
+/// What there was to take over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TakenOver {
+    /// Records that waited in its rings.
+    pub records: u64,
+    /// Events that found no room, over all of its life.
+    pub lost: u64,
+}
+
+/// All earlier generations, oldest first.
+pub fn previous(root: &Path) -> Vec<Previous> {
+    let mut found: Vec<Previous> = fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let generation = entry.file_name().to_str()?.strip_prefix('g')?.parse().ok()?;
+            Some(Previous {
+                dir: entry.path(),
+                generation,
+            })
+        })
+        .collect();
+    found.sort_by_key(|previous| previous.generation);
+    found
+}
+
+/// The number of the next generation.
+pub fn next_generation(root: &Path) -> u32 {
+    previous(root)
+        .last()
+        .map_or(1, |last| last.generation.wrapping_add(1).max(1))
+}
+
+impl Previous {
+    /// Takes its programs from their hooks, unless a process holds them; what is in its rings is gone.
+    pub fn open(self) {
+        remove(&self.dir);
+    }
+
+    /// Detaches its programs and hands over the records that nobody took.
+    pub fn take_over(self, take: &mut dyn FnMut(&[u8])) -> TakenOver {
+        let maps = self.dir.join(MAPS);
+        let open = |name: &str| MapData::from_pin(maps.join(name)).ok();
+        let rings: Vec<RingBuf<MapData>> = ["FINDINGS", "EVENTS"]
+            .into_iter()
+            .filter_map(|name| RingBuf::try_from(Map::RingBuf(open(name)?)).ok())
+            .collect();
+        let counters = open("COUNTERS").and_then(|data| Array::<_, u64>::try_from(Map::Array(data)).ok());
+        remove(&self.dir);
+        // Programs that run at this moment may still write their last record.
+        std::thread::sleep(Duration::from_millis(20));
+        let mut taken = TakenOver::default();
+        for mut ring in rings {
+            while let Some(record) = ring.next() {
+                take(&record);
+                taken.records += 1;
+                if taken.records > MAX_LEFT {
+                    break;
+                }
+            }
+        }
+        if let Some(counters) = counters {
+            let values: Vec<u64> = (0..COUNTER_SLOTS)
+                .map(|slot| counters.get(&slot, 0).unwrap_or_default())
+                .collect();
+            let mut ledger = hardpan_core::record::Ledger::default();
+            ledger.set_kernel(&values);
+            taken.lost = ledger.lost_in_ring;
+        }
+        taken
+    }
+}

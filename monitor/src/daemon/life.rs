@@ -350,7 +350,7 @@ impl Daemon<'_> {
         for previous in source.previous() {
             let generation = previous.generation;
             let pipeline = &mut self.pipeline;
-            let taken = previous.take_over(&mut |record| pipeline.take_left(record));
+            let taken = previous.take_over(source.attached_ns(), &mut |record| pipeline.take_left(record));
             let finding = Finding {
                 count: Some(taken.records),
                 ..Finding::new(

@@ -55,6 +55,11 @@ pub trait EventSource {
         false
     }
 
+    /// When all programs were at their hooks, in nanoseconds since boot.
+    fn attached_ns(&self) -> u64 {
+        0
+    }
+
     /// What earlier generations left at the hooks.
     fn previous(&self) -> Vec<Previous> {
         Vec::new()
@@ -109,6 +114,10 @@ impl EventSource for Sensor {
 
     fn is_pinned(&self) -> bool {
         Self::is_pinned(self)
+    }
+
+    fn attached_ns(&self) -> u64 {
+        Self::attached_ns(self)
     }
 
     fn previous(&self) -> Vec<Previous> {

@@ -15,6 +15,7 @@ pub use pins::{PIN_ROOT, PinError, Previous, next_generation};
 pub use subjects::{Remembered, Subjects};
 pub use task::SweepError;
 
+use crate::enrich::clock::boottime_ns;
 use crate::{probe, sys};
 use aya::{
     Ebpf,
@@ -112,6 +113,8 @@ pub struct Sensor {
     /// What holds them at their hooks, and can be pinned.
     held: pins::Held,
     generation: u32,
+    /// When all programs were at their hooks, in nanoseconds since boot.
+    attached_ns: u64,
     events: AsyncFd<RingBuf<MapData>>,
     findings: AsyncFd<RingBuf<MapData>>,
     counters: Array<MapData, u64>,
@@ -139,6 +142,8 @@ impl Sensor {
         let types = probe::kernel_types().map_err(SensorError::Types)?;
         let plan = plan::plan(probes, options);
         let mut loaded = load::load(objects, &plan, probes, &types, options)?;
+        // Without a clock nothing counts as told twice.
+        let attached_ns = boottime_ns().unwrap_or(u64::MAX);
         let mut held = pins::Held::default();
         held.links = loaded.links;
         held.note_maps(&mut loaded.ebpf);
@@ -171,6 +176,7 @@ impl Sensor {
             ebpf: Some(loaded.ebpf),
             held,
             generation: options.generation,
+            attached_ns,
             task_maps,
             gate_maps,
             events,
@@ -208,6 +214,11 @@ impl Sensor {
         let mut found = pins::previous(Path::new(PIN_ROOT));
         found.retain(|one| one.generation != self.generation);
         found
+    }
+
+    /// When all programs were at their hooks, in nanoseconds since boot, suspend included.
+    pub const fn attached_ns(&self) -> u64 {
+        self.attached_ns
     }
 
     /// Whether they are pinned.

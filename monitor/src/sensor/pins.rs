@@ -5,7 +5,7 @@
 
 use crate::sys::bpf;
 use aya::maps::{Array, Map, MapData, RingBuf};
-use hardpan_abi::COUNTER_SLOTS;
+use hardpan_abi::{COUNTER_SLOTS, EventHeader, EventKind};
 use nix::sys::statfs::statfs;
 use std::ffi::CString;
 use std::fs::{self, DirBuilder};
@@ -16,6 +16,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
+use zerocopy::FromBytes as _;
 
 /// Where generations are pinned.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/hardpan";
@@ -219,8 +220,9 @@ impl Previous {
         remove(&self.dir);
     }
 
-    /// Detaches its programs and hands over the records that nobody took.
-    pub fn take_over(self, take: &mut dyn FnMut(&[u8])) -> TakenOver {
+    /// Detaches its programs and hands over the records that nobody took. `attached_ns` is when the next generation was at
+    /// its hooks: what it has seen itself from then on is not told twice.
+    pub fn take_over(self, attached_ns: u64, take: &mut dyn FnMut(&[u8])) -> TakenOver {
         let maps = self.dir.join(MAPS);
         let open = |name: &str| MapData::from_pin(maps.join(name)).ok();
         let rings: Vec<RingBuf<MapData>> = ["FINDINGS", "EVENTS"]
@@ -234,6 +236,9 @@ impl Previous {
         let mut taken = TakenOver::default();
         for mut ring in rings {
             while let Some(record) = ring.next() {
+                if is_seen_twice(&record, attached_ns) {
+                    continue;
+                }
                 take(&record);
                 taken.records += 1;
                 if taken.records > MAX_LEFT {
@@ -250,5 +255,74 @@ impl Previous {
             taken.lost = ledger.lost_in_ring;
         }
         taken
+    }
+}
+
+/// Of the same moment there is a record of the next generation. Not of refusals: where one program refuses, the others at
+/// the hook are not asked.
+fn is_seen_twice(record: &[u8], attached_ns: u64) -> bool {
+    let Ok((header, _)) = EventHeader::read_from_prefix(record) else {
+        return false;
+    };
+    let is_told_by_all = matches!(
+        EventKind::from_u16(header.kind),
+        Some(
+            EventKind::Exec
+                | EventKind::Cred
+                | EventKind::ModuleLoad
+                | EventKind::ModuleFree
+                | EventKind::Package
+        )
+    );
+    is_told_by_all && header.boottime_ns >= attached_ns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zerocopy::{FromZeros as _, IntoBytes as _};
+
+    #[test]
+    fn what_the_next_generation_saw_is_not_told_twice() {
+        let record = |kind: EventKind, boottime_ns: u64| {
+            let mut header = EventHeader::new_zeroed();
+            header.kind = kind as u16;
+            header.boottime_ns = boottime_ns;
+            header.as_bytes().to_vec()
+        };
+        assert!(!is_seen_twice(&record(EventKind::Exec, 99), 100));
+        assert!(is_seen_twice(&record(EventKind::Exec, 100), 100));
+        assert!(
+            !is_seen_twice(&record(EventKind::Gate, 100), 100),
+            "only one of them refuses"
+        );
+        assert!(!is_seen_twice(b"short", 100), "the decoder counts it");
+    }
+
+    #[test]
+    fn generations_are_counted_on() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(next_generation(root.path()), 1);
+        for name in ["g2", "g10", "other", "gx"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        let found: Vec<u32> = previous(root.path()).iter().map(|one| one.generation).collect();
+        assert_eq!(found, [2, 10]);
+        assert_eq!(next_generation(root.path()), 11);
+        for one in previous(root.path()) {
+            one.open();
+        }
+        assert!(previous(root.path()).is_empty());
+    }
+
+    /// A folder on an ordinary file system takes no pins, and nothing is left behind.
+    #[test]
+    fn without_a_bpf_file_system_nothing_is_pinned() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("hardpan");
+        let mut held = Held::default();
+        let error = held.pin(&root, 1).unwrap_err();
+        assert!(matches!(error, PinError::NoBpfFs { .. }), "{error}");
+        assert!(!held.is_pinned() && !root.exists());
     }
 }

@@ -191,6 +191,16 @@ pub struct ExecStash {
     pub reserved: u32,
 }
 
+/// True for file systems whose content another host or an unprivileged process can change between two reads: a digest
+/// taken in the kernel would prove nothing. FUSE, NFS, CIFS, SMB2, 9p, AFS, Ceph (include/uapi/linux/magic.h).
+#[inline]
+pub const fn content_can_change_at_will(fs_magic: u64) -> bool {
+    matches!(
+        fs_magic,
+        0x6573_5546 | 0x6969 | 0xff53_4d42 | 0xfe53_4d42 | 0x0102_1997 | 0x5346_414f | 0x00c3_6400
+    )
+}
+
 /// What the kernel remembers of a file it hashed, in inode storage. Valid while size and ctime stay and nobody writes.
 /// Kernel side only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -14,7 +14,7 @@ use hardpan_abi::{Counter, CredIds, EventKind, TaskFindingEvent, TaskFindingKind
 
 /// `PTRACE_MODE_ATTACH` and `PTRACE_MODE_REALCREDS` (include/linux/ptrace.h; the same since 4.5): what the calls above
 /// ask for. Reading `/proc/PID/mem` and many other files there asks with `PTRACE_MODE_FSCREDS`.
-const ATTACH_BY_CALL: u32 = 0x02 | 0x10;
+pub const ATTACH_BY_CALL: u32 = 0x02 | 0x10;
 /// Ancestors looked through.
 const ANCESTORS: u32 = 16;
 

@@ -4,7 +4,7 @@
 //! hash, look at both again. A writer that came in between makes the digest worthless, and it is neither used nor kept.
 
 use crate::{
-    file::{self, content_can_change_at_will},
+    file,
     gate::forgotten,
     maps::count,
     mem::{Mem, Probed, Typed},
@@ -13,7 +13,7 @@ use crate::{
 use aya_ebpf::{helpers::generated::bpf_ima_file_hash, macros::map, maps::Array};
 use hardpan_abi::{
     Counter, DigestState, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_HASH_SIGNED_BYTES, GATE_SIZE_BITS,
-    InodeDigest, gate_size_bits,
+    InodeDigest, content_can_change_at_will, gate_size_bits,
 };
 
 /// `HASH_ALGO_SHA256` (include/uapi/linux/hash_info.h).

@@ -61,14 +61,3 @@ pub unsafe fn path_into(file: *const u8, out: *mut [u8; EXEC_PATH_LEN]) -> u32 {
         0
     }
 }
-
-/// True for file systems whose content another host or an unprivileged process can change between two reads:
-/// a digest taken in the kernel would prove nothing.
-#[inline(always)]
-pub fn content_can_change_at_will(fs_magic: u64) -> bool {
-    // include/uapi/linux/magic.h: FUSE, NFS, CIFS, SMB2, 9p, AFS, Ceph.
-    matches!(
-        fs_magic,
-        0x6573_5546 | 0x6969 | 0xff53_4d42 | 0xfe53_4d42 | 0x0102_1997 | 0x5346_414f | 0x00c3_6400
-    )
-}

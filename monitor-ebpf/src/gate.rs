@@ -12,6 +12,7 @@ mod subject;
 use crate::{
     content::{self, Content, DigestCache},
     file::path_into,
+    judge::SIGKILL,
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Probed},
     off::{self, has, on},
@@ -47,7 +48,6 @@ pub static GATE: Array<GateConfig> = Array::with_max_entries(1, 0);
 #[map]
 pub static GATE_RULES: Array<GateRule> = Array::with_max_entries(GATE_RULES_MAX, 0);
 
-const SIGKILL: u32 = 9;
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
 const GROUP_EXEC: u32 = 0o010;

@@ -17,7 +17,7 @@ use hardpan_abi::{
     TaskView, TaskWitness, task_state,
 };
 
-const SIGKILL: u32 = 9;
+pub const SIGKILL: u32 = 9;
 
 /// Content of credentials that differs, or-ed.
 #[inline(always)]

@@ -8,9 +8,10 @@ use super::{
     subject::{class_of, subject},
 };
 use crate::{
-    access::is_own,
+    access::{ATTACH_BY_CALL, is_own},
     content::DigestCache,
     image,
+    judge::SIGKILL,
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Probed, Typed},
     module::note_of_this_thread,
@@ -38,9 +39,6 @@ pub static OBJECT_NAMES: HashMap<[u8; OBJECT_NAME_LEN], u32> = HashMap::with_max
 const PROG_LOAD: u32 = 5;
 const ATTR_PROG_NAME: usize = 48;
 const PROG_NAME_LEN: u32 = 16;
-/// `PTRACE_MODE_ATTACH` and `PTRACE_MODE_REALCREDS` (include/linux/ptrace.h): what system calls ask for.
-const ATTACH_BY_CALL: u32 = 0x02 | 0x10;
-const SIGKILL: u32 = 9;
 
 type Name = [u8; OBJECT_NAME_LEN];
 

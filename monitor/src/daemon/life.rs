@@ -244,7 +244,8 @@ impl Daemon<'_> {
         }
     }
 
-    fn tick(&mut self, source: &impl EventSource) {
+    fn tick(&mut self, source: &mut impl EventSource) {
+        source.forget_gone();
         let (clock, now_ns) = self.now();
         self.health.set_clock(clock);
         self.pipeline.tick(clock, now_ns);
@@ -346,11 +347,11 @@ impl Daemon<'_> {
     }
 
     /// Takes down what an earlier hardpand left at the hooks, and the records in its rings.
-    fn take_over(&mut self, source: &impl EventSource) {
+    fn take_over(&mut self, source: &mut impl EventSource) {
         for previous in source.previous() {
             let generation = previous.generation;
             let pipeline = &mut self.pipeline;
-            let taken = previous.take_over(source.attached_ns(), &mut |record| pipeline.take_left(record));
+            let taken = source.take_over(previous, &mut |record| pipeline.take_left(record));
             let finding = Finding {
                 count: Some(taken.records),
                 ..Finding::new(

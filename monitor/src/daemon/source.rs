@@ -1,7 +1,9 @@
 //! Where events come from: the sensor, and in tests a list of recorded ones.
 
 use super::policy::Responses;
-use crate::sensor::{GateError, GateRules, PinError, Previous, Sensor, Subjects, SweepError, TrustChange};
+use crate::sensor::{
+    GateError, GateRules, PinError, Previous, Sensor, Subjects, SweepError, TakenOver, TrustChange,
+};
 use hardpan_abi::GateConfig;
 use hardpan_core::platform::HookReport;
 use std::future::Future;
@@ -55,15 +57,18 @@ pub trait EventSource {
         false
     }
 
-    /// When all programs were at their hooks, in nanoseconds since boot.
-    fn attached_ns(&self) -> u64 {
-        0
-    }
-
     /// What earlier generations left at the hooks.
     fn previous(&self) -> Vec<Previous> {
         Vec::new()
     }
+
+    /// Takes over what an earlier generation left: its programs end, the records in its rings are handed to `take`.
+    fn take_over(&mut self, _previous: Previous, _take: &mut dyn FnMut(&[u8])) -> TakenOver {
+        TakenOver::default()
+    }
+
+    /// Lets go of what earlier generations left in memory. Called every second.
+    fn forget_gone(&mut self) {}
 
     /// Compares all tasks with their shadows; findings come as records. Nothing where there is no such program.
     fn sweep(&mut self) {}
@@ -116,12 +121,16 @@ impl EventSource for Sensor {
         Self::is_pinned(self)
     }
 
-    fn attached_ns(&self) -> u64 {
-        Self::attached_ns(self)
-    }
-
     fn previous(&self) -> Vec<Previous> {
         Self::previous(self)
+    }
+
+    fn take_over(&mut self, previous: Previous, take: &mut dyn FnMut(&[u8])) -> TakenOver {
+        Self::take_over(self, previous, take)
+    }
+
+    fn forget_gone(&mut self) {
+        Self::forget_gone(self);
     }
 
     fn sweep(&mut self) {

@@ -11,7 +11,7 @@ mod task;
 
 pub use gate::{GateError, GateRules, Sizes, TrustChange};
 pub use object::{ObjectError, Objects};
-pub use pins::{PIN_ROOT, PinError, Previous, next_generation};
+pub use pins::{PIN_ROOT, PinError, Previous, TakenOver, next_generation};
 pub use subjects::{Remembered, Subjects};
 pub use task::SweepError;
 
@@ -26,6 +26,8 @@ use hardpan_core::platform::{HookReport, Outcome, Probes};
 use std::{collections::VecDeque, io, path::Path, time::Duration};
 use tokio::io::unix::AsyncFd;
 
+/// For tasks that were on their way into a program when it was detached: see [`pins`].
+const LAST_CALLS: Duration = Duration::from_millis(500);
 /// Records taken from one ring before the other gets a turn, and before the caller does.
 const BATCH: usize = 256;
 /// Bytes of records kept from the self-test for the first [`Sensor::next`].
@@ -112,6 +114,8 @@ pub struct Sensor {
     ebpf: Option<Ebpf>,
     /// What holds them at their hooks, and can be pinned.
     held: pins::Held,
+    /// Programs of earlier generations, which nothing calls any more in a while.
+    gone: pins::Gone,
     generation: u32,
     /// When all programs were at their hooks, in nanoseconds since boot.
     attached_ns: u64,
@@ -147,6 +151,11 @@ impl Sensor {
         let mut held = pins::Held::default();
         held.links = loaded.links;
         held.note_maps(&mut loaded.ebpf);
+        held.note_programs(&loaded.ebpf);
+        if let Err(error) = held.keep_programs(Path::new(PIN_ROOT), options.generation) {
+            tracing::warn!(%error, "nobody holds the programs if hardpand is killed");
+        }
+        let gone = pins::Gone::find(Path::new(PIN_ROOT), options.generation);
         let ring = |ebpf: &mut Ebpf, name: &'static str| {
             let map = ebpf.take_map(name).ok_or(SensorError::NoMap(name))?;
             let ring = RingBuf::try_from(map).map_err(|source| SensorError::Map {
@@ -175,6 +184,7 @@ impl Sensor {
         Ok(Self {
             ebpf: Some(loaded.ebpf),
             held,
+            gone,
             generation: options.generation,
             attached_ns,
             task_maps,
@@ -193,10 +203,10 @@ impl Sensor {
     /// be closed exactly.
     pub fn detach(&mut self) {
         if let Some(ebpf) = self.ebpf.take() {
-            self.held.release();
+            self.held.release_links();
             drop(ebpf);
-            // The kernel lets programs that are running now finish after their link is gone.
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LAST_CALLS);
+            self.held.release_programs();
         }
     }
 
@@ -216,9 +226,16 @@ impl Sensor {
         found
     }
 
-    /// When all programs were at their hooks, in nanoseconds since boot, suspend included.
-    pub const fn attached_ns(&self) -> u64 {
-        self.attached_ns
+    /// Takes over what an earlier generation left. See [`Previous::take_over`].
+    pub fn take_over(&mut self, previous: Previous, take: &mut dyn FnMut(&[u8])) -> TakenOver {
+        let (taken, dir) = previous.take_over(self.attached_ns, take);
+        self.gone.add(dir);
+        taken
+    }
+
+    /// Lets go of programs of earlier generations that no task can be on its way into any more.
+    pub fn forget_gone(&mut self) {
+        self.gone.forget();
     }
 
     /// Whether they are pinned.

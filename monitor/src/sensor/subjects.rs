@@ -3,7 +3,7 @@
 
 use crate::crypto::sha256_of;
 use aya::maps::{InodeStorage, MapData, MapError};
-use hardpan_abi::{GATE_HASH_SIGNED_BYTES, InodeDigest};
+use hardpan_abi::{GATE_HASH_SIGNED_BYTES, InodeDigest, content_can_change_at_will};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::sys::statfs::fstatfs;
 use std::collections::BTreeSet;
@@ -13,18 +13,6 @@ use std::path::Path;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 type Value = [u8; size_of::<InodeDigest>()];
-
-/// FUSE, NFS, CIFS, SMB2, 9p, AFS, Ceph (include/uapi/linux/magic.h): content there can change at will, and the kernel
-/// side does not judge it by a digest.
-const FOREIGN: [u32; 7] = [
-    0x6573_5546,
-    0x6969,
-    0xff53_4d42,
-    0xfe53_4d42,
-    0x0102_1997,
-    0x5346_414f,
-    0x00c3_6400,
-];
 
 /// The kernel's memory of inodes.
 #[derive(Debug)]
@@ -79,7 +67,7 @@ impl Subjects {
         let is_regular = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
         let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
         let is_foreign = fstatfs(file).map_or(true, |fs| {
-            u32::try_from(fs.filesystem_type().0).map_or(true, |magic| FOREIGN.contains(&magic))
+            u64::try_from(fs.filesystem_type().0).map_or(true, content_can_change_at_will)
         });
         if !is_regular || is_foreign || size > GATE_HASH_SIGNED_BYTES {
             return Ok(false);

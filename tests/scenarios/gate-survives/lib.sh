@@ -33,3 +33,25 @@ own_start() {
 }
 own_count() { cat $own_events 2> /dev/null | grep -c "$1" || true; }
 own_kill() { kill -$1 $own_pid; wait $own_pid || true; }
+# busy: executions all the time, of content that the kernel has to read first: a task sleeps in one program at the hook
+# while the next one is taken away. idle: no longer.
+busy() {
+    mkdir -p /tmp/busy
+    for i in 1 2; do
+        while test -d /tmp/busy; do
+            cp /usr/bin/hp-hello /tmp/busy/$i && /tmp/busy/$i
+        done > /dev/null 2>&1 &
+    done
+}
+idle() { rm -rf /tmp/busy; }
+# linked: the generations whose gate stays by itself.
+linked() { ls -d /sys/fs/bpf/hardpan/g*/links 2> /dev/null | cut -d/ -f6; }
+# told N PATTERN: waits until there are so many such records.
+told() {
+    for i in $(seq 300); do
+        test "$(own_count "$2")" -ge "$1" && return 0
+        sleep 0.1
+    done
+    echo "$(own_count "$2") instead of $1 records with $2" >&2
+    return 1
+}

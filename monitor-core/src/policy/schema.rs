@@ -72,8 +72,7 @@ pub struct KeySpec {
 }
 
 /// Keys that are reserved: they are read and checked, and have no effect yet.
-pub const RESERVED: [&[&str]; 4] = [
-    &["gate", "daemon_lost"],
+pub const RESERVED: [&[&str]; 3] = [
     &["gate", "fanotify_fallback"],
     &["gate", "fallback_timeout_ms"],
     &["sweep", "kernel_interval_s"],

@@ -104,6 +104,10 @@ findings! {
     ProvisionalWithdrawn: "provisional-withdrawn", Security, 2, None;
     /// The kernel side has no room for all digests.
     TrustOverflow: "trust-overflow", Operation, 4, None;
+    /// The programs could not be pinned: the gate opens when hardpand ends, though the policy wants it shut then.
+    PinFailed: "pin-failed", Operation, 4, None;
+    /// hardpand had ended without taking its gate down, which went on by itself.
+    GateAlone: "gate-went-on-alone", Operation, 3, Some(&attack::TOOLS_IMPAIRED);
     /// The release gets no security updates any more.
     ReleaseEndOfLife: "release-end-of-life", Operation, 3, None;
     /// Something that `hardpan harden apply` set is no longer so.

@@ -12,6 +12,8 @@ pub struct Ledger {
     pub lost_in_ring: u64,
     /// Records read from the rings, undecodable ones included.
     pub received: u64,
+    /// Those of them that an earlier generation of programs generated and nobody had taken: not in `generated`.
+    pub inherited: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
     /// Events that became a line of their own.
@@ -73,7 +75,7 @@ impl Ledger {
     /// Generated, and neither lost in the ring nor received. Positive while records wait in the ring; a lasting difference means that somebody interferes with it.
     pub fn unaccounted(&self) -> i64 {
         let seen = i128::from(self.lost_in_ring) + i128::from(self.received);
-        let difference = i128::from(self.generated) - seen;
+        let difference = i128::from(self.generated) + i128::from(self.inherited) - seen;
         i64::try_from(difference).unwrap_or(if difference > 0 { i64::MAX } else { i64::MIN })
     }
 
@@ -84,7 +86,7 @@ impl Ledger {
 
     pub(super) fn fields(&self, complete: bool) -> OwnLedger {
         OwnLedger {
-            generated: self.generated,
+            generated: self.generated.saturating_add(self.inherited),
             received: self.received,
             recorded: self.recorded,
             aggregated: self.aggregated,
@@ -115,7 +117,14 @@ mod tests {
             (110, 5, 105)
         );
         assert_eq!(ledger.untracked, 7);
-        ledger.received = 105;
+        ledger.received = 108;
+        ledger.inherited = 3;
+        assert_eq!(
+            ledger.unaccounted(),
+            0,
+            "what an earlier generation left is on both sides"
+        );
+        (ledger.received, ledger.inherited) = (105, 0);
         ledger.recorded = 40;
         ledger.aggregated = 50;
         ledger.undecodable = 2;

@@ -13,6 +13,7 @@ use crate::sensor::{GateRules, Remembered, Sizes, Subjects, TrustChange};
 use crate::trust::LoadedTrust;
 use hardpan_abi::{GateConfig, GateMode};
 use hardpan_core::platform::Tier;
+use hardpan_core::policy::effective::Doubt;
 use hardpan_core::record::{Finding, FindingCode};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -248,6 +249,7 @@ impl Gate {
             },
         };
         self.write_settings(mode, &policy, source, &mut news.findings);
+        pin(mode, &policy, source, &mut news.findings);
         if mode != self.mode {
             self.mode = mode;
             news.mode = Some((mode, why));
@@ -420,6 +422,26 @@ fn not_ready(first: &[Obstacle], count: usize) -> Finding {
             ),
         )
         .hint("install them from signed packages, or `hardpan trust add` them; looked at again every 30 s")
+    }
+}
+
+/// The gate outlives the daemon where the policy wants it shut then.
+fn pin(mode: GateMode, policy: &InForce, source: &mut impl EventSource, findings: &mut Vec<Finding>) {
+    let wanted = mode == GateMode::Enforce && policy.gate.daemon_lost == Doubt::Closed;
+    if wanted == source.is_pinned() {
+        return;
+    }
+    if let Err(error) = source.set_pinned(wanted) {
+        findings.push(
+            Finding::new(
+                FindingCode::PinFailed,
+                format!(
+                    "the policy says gate.daemon_lost = \"closed\"; if hardpand ends, the gate is open: {}",
+                    chain(&error)
+                ),
+            )
+            .hint(error.hint()),
+        );
     }
 }
 

@@ -16,7 +16,7 @@ use crate::enrich::clock::{Clock, boottime_ns};
 use crate::enrich::pool::Done;
 use crate::trust::TrustUpdate;
 use hardpan_core::platform::TierDecision;
-use hardpan_core::record::{Finding, Service, ServiceEvent};
+use hardpan_core::record::{Finding, FindingCode, Service, ServiceEvent};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -244,7 +244,8 @@ impl Daemon<'_> {
         }
     }
 
-    fn tick(&mut self, source: &impl EventSource) {
+    fn tick(&mut self, source: &mut impl EventSource) {
+        source.forget_gone();
         let (clock, now_ns) = self.now();
         self.health.set_clock(clock);
         self.pipeline.tick(clock, now_ns);
@@ -338,8 +339,33 @@ impl Daemon<'_> {
             };
             self.pipeline.recorder.emit(&service.draft(at_us));
         }
+        // The new one refuses by now what the old one did, or nobody wants anything refused.
+        self.take_over(source);
         if again {
             self.renew_gate();
+        }
+    }
+
+    /// Takes down what an earlier hardpand left at the hooks, and the records in its rings.
+    fn take_over(&mut self, source: &mut impl EventSource) {
+        for previous in source.previous() {
+            let generation = previous.generation;
+            let pipeline = &mut self.pipeline;
+            let taken = source.take_over(previous, &mut |record| pipeline.take_left(record));
+            let finding = Finding {
+                count: Some(taken.records),
+                ..Finding::new(
+                    FindingCode::GateAlone,
+                    format!(
+                        "hardpand (generation {generation}) had ended and its gate had gone on by itself: {} records that \
+                         it left were taken over, {} events were lost in its life",
+                        taken.records, taken.lost
+                    ),
+                )
+            };
+            warn!(code = finding.code.word(), "{}", finding.message);
+            let at_us = self.at_us();
+            self.pipeline.recorder.emit(&finding.draft(at_us));
         }
     }
 
@@ -363,13 +389,15 @@ impl Daemon<'_> {
     ) -> Result<(), DaemonError> {
         info!(reason, "stopping");
         Notify::stopping();
+        let stays = source.is_pinned();
         source.detach();
         // A program that ran on another CPU at that moment may still be writing its last record.
         for _ in 0..50 {
             let counters = source.counters().map_err(DaemonError::Read)?;
             self.pipeline.ledger.set_kernel(&counters);
             while source.drain(|record| self.pipeline.take(record)) > 0 {}
-            if self.pipeline.ledger.unaccounted() == 0 {
+            // What stays at the hooks goes on telling: the next generation takes it over.
+            if stays || self.pipeline.ledger.unaccounted() == 0 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -390,11 +418,15 @@ impl Daemon<'_> {
         ledger.lost_in_daemon = ledger.lost_in_daemon.saturating_add(ledger.pending());
         wait(DRAIN, || self.pipeline.recorder.is_drained()).await;
         let at_us = self.at_us();
-        if let Some(finding) = Health::unaccounted(&self.pipeline.ledger) {
+        if !stays && let Some(finding) = Health::unaccounted(&self.pipeline.ledger) {
             self.pipeline.recorder.emit(&finding.draft(at_us));
         }
         let stop = Service {
-            reason: Some(reason.to_owned()),
+            reason: Some(if stays {
+                format!("{reason}; the gate goes on by itself (gate.daemon_lost = \"closed\")")
+            } else {
+                reason.to_owned()
+            }),
             ledger: Some(self.pipeline.ledger),
             counters: self.counters(source),
             ..self.service(ServiceEvent::Stop)

@@ -173,6 +173,12 @@ impl Pipeline {
         }
     }
 
+    /// Takes a record that an earlier generation of programs left in its ring.
+    pub(super) fn take_left(&mut self, bytes: &[u8]) {
+        self.ledger.inherited = self.ledger.inherited.saturating_add(1);
+        self.take(bytes);
+    }
+
     fn undecodable(&mut self, error: &DecodeError) {
         self.ledger.undecodable = self.ledger.undecodable.saturating_add(1);
         *self.undecodable.entry(error.word()).or_default() += 1;

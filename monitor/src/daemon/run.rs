@@ -19,7 +19,7 @@ use crate::enrich::pool::{DigestCache, HashPool};
 use crate::enrich::{Proc, Users, host};
 use crate::export::{LogFile, Sequence, Sink, Stdout};
 use crate::probe::probe;
-use crate::sensor::{Objects, Sensor, SensorOptions};
+use crate::sensor::{Objects, PIN_ROOT, Sensor, SensorOptions, next_generation};
 use crate::trust::keep;
 use hardpan_abi::TaskResponse;
 use hardpan_core::platform::{Probes, TierDecision, tier};
@@ -192,7 +192,7 @@ fn start_sensor(
         sleepable_exec,
         watch_tasks: config.sensor.watch_tasks,
         trusted_max,
-        ..SensorOptions::default()
+        generation: next_generation(Path::new(PIN_ROOT)),
     };
     let mut sensor = Sensor::start(objects, probes, &options)?;
     tokio::task::block_in_place(|| sensor.self_test(config.sensor.self_test));

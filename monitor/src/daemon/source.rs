@@ -1,7 +1,9 @@
 //! Where events come from: the sensor, and in tests a list of recorded ones.
 
 use super::policy::Responses;
-use crate::sensor::{GateError, GateRules, Sensor, Subjects, SweepError, TrustChange};
+use crate::sensor::{
+    GateError, GateRules, PinError, Previous, Sensor, Subjects, SweepError, TakenOver, TrustChange,
+};
 use hardpan_abi::GateConfig;
 use hardpan_core::platform::HookReport;
 use std::future::Future;
@@ -45,6 +47,29 @@ pub trait EventSource {
         None
     }
 
+    /// The programs stay at their hooks when this process ends, however it ends; or no longer.
+    fn set_pinned(&mut self, _pinned: bool) -> Result<(), PinError> {
+        Ok(())
+    }
+
+    /// Whether they do.
+    fn is_pinned(&self) -> bool {
+        false
+    }
+
+    /// What earlier generations left at the hooks.
+    fn previous(&self) -> Vec<Previous> {
+        Vec::new()
+    }
+
+    /// Takes over what an earlier generation left: its programs end, the records in its rings are handed to `take`.
+    fn take_over(&mut self, _previous: Previous, _take: &mut dyn FnMut(&[u8])) -> TakenOver {
+        TakenOver::default()
+    }
+
+    /// Lets go of what earlier generations left in memory. Called every second.
+    fn forget_gone(&mut self) {}
+
     /// Compares all tasks with their shadows; findings come as records. Nothing where there is no such program.
     fn sweep(&mut self) {}
 }
@@ -86,6 +111,26 @@ impl EventSource for Sensor {
 
     fn take_subjects(&mut self) -> Option<Subjects> {
         Self::take_subjects(self)
+    }
+
+    fn set_pinned(&mut self, pinned: bool) -> Result<(), PinError> {
+        Self::set_pinned(self, pinned)
+    }
+
+    fn is_pinned(&self) -> bool {
+        Self::is_pinned(self)
+    }
+
+    fn previous(&self) -> Vec<Previous> {
+        Self::previous(self)
+    }
+
+    fn take_over(&mut self, previous: Previous, take: &mut dyn FnMut(&[u8])) -> TakenOver {
+        Self::take_over(self, previous, take)
+    }
+
+    fn forget_gone(&mut self) {
+        Self::forget_gone(self);
     }
 
     fn sweep(&mut self) {

@@ -5,13 +5,22 @@ use super::{
     plan::{EXEC_CHECK, EXEC_CHECK_SLEEPABLE, Kind, Plan, Spec},
 };
 use crate::probe::{self, KernelTypes};
-use aya::{Btf, Ebpf, EbpfLoader, programs::ProgramError};
+use crate::sys::bpf;
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    programs::{Program, ProgramError},
+};
 use hardpan_abi::{GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES, switch};
 use hardpan_core::btf::Kind as BtfKind;
 use hardpan_core::platform::{HookFamily, HookReport, HookState, Probes};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
+    /// What holds the programs at their hooks, by program.
+    pub(super) links: Vec<(&'static str, OwnedFd)>,
     pub(super) hooks: Vec<HookReport>,
 }
 
@@ -152,6 +161,7 @@ fn load_with(
     };
 
     let mut hooks = Vec::with_capacity(plan.load.len());
+    let mut links = Vec::with_capacity(plan.load.len());
     for spec in &plan.load {
         // Its first argument can be null, which only this helper tells on every kernel.
         if spec.hook == gate::MMAP.hook && !switches.probe_read {
@@ -164,7 +174,8 @@ fn load_with(
             continue;
         }
         let began = std::time::Instant::now();
-        let mut state = attach(&mut ebpf, spec, btf.as_ref());
+        let (state, link) = attach(&mut ebpf, spec, btf.as_ref());
+        links.extend(link.map(|link| (spec.program, link)));
         tracing::debug!(program = spec.program, took = ?began.elapsed(), %state, "loaded");
         let second = match spec.program {
             program if program == EXEC_CHECK_SLEEPABLE.program => Some(&EXEC_CHECK),
@@ -176,13 +187,14 @@ fn load_with(
         {
             // Report why it does not hash, and still see the file.
             hooks.push(report(spec, state));
-            state = attach(&mut ebpf, second, btf.as_ref());
+            let (state, link) = attach(&mut ebpf, second, btf.as_ref());
+            links.extend(link.map(|link| (second.program, link)));
             hooks.push(report(second, state));
             continue;
         }
         hooks.push(report(spec, state));
     }
-    Ok(Loaded { ebpf, hooks })
+    Ok(Loaded { ebpf, links, hooks })
 }
 
 /// Some hooks and functions of the task family came with later kernels, or belong to one architecture.
@@ -212,88 +224,68 @@ fn report(spec: &Spec, state: HookState) -> HookReport {
     }
 }
 
-fn attach(ebpf: &mut Ebpf, spec: &Spec, btf: Option<&Btf>) -> HookState {
+fn attach(ebpf: &mut Ebpf, spec: &Spec, btf: Option<&Btf>) -> (HookState, Option<OwnedFd>) {
     let Some(program) = ebpf.program_mut(spec.program) else {
-        return HookState::Failed {
+        let state = HookState::Failed {
             what: format!(
                 "the object has no program {}: it belongs to another build",
                 spec.program
             ),
             errno: None,
         };
+        return (state, None);
     };
-    let result = match (spec.kind, btf) {
-        (Kind::RawTp, _) => attach_raw(program, spec.hook),
-        (_, None) => Err(("load", ProgramError::NotLoaded)),
-        (Kind::Lsm | Kind::LsmSleepable, Some(btf)) => attach_lsm(program, spec.hook, btf),
-        (Kind::TpBtf, Some(btf)) => attach_tp_btf(program, spec.hook, btf),
-        (Kind::Fentry, Some(btf)) => attach_fentry(program, spec.hook, btf),
-        (Kind::Fexit, Some(btf)) => attach_fexit(program, spec.hook, btf),
-        (Kind::Iter, Some(btf)) => load_iter(program, spec.hook, btf),
-    };
-    match result {
-        Ok(()) => HookState::Attached,
-        Err((what, error)) => {
-            let errno = errno(&error);
-            tracing::debug!(hook = spec.hook, program = spec.program, %error, "{what} failed");
-            let what = if errno.is_some() {
-                what.to_owned()
-            } else {
-                format!("{what}: {error}")
+    if let Err(error) = load_program(program, spec, btf) {
+        let errno = errno(&error);
+        tracing::debug!(hook = spec.hook, program = spec.program, %error, "load failed");
+        let what = if errno.is_some() {
+            "load".to_owned()
+        } else {
+            format!("load: {error}")
+        };
+        return (HookState::Failed { what, errno }, None);
+    }
+    match attach_program(program, spec) {
+        Ok(link) => (HookState::Attached, link),
+        Err(error) => {
+            let state = HookState::Failed {
+                what: "attach".to_owned(),
+                errno: error.raw_os_error(),
             };
-            HookState::Failed { what, errno }
+            (state, None)
         }
     }
 }
 
-type Step = Result<(), (&'static str, ProgramError)>;
-
-macro_rules! attach_by {
-    ($name:ident, $variant:ty, $load:expr, $attach:expr) => {
-        fn $name(program: &mut aya::programs::Program, hook: &str, btf: &Btf) -> Step {
-            let program: &mut $variant = program.try_into().map_err(|error| ("load", error))?;
-            $load(program, hook, btf).map_err(|error| ("load", error))?;
-            $attach(program).map_err(|error| ("attach", error))
-        }
-    };
+fn load_program(program: &mut Program, spec: &Spec, btf: Option<&Btf>) -> Result<(), ProgramError> {
+    use aya::programs::{BtfTracePoint, FEntry, FExit, Iter, Lsm, RawTracePoint};
+    let hook = spec.hook;
+    if spec.kind == Kind::RawTp {
+        let program: &mut RawTracePoint = program.try_into()?;
+        return program.load();
+    }
+    let btf = btf.ok_or(ProgramError::NotLoaded)?;
+    match spec.kind {
+        Kind::Lsm | Kind::LsmSleepable => <&mut Lsm>::try_from(program)?.load(hook, btf),
+        Kind::TpBtf => <&mut BtfTracePoint>::try_from(program)?.load(hook, btf),
+        Kind::Fentry => <&mut FEntry>::try_from(program)?.load(hook, btf),
+        Kind::Fexit => <&mut FExit>::try_from(program)?.load(hook, btf),
+        Kind::Iter => <&mut Iter>::try_from(program)?.load(hook, btf),
+        Kind::RawTp => Ok(()),
+    }
 }
 
-attach_by!(
-    attach_lsm,
-    aya::programs::Lsm,
-    aya::programs::Lsm::load,
-    |program: &mut aya::programs::Lsm| program.attach().map(drop)
-);
-attach_by!(
-    attach_tp_btf,
-    aya::programs::BtfTracePoint,
-    aya::programs::BtfTracePoint::load,
-    |program: &mut aya::programs::BtfTracePoint| program.attach().map(drop)
-);
-attach_by!(
-    attach_fentry,
-    aya::programs::FEntry,
-    aya::programs::FEntry::load,
-    |program: &mut aya::programs::FEntry| program.attach().map(drop)
-);
-attach_by!(
-    attach_fexit,
-    aya::programs::FExit,
-    aya::programs::FExit::load,
-    |program: &mut aya::programs::FExit| program.attach().map(drop)
-);
-// An iterator is attached anew for each run.
-attach_by!(
-    load_iter,
-    aya::programs::Iter,
-    aya::programs::Iter::load,
-    |_program: &mut aya::programs::Iter| Ok(())
-);
-
-fn attach_raw(program: &mut aya::programs::Program, hook: &str) -> Step {
-    let program: &mut aya::programs::RawTracePoint = program.try_into().map_err(|error| ("load", error))?;
-    program.load().map_err(|error| ("load", error))?;
-    program.attach(hook).map(drop).map_err(|error| ("attach", error))
+/// The link is this program's own, so that it can be pinned. `None`: an iterator is attached anew for each run.
+fn attach_program(program: &Program, spec: &Spec) -> io::Result<Option<OwnedFd>> {
+    let fd = program.fd().map_err(io::Error::other)?.as_fd();
+    match spec.kind {
+        Kind::Iter => Ok(None),
+        Kind::RawTp => {
+            let name = CString::new(spec.hook).map_err(io::Error::other)?;
+            bpf::attach(fd, Some(&name)).map(Some)
+        }
+        _ => bpf::attach(fd, None).map(Some),
+    }
 }
 
 fn errno(error: &ProgramError) -> Option<i32> {

@@ -3,6 +3,7 @@
 mod gate;
 mod load;
 mod object;
+pub mod pins;
 mod plan;
 mod selftest;
 mod subjects;
@@ -10,9 +11,11 @@ mod task;
 
 pub use gate::{GateError, GateRules, Sizes, TrustChange};
 pub use object::{ObjectError, Objects};
+pub use pins::{PIN_ROOT, PinError, Previous, TakenOver, next_generation};
 pub use subjects::{Remembered, Subjects};
 pub use task::SweepError;
 
+use crate::enrich::clock::boottime_ns;
 use crate::{probe, sys};
 use aya::{
     Ebpf,
@@ -20,15 +23,10 @@ use aya::{
 };
 use hardpan_abi::{COUNTER_SLOTS, ModuleNote};
 use hardpan_core::platform::{HookReport, Outcome, Probes};
-use std::{
-    collections::VecDeque,
-    io,
-    os::fd::{AsFd as _, OwnedFd},
-    time::Duration,
-};
+use std::{collections::VecDeque, io, path::Path, time::Duration};
 use tokio::io::unix::AsyncFd;
 
-/// For tasks that were on their way into a program when it was detached.
+/// For tasks that were on their way into a program when it was detached: see [`pins`].
 const LAST_CALLS: Duration = Duration::from_millis(500);
 /// Records taken from one ring before the other gets a turn, and before the caller does.
 const BATCH: usize = 256;
@@ -112,8 +110,15 @@ pub enum SensorError {
 
 /// Loaded, attached programs. Dropping it detaches them.
 pub struct Sensor {
-    /// Holds the programs and their links; `None` once detached.
+    /// Holds the programs; `None` once detached.
     ebpf: Option<Ebpf>,
+    /// What holds them at their hooks, and can be pinned.
+    held: pins::Held,
+    /// Programs of earlier generations, which nothing calls any more in a while.
+    gone: pins::Gone,
+    generation: u32,
+    /// When all programs were at their hooks, in nanoseconds since boot.
+    attached_ns: u64,
     events: AsyncFd<RingBuf<MapData>>,
     findings: AsyncFd<RingBuf<MapData>>,
     counters: Array<MapData, u64>,
@@ -141,6 +146,16 @@ impl Sensor {
         let types = probe::kernel_types().map_err(SensorError::Types)?;
         let plan = plan::plan(probes, options);
         let mut loaded = load::load(objects, &plan, probes, &types, options)?;
+        // Without a clock nothing counts as told twice.
+        let attached_ns = boottime_ns().unwrap_or(u64::MAX);
+        let mut held = pins::Held::default();
+        held.links = loaded.links;
+        held.note_maps(&mut loaded.ebpf);
+        held.note_programs(&loaded.ebpf);
+        if let Err(error) = held.keep_programs(Path::new(PIN_ROOT), options.generation) {
+            tracing::warn!(%error, "nobody holds the programs if hardpand is killed");
+        }
+        let gone = pins::Gone::find(Path::new(PIN_ROOT), options.generation);
         let ring = |ebpf: &mut Ebpf, name: &'static str| {
             let map = ebpf.take_map(name).ok_or(SensorError::NoMap(name))?;
             let ring = RingBuf::try_from(map).map_err(|source| SensorError::Map {
@@ -168,6 +183,10 @@ impl Sensor {
         let gate_maps = gate::Maps::take(&mut loaded.ebpf);
         Ok(Self {
             ebpf: Some(loaded.ebpf),
+            held,
+            gone,
+            generation: options.generation,
+            attached_ns,
             task_maps,
             gate_maps,
             events,
@@ -184,16 +203,44 @@ impl Sensor {
     /// be closed exactly.
     pub fn detach(&mut self) {
         if let Some(ebpf) = self.ebpf.take() {
-            // A task that is on its way into a program when its link goes still calls it, and the kernel (6.12 was seen to)
-            // frees a program without waiting for such a task: the program is held until they are through.
-            let held: Vec<OwnedFd> = ebpf
-                .programs()
-                .filter_map(|(_, program)| program.fd().ok()?.as_fd().try_clone_to_owned().ok())
-                .collect();
+            self.held.release_links();
             drop(ebpf);
             std::thread::sleep(LAST_CALLS);
-            drop(held);
+            self.held.release_programs();
         }
+    }
+
+    /// Pins the programs at their hooks, so that they stay when this process ends, however it ends; or no longer.
+    pub fn set_pinned(&mut self, pinned: bool) -> Result<(), PinError> {
+        if pinned {
+            return self.held.pin(Path::new(PIN_ROOT), self.generation);
+        }
+        self.held.unpin();
+        Ok(())
+    }
+
+    /// What earlier generations left at the hooks, oldest first.
+    pub fn previous(&self) -> Vec<Previous> {
+        let mut found = pins::previous(Path::new(PIN_ROOT));
+        found.retain(|one| one.generation != self.generation);
+        found
+    }
+
+    /// Takes over what an earlier generation left. See [`Previous::take_over`].
+    pub fn take_over(&mut self, previous: Previous, take: &mut dyn FnMut(&[u8])) -> TakenOver {
+        let (taken, dir) = previous.take_over(self.attached_ns, take);
+        self.gone.add(dir);
+        taken
+    }
+
+    /// Lets go of programs of earlier generations that no task can be on its way into any more.
+    pub fn forget_gone(&mut self) {
+        self.gone.forget();
+    }
+
+    /// Whether they are pinned.
+    pub fn is_pinned(&self) -> bool {
+        self.held.is_pinned()
     }
 
     /// Every hook, how it was attached, how far it got.

@@ -1,6 +1,7 @@
-//! `bpf(2)` for probes: tiny programs, written as instructions, that the kernel accepts or refuses.
+//! `bpf(2)` for what aya does not do: attaching by a descriptor that this program keeps, pins, and tiny programs for
+//! probes, written as instructions, that the kernel accepts or refuses.
 //!
-//! aya loads the real programs; this answers "would the kernel let me?" without the object, one feature at a time.
+//! aya loads the real programs; a probe answers "would the kernel let me?" without the object, one feature at a time.
 
 use nix::libc;
 use std::{
@@ -13,6 +14,7 @@ const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 
 /// Program types (`enum bpf_prog_type`).
@@ -179,6 +181,13 @@ struct MapElem {
 }
 
 #[repr(C)]
+struct Pin {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+#[repr(C)]
 struct RawTracepoint {
     name: u64,
     prog_fd: u32,
@@ -258,6 +267,16 @@ pub fn write_words(map: BorrowedFd<'_>, value: &[u64; WORDS]) -> io::Result<()> 
         flags: 0,
     };
     bpf(BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
+}
+
+/// Gives a map or a link a name in the BPF file system, which keeps it when its descriptors are closed.
+pub fn pin(object: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    let mut attr = Pin {
+        path: path.as_ptr() as u64,
+        fd: object.as_raw_fd().cast_unsigned(),
+        flags: 0,
+    };
+    bpf(BPF_OBJ_PIN, &mut attr).map(drop)
 }
 
 /// Attaches a program by `BPF_RAW_TRACEPOINT_OPEN`: raw tracepoints by name; LSM, fentry and BTF tracepoints without

@@ -88,7 +88,9 @@ impl Machine {
         command
             .args([
                 "-accel",
-                "tcg",
+                // With a thread per processor QEMU 7.2 and 8.0 now and then hand the guest an `int3` that it has just
+                // patched away, and its kernel panics: eBPF programs come and go all the time here.
+                "tcg,thread=single",
                 "-cpu",
                 "max",
                 "-m",

@@ -3,6 +3,7 @@
 use super::{FINE, Failure, out};
 use crate::enrich::clock::unix_us;
 use crate::gate::{ModeFile, Wanted};
+use crate::sensor::{PIN_ROOT, pins};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -30,6 +31,12 @@ pub(super) fn mode(wanted: Option<Wanted>, reason: Option<&str>, state_dir: &Pat
         at_s,
     };
     file.save(state_dir)?;
+    if wanted == Wanted::Observe {
+        // Where no hardpand runs any more, only what it pinned is left to refuse.
+        for pinned in pins::previous(Path::new(PIN_ROOT)) {
+            pinned.open();
+        }
+    }
     Ok(out(match wanted {
         Wanted::Observe => "the gate refuses nothing from now on; hardpand writes a record of it\n",
         Wanted::Configured => {

@@ -1,0 +1,56 @@
+# A hardpand of its own beside the guest's, which can be killed. shellcheck shell=sh
+. /hardpan-vm/scenarios/gate-enforce/policy.sh
+own=/tmp/survives
+own_events=$own/events.json
+# own_policy closed|open
+own_policy() {
+    gate_policy
+    sed -i "s/^boot_grace_s = 0/boot_grace_s = 0\ndaemon_lost = \"$1\"/" /etc/hardpan/policies/50-gate.toml
+    mkdir -p $own/state
+    cat > $own/hardpand.toml <<CONFIG
+mode = "enforce"
+[output]
+file = "$own_events"
+stdout = false
+[policy]
+el = 9
+vendor = "rocky"
+hardware = "x86-64-v2"
+CONFIG
+}
+# own_start: waits until its gate enforces.
+own_start() {
+    before=$(own_count 'mode is enforce now')
+    # With a state folder of its own, which is where everybody's is.
+    unshare -m sh -c "mount --bind $own/state /var/lib/hardpan && exec hardpand --foreground --config $own/hardpand.toml" > $own/out 2>&1 &
+    own_pid=$!
+    for i in $(seq 600); do
+        test $(own_count 'mode is enforce now') -gt $before && return 0
+        sleep 0.2
+    done
+    cat $own/out >&2
+    return 1
+}
+own_count() { cat $own_events 2> /dev/null | grep -c "$1" || true; }
+own_kill() { kill -$1 $own_pid; wait $own_pid || true; }
+# busy: executions all the time, of content that the kernel has to read first: a task sleeps in one program at the hook
+# while the next one is taken away. idle: no longer.
+busy() {
+    mkdir -p /tmp/busy
+    while test -d /tmp/busy; do
+        cp /usr/bin/hp-hello /tmp/busy/hello && /tmp/busy/hello
+        sleep 0.1
+    done > /dev/null 2>&1 &
+}
+idle() { rm -rf /tmp/busy; }
+# linked: the generations whose gate stays by itself.
+linked() { ls -d /sys/fs/bpf/hardpan/g*/links 2> /dev/null | cut -d/ -f6; }
+# told N PATTERN: waits until there are so many such records.
+told() {
+    for i in $(seq 300); do
+        test "$(own_count "$2")" -ge "$1" && return 0
+        sleep 0.1
+    done
+    echo "$(own_count "$2") instead of $1 records with $2" >&2
+    return 1
+}

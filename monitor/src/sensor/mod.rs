@@ -7,11 +7,13 @@ mod plan;
 mod selftest;
 mod subjects;
 mod task;
+mod writes;
 
 pub use gate::{GateError, GateRules, Sizes, TrustChange};
 pub use object::{ObjectError, Objects};
 pub use subjects::{Remembered, Subjects};
 pub use task::SweepError;
+pub use writes::{Overflow, Writes};
 
 use crate::{probe, sys};
 use aya::{

@@ -228,6 +228,10 @@ pub struct InodeDigest {
     pub alerted: u32,
     /// The package manager that opened it last, since it was last written to; 0: none.
     pub opened_by: u32,
+    /// How often a block device in use had been opened for writing when the digest was taken.
+    pub raw_writes: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 const _: () = {

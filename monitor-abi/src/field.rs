@@ -110,11 +110,14 @@ macro_rules! kernel_fields {
             OFF_FILE_INODE, "file", ["f_inode"], Required;
             OFF_FILE_PATH, "file", ["f_path"], Required;
             OFF_FILE_MODE, "file", ["f_mode"], Required;
+            OFF_DENTRY_INODE, "dentry", ["d_inode"], Optional("files cut or replaced by path");
+            OFF_IATTR_VALID, "iattr", ["ia_valid"], Optional("files cut by path");
             OFF_VMA_FILE, "vm_area_struct", ["vm_file"], Optional("files made executable by mprotect");
             OFF_VMA_ANON, "vm_area_struct", ["anon_vma"], Optional("changed private copies of files made executable by mprotect");
             OFF_INODE_MAPPING, "inode", ["i_mapping"], Optional("writes into files that are running");
             OFF_MAPPING_MAPPED, "address_space", ["i_mmap.rb_root.rb_node"], Optional("writes into files that are running");
             OFF_INODE_MODE, "inode", ["i_mode"], Required;
+            OFF_INODE_RDEV, "inode", ["i_rdev"], Optional("writes to block devices in use");
             OFF_INODE_UID, "inode", ["i_uid"], Required;
             OFF_INODE_GID, "inode", ["i_gid"], Required;
             OFF_INODE_SB, "inode", ["i_sb"], Required;

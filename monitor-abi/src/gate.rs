@@ -46,13 +46,15 @@ pub enum GateKind {
     Bpf = 5,
     /// Another process is taken hold of (`ptrace` and its like).
     Ptrace = 6,
+    /// Something else that is opened for writing, cut or replaced: its classes are [`WriteClass`].
+    Write = 7,
 }
 
 impl GateKind {
     /// Room in tables.
     pub const SLOTS: usize = 8;
     /// All, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Exec,
         Self::Library,
         Self::Script,
@@ -60,9 +62,11 @@ impl GateKind {
         Self::Module,
         Self::Bpf,
         Self::Ptrace,
+        Self::Write,
     ];
 
-    /// True for what is done with a file: its classes are [`GateClass`]; those of the others are [`ObjectClass`].
+    /// True for what is judged by a file's content: its classes are [`GateClass`]. Those of the others are
+    /// [`ObjectClass`], those of writes [`WriteClass`].
     pub const fn is_of_files(self) -> bool {
         (self as u32) < Self::Module as u32
     }
@@ -77,6 +81,7 @@ impl GateKind {
             4 => Some(Self::Module),
             5 => Some(Self::Bpf),
             6 => Some(Self::Ptrace),
+            7 => Some(Self::Write),
             _ => None,
         }
     }
@@ -118,6 +123,50 @@ impl ObjectClass {
     pub fn from_u32(raw: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|class| *class as u32 == raw)
     }
+}
+
+/// What is written to, as far as no digest is needed to tell. Numbers are never reused; they index tables and masks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u32)]
+pub enum WriteClass {
+    /// A file whose content a package lists, and that was judged when it ran; it does not run now.
+    Packaged = 1,
+    /// A file that the policy protects.
+    Protected = 2,
+    /// The name of a file that the policy protects: another file takes its place, or it goes.
+    Replaced = 3,
+    /// A block device that is in use.
+    BlockDevice = 4,
+}
+
+impl WriteClass {
+    /// All, in order.
+    pub const ALL: [Self; 4] = [Self::Packaged, Self::Protected, Self::Replaced, Self::BlockDevice];
+
+    /// The class with this number, if there is one.
+    pub fn from_u32(raw: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| *class as u32 == raw)
+    }
+}
+
+/// Files that the policy can protect: room in the kernel's map of them.
+pub const PROTECTED_MAX: u32 = 8192;
+
+/// Block devices in use: room in the kernel's map of them.
+pub const BLOCK_DEVICES_MAX: u32 = 1024;
+
+/// Key of a protected file.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct FileKey {
+    /// Inode number.
+    pub ino: u64,
+    /// Device of the file system, the kernel's encoding: major << 20 | minor.
+    pub dev: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// What the kernel side knows of a file. Numbers are never reused; they index tables and masks.
@@ -352,6 +401,12 @@ pub enum GateHook {
     Bpf = 10,
     /// `ptrace_access_check`
     Ptrace = 11,
+    /// `inode_setattr`
+    InodeSetattr = 12,
+    /// `inode_rename`
+    InodeRename = 13,
+    /// `inode_unlink`
+    InodeUnlink = 14,
 }
 
 impl GateHook {
@@ -369,6 +424,9 @@ impl GateHook {
             9 => Some(Self::LockedDown),
             10 => Some(Self::Bpf),
             11 => Some(Self::Ptrace),
+            12 => Some(Self::InodeSetattr),
+            13 => Some(Self::InodeRename),
+            14 => Some(Self::InodeUnlink),
             _ => None,
         }
     }
@@ -387,6 +445,9 @@ impl GateHook {
             Self::LockedDown => "locked_down",
             Self::Bpf => "bpf",
             Self::Ptrace => "ptrace_access_check",
+            Self::InodeSetattr => "inode_setattr",
+            Self::InodeRename => "inode_rename",
+            Self::InodeUnlink => "inode_unlink",
         }
     }
 }
@@ -429,7 +490,7 @@ pub struct GateEvent {
     pub digest: [u8; 32],
     /// A [`GateKind`] number.
     pub kind: u32,
-    /// A [`GateClass`] number.
+    /// A [`GateClass`] number; of a [`GateKind::Write`] a [`WriteClass`] number.
     pub class: u32,
     /// A [`GateAction`] number.
     pub action: u32,
@@ -506,6 +567,7 @@ const _: () = {
     assert!(size_of::<GateConfig>() == 200);
     assert!(size_of::<GateRule>() == 112);
     assert!(size_of::<TrustedEntry>() == 8);
+    assert!(size_of::<FileKey>() == 16);
     assert!(core::mem::offset_of!(GateEvent, path) % 8 == 0);
     assert!(GateClass::ALL.len() <= GateClass::SLOTS && GateClass::SLOTS <= 32);
 };

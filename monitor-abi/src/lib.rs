@@ -33,10 +33,10 @@ pub use field::{
     switch,
 };
 pub use gate::{
-    GATE_HASH_ALWAYS_BYTES, GATE_HASH_SIGNED_BYTES, GATE_NO_RULE, GATE_RULES_MAX, GATE_SIZE_BITS, GateAction,
-    GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule, OBJECT_NAME_LEN,
-    OBJECT_NAMES_MAX, ObjectClass, ObjectEvent, PackageEvent, TrustedEntry, gate_flag, gate_size_bits,
-    gate_test, trusted_mark,
+    BLOCK_DEVICES_MAX, FileKey, GATE_HASH_ALWAYS_BYTES, GATE_HASH_SIGNED_BYTES, GATE_NO_RULE, GATE_RULES_MAX,
+    GATE_SIZE_BITS, GateAction, GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule,
+    OBJECT_NAME_LEN, OBJECT_NAMES_MAX, ObjectClass, ObjectEvent, PROTECTED_MAX, PackageEvent, TrustedEntry,
+    WriteClass, gate_flag, gate_size_bits, gate_test, trusted_mark,
 };
 pub use module::{MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin};
 pub use task::{

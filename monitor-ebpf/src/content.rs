@@ -29,6 +29,30 @@ const F_SEAL_WRITE: u32 = 8;
 #[map]
 pub static SIGNED_SIZES: Array<u64> = Array::with_max_entries((GATE_SIZE_BITS / 64) as u32, 0);
 
+/// How often a block device in use was opened for writing, or closed by who had: what is remembered of files may no longer
+/// be true.
+#[map]
+pub static RAW_WRITES: Array<u32> = Array::with_max_entries(1, 0);
+
+/// The number of today.
+#[inline(always)]
+pub fn raw_writes() -> u32 {
+    match RAW_WRITES.get_ptr(0) {
+        // SAFETY: a live slot; volatile, for it changes meanwhile.
+        Some(number) => unsafe { core::ptr::read_volatile(number) },
+        None => 0,
+    }
+}
+
+/// Withdraws what is remembered of all files.
+#[inline(always)]
+pub fn withdraw_all() {
+    if let Some(number) = RAW_WRITES.get_ptr_mut(0) {
+        // SAFETY: a live slot. Two at once may count as one: the number changes all the same.
+        unsafe { core::ptr::write_volatile(number, core::ptr::read_volatile(number).wrapping_add(1)) };
+    }
+}
+
 /// How a program gets at the inode cache: only the LSM object has that map.
 pub trait DigestCache {
     /// The inode's cache entry, made if `create`; null if there is none.
@@ -89,6 +113,7 @@ pub unsafe fn holds(entry: *const InodeDigest, info: &FileInfo) -> bool {
         && entry.size_bytes == info.size_bytes
         && entry.ctime_s == info.ctime_s
         && entry.ctime_ns == info.ctime_ns
+        && entry.raw_writes == raw_writes()
 }
 
 /// The file's digest, and what is remembered of the inode (null if nothing can be): returned rather than put into `out`,
@@ -149,6 +174,7 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
         // SAFETY: typed inode.
         entry = unsafe { C::entry(inode, true) };
     }
+    let raw = raw_writes();
     let mut digest = [0u64; 8]; // room for SHA-512, should an IMA policy answer with it
     // SAFETY: typed file; the buffer is 64 bytes long.
     let algorithm = unsafe { bpf_ima_file_hash(file.cast_mut().cast(), (&raw mut digest).cast(), 64) };
@@ -191,6 +217,7 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
             entry.ctime_s = info.ctime_s;
             entry.ctime_ns = info.ctime_ns;
             entry.epoch = 0;
+            entry.raw_writes = raw;
             copy4(digest.as_ptr(), &mut *(&raw mut entry.digest).cast());
             entry.filled = 1;
         }

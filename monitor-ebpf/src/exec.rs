@@ -73,6 +73,7 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Checked 
             hook: GateHook::ExecCheck as u32,
             flags: 0,
             subject: 0,
+            written: 0,
         };
         let answer = gate::ask::<true>(file, &info, &content, entry, asked);
         if !entry.is_null() && (*entry).filled == 1 && (*entry).marks & trusted_mark::PACKAGE_MANAGER != 0 {

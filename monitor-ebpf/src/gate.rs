@@ -8,6 +8,7 @@ mod hooks;
 pub mod object;
 mod rules;
 mod subject;
+mod write;
 
 use crate::{
     content::{self, Content, DigestCache},
@@ -28,12 +29,13 @@ use aya_ebpf::{
 };
 use hardpan_abi::{
     Counter, DigestState, EventKind, FileInfo, GATE_NO_RULE, GATE_RULES_MAX, GateAction, GateClass,
-    GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule, InodeDigest, TrustedEntry, gate_flag,
-    trusted_mark,
+    GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule, InodeDigest, TrustedEntry, WriteClass,
+    gate_flag, trusted_mark,
 };
-pub use hooks::{exec_kind, mmap, mprotect, opened};
+pub use hooks::{exec_kind, mmap, mprotect};
 use rules::{first_rule, marks_word};
 pub use subject::subject;
+pub use write::{block_closed, cut, opened, replaced};
 
 /// Digests that somebody vouches for. Preallocated: sleepable programs of older kernels take no other. User space sets
 /// the size when loading.
@@ -69,6 +71,8 @@ pub struct Asked {
     pub flags: u32,
     /// A [`GateClass`] number of the running program, where some rule asks for it. Programs that may sleep cannot look.
     pub subject: u32,
+    /// Of a [`GateKind::Write`]: a [`WriteClass`] number. Else 0.
+    pub written: u32,
 }
 
 /// What the current task runs, where some rule about this kind asks for it.
@@ -123,7 +127,15 @@ pub unsafe fn ask<const PATHS: bool>(
     if asked.flags & gate_flag::PRIVATE_COPY != 0 {
         class = GateClass::Untrusted as u32;
     }
-    if class == GateClass::Unknown as u32 {
+    if asked.kind == GateKind::Write as u32 {
+        if asked.written == WriteClass::Packaged as u32
+            && class != GateClass::Trusted as u32
+            && class != GateClass::Provisional as u32
+        {
+            return 0;
+        }
+        class = asked.written;
+    } else if class == GateClass::Unknown as u32 {
         class = if info.nlink == 0 {
             GateClass::Fileless as u32
         } else if in_container(config) {
@@ -274,12 +286,11 @@ unsafe fn act<const PATHS: bool>(
     }
     if refuse == 0 {
         // Executions that happen have a record of their own, unless it can't know what is wrong.
-        let told_elsewhere =
-            asked.kind != GateKind::Library as u32 && asked.kind != GateKind::WriteRunning as u32;
+        let told_elsewhere = asked.kind < GateKind::Library as u32 || asked.kind == GateKind::Script as u32;
         if told_elsewhere && asked.flags & (gate_flag::SETID_NOT_SIGNED | gate_flag::GRACE) == 0 {
             return 0;
         }
-        if !entry.is_null() && asked.kind != GateKind::WriteRunning as u32 {
+        if !entry.is_null() && asked.kind < GateKind::WriteRunning as u32 {
             // Once per file and epoch.
             // SAFETY: a live entry.
             let entry = unsafe { &mut *entry };

@@ -396,6 +396,48 @@ fn gate_file_open(ctx: LsmContext) -> i32 {
     shadow::answer(unsafe { gate::opened::<Cache>(ctx.arg(0)) })
 }
 
+// match-proto: int inode_setattr(struct dentry *dentry, struct iattr *attr)
+// Default on doubt: open. Kernels before 6.9.
+#[lsm(hook = "inode_setattr")]
+fn gate_setattr(ctx: LsmContext) -> i32 {
+    // SAFETY: the hook's own arguments.
+    shadow::answer(unsafe { gate::cut::<Cache>(ctx.arg(0), ctx.arg(1)) })
+}
+
+// match-proto: int inode_setattr(struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr)
+// Default on doubt: open.
+#[lsm(hook = "inode_setattr")]
+fn gate_setattr_idmap(ctx: LsmContext) -> i32 {
+    // SAFETY: the hook's own arguments.
+    shadow::answer(unsafe { gate::cut::<Cache>(ctx.arg(1), ctx.arg(2)) })
+}
+
+// match-proto: int inode_rename(struct inode *old_dir, struct dentry *old_dentry, struct inode *new_dir, struct dentry *new_dentry)
+// Default on doubt: open.
+#[lsm(hook = "inode_rename")]
+fn gate_rename(ctx: LsmContext) -> i32 {
+    let hook = GateHook::InodeRename as u32;
+    // SAFETY: the hook's own arguments.
+    shadow::answer(unsafe { gate::replaced::<Cache>(ctx.arg(3), ctx.arg(1), hook) })
+}
+
+// match-proto: int inode_unlink(struct inode *dir, struct dentry *dentry)
+// Default on doubt: open.
+#[lsm(hook = "inode_unlink")]
+fn gate_unlink(ctx: LsmContext) -> i32 {
+    let hook = GateHook::InodeUnlink as u32;
+    // SAFETY: the hook's own arguments.
+    shadow::answer(unsafe { gate::replaced::<Cache>(ctx.arg(1), core::ptr::null(), hook) })
+}
+
+// match-proto: int blkdev_release(struct inode *inode, struct file *filp)
+#[fentry(function = "blkdev_release")]
+fn gate_block_closed(ctx: FEntryContext) -> i32 {
+    // SAFETY: the function's own argument.
+    unsafe { gate::block_closed(ctx.arg(1)) };
+    0
+}
+
 // match-proto: int kernel_post_load_data(char *buf, loff_t size, enum kernel_load_data_id id, char *description)
 // Default on doubt: what the policy's gate.on_doubt says; open while the gate is off.
 #[lsm(hook = "kernel_post_load_data")]

@@ -75,6 +75,14 @@ fn forget(process: u32) {
     }
 }
 
+/// The current process is a package manager that root runs.
+#[inline(always)]
+pub fn is_manager() -> bool {
+    let process = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: entries of a preallocated map stay readable; only whether there is one is looked at.
+    any() && unsafe { MANAGERS.get(&process) }.is_some()
+}
+
 #[inline(always)]
 fn any() -> bool {
     MANAGING.get(0).is_some_and(|number| *number != 0)

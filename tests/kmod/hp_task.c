@@ -962,6 +962,13 @@ int main(int count, char **words)
 		make_overlay();
 		return failed;
 	}
+	if (!strcmp(mode, "cut")) {
+		/* By path, without a descriptor. */
+		if (count > 2 && !truncate(words[2], 0))
+			return 0;
+		perror("truncate");
+		return 1;
+	}
 	if (!strcmp(mode, "waits"))
 		pause();
 	if (!strcmp(mode, "order"))

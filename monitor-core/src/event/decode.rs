@@ -227,6 +227,25 @@ mod tests {
         check(|w| w.action = 999, "action");
         check(|w| w.hook = 999, "hook");
         check(|w| w.digest_state = 999, "digest_state");
+        let written = |class| {
+            let mut wire = sample::gate_wire();
+            (wire.kind, wire.class) = (hardpan_abi::GateKind::Write as u32, class);
+            decode(wire.as_bytes())
+        };
+        for class in hardpan_abi::WriteClass::ALL {
+            let Ok(Event::Gate(event)) = written(class as u32) else {
+                panic!("no write")
+            };
+            assert_eq!(event.written, Some(class));
+        }
+        // A class of files is none of writes.
+        assert_eq!(
+            written(hardpan_abi::GateClass::Untrusted as u32).unwrap_err(),
+            DecodeError::UnknownNumber {
+                field: "class",
+                number: 7
+            }
+        );
         let Ok(Event::Object(event)) = decode(sample::object_wire().as_bytes()) else {
             panic!("no event about a module")
         };

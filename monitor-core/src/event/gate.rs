@@ -4,7 +4,8 @@ use super::decode::{DecodeError, head, part};
 use super::exec::{digest, text};
 use super::{Head, KernelDigest, RawText};
 use hardpan_abi::{
-    CredIds, FileInfo, GATE_NO_RULE, GateAction, GateClass, GateEvent as Wire, GateHook, GateKind, gate_flag,
+    CredIds, FileInfo, GATE_NO_RULE, GateAction, GateClass, GateEvent as Wire, GateHook, GateKind,
+    WriteClass, gate_flag,
 };
 
 /// The gate refused something, or alerts about a mapping or a write.
@@ -16,8 +17,10 @@ pub struct GateEvent {
     pub creds: CredIds,
     /// What was to be done with the file.
     pub kind: GateKind,
-    /// What the kernel side knew of it.
+    /// What the kernel side knew of it; nothing of what is [`written`](Self::written) to.
     pub class: GateClass,
+    /// What is written to, where that is what counts ([`GateKind::Write`]).
+    pub written: Option<WriteClass>,
     /// What the policy says.
     pub action: GateAction,
     /// Where the gate was asked.
@@ -57,11 +60,21 @@ impl GateEvent {
         let path = text("path", &wire.path, used)?;
         let state =
             u8::try_from(wire.digest_state).map_err(|_large| unknown("digest_state", wire.digest_state))?;
+        let kind = GateKind::from_u32(wire.kind).ok_or_else(|| unknown("kind", wire.kind))?;
+        let unknown_class = || unknown("class", wire.class);
+        let (class, written) = if kind == GateKind::Write {
+            let written = WriteClass::from_u32(wire.class).ok_or_else(unknown_class)?;
+            (GateClass::Unknown, Some(written))
+        } else {
+            let class = GateClass::from_u32(wire.class).ok_or_else(unknown_class)?;
+            (class, None)
+        };
         Ok(Self {
             head: head(&wire.header),
             creds: wire.creds,
-            kind: GateKind::from_u32(wire.kind).ok_or_else(|| unknown("kind", wire.kind))?,
-            class: GateClass::from_u32(wire.class).ok_or_else(|| unknown("class", wire.class))?,
+            kind,
+            class,
+            written,
             action: action.ok_or_else(|| unknown("action", wire.action))?,
             hook: GateHook::from_u32(wire.hook).ok_or_else(|| unknown("hook", wire.hook))?,
             rule: Some(wire.rule).filter(|rule| *rule != GATE_NO_RULE),

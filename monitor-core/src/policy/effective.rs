@@ -61,6 +61,8 @@ pub struct Gate {
     pub package_managers: Vec<String>,
     /// Files that must be allowed to run before the gate enforces.
     pub must_run: Vec<String>,
+    /// Patterns of files that are protected against writing.
+    pub protect: Vec<String>,
     /// Hook candidates by family: exec, library, script, module, credential.
     pub hooks: [Vec<String>; 5],
 }
@@ -158,6 +160,7 @@ impl Effective {
                 refresh_loss_percent: get.number(&["gate", "refresh_loss_percent"])?,
                 package_managers: get.texts(&["gate", "package_managers"])?,
                 must_run: get.texts(&["gate", "must_run"])?,
+                protect: get.texts(&["protect", "paths"])?,
                 hooks: [
                     hooks("exec")?,
                     hooks("library")?,

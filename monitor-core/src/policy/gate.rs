@@ -10,7 +10,7 @@ use crate::platform::Tier;
 use crate::process::CAPABILITIES;
 use hardpan_abi::{
     GATE_RULES_MAX, GateAction, GateClass, GateKind, GateRule, OBJECT_NAME_LEN, OBJECT_NAMES_MAX,
-    ObjectClass, gate_test, trusted_mark,
+    ObjectClass, WriteClass, gate_test, trusted_mark,
 };
 
 /// Marks on digests that rules can use.
@@ -439,7 +439,7 @@ const fn rule_kind(kind: GateKind) -> Kind {
         GateKind::Exec => Kind::Exec,
         GateKind::Library => Kind::Library,
         GateKind::Script => Kind::Script,
-        GateKind::WriteRunning => Kind::FileWrite,
+        GateKind::WriteRunning | GateKind::Write => Kind::FileWrite,
         GateKind::Module => Kind::Module,
         GateKind::Bpf => Kind::Bpf,
         GateKind::Ptrace => Kind::Ptrace,
@@ -451,6 +451,11 @@ fn classes(kind: GateKind) -> Vec<(u32, &'static str)> {
     if kind == GateKind::WriteRunning {
         return GateClass::ALL.map(|class| (class as u32, "running")).to_vec();
     }
+    if kind == GateKind::Write {
+        return WriteClass::ALL
+            .map(|class| (class as u32, write_class_word(class)))
+            .to_vec();
+    }
     if kind.is_of_files() {
         let word = |class| class_word(class).map(|word| (class as u32, word));
         return GateClass::ALL.into_iter().filter_map(word).collect();
@@ -460,6 +465,16 @@ fn classes(kind: GateKind) -> Vec<(u32, &'static str)> {
         .map(|class| (class as u32, object_class_word(class)))
         .filter(|(_, word)| rule_kind(kind).classes().contains(word))
         .collect()
+}
+
+/// The class as rules name it.
+pub const fn write_class_word(class: WriteClass) -> &'static str {
+    match class {
+        WriteClass::Packaged => "packaged",
+        WriteClass::Protected => "protected",
+        WriteClass::Replaced => "replaced",
+        WriteClass::BlockDevice => "block-device",
+    }
 }
 
 /// The class as rules name it.

@@ -228,6 +228,12 @@ pub static KEYS: &[KeySpec] = &[
         "files that must be allowed to run before the gate enforces, where they exist",
     ),
     key(
+        &[at("protect"), at("paths")],
+        Kind::Texts,
+        Order::Grow,
+        "files whose writing is file-write of class protected; `*` stays within a directory, `**` crosses them",
+    ),
+    key(
         &[at("gate"), at("hooks"), at("exec")],
         Kind::Texts,
         Order::None,

@@ -16,6 +16,7 @@ macro_rules! shipped {
 
 shipped! {
     "base/10-gate.toml",
+    "base/15-protect.toml",
     "base/20-cadence.toml",
     "base/30-trust.toml",
     "base/40-kernel.toml",

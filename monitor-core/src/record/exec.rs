@@ -51,6 +51,8 @@ pub enum PathSource {
     Caller,
     /// Read from `/proc` afterwards.
     Proc,
+    /// The daemon knew it: the policy protects the file.
+    Policy,
 }
 
 impl PathSource {
@@ -60,6 +62,7 @@ impl PathSource {
             Self::Kernel => "kernel",
             Self::Caller => "caller",
             Self::Proc => "proc",
+            Self::Policy => "policy",
         }
     }
 }

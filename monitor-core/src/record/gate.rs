@@ -1,6 +1,6 @@
 //! Records of the exec gate.
 
-use super::attack;
+use super::attack::{self, Technique};
 use super::ecs::{Event, File, Hash};
 use super::exec::{FileFacts, explain, own_file, technique};
 use super::own::{Own, OwnGate, OwnPolicy};
@@ -8,10 +8,10 @@ use super::parts::{code_signature, file_fields, package_fields, threat};
 use super::text::shown;
 use super::{Draft, Scene};
 use crate::event::GateEvent;
-use crate::policy::gate::class_word;
+use crate::policy::gate::{class_word, write_class_word};
 use crate::policy::rule::Rule;
 use crate::verdict::Verdict;
-use hardpan_abi::{GateAction, GateKind};
+use hardpan_abi::{GateAction, GateHook, GateKind, WriteClass};
 
 /// What was found out about what the gate was asked about.
 #[derive(Debug)]
@@ -26,8 +26,13 @@ pub struct GateFacts<'a> {
 
 /// A record of what the gate refused or alerts about.
 pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draft {
+    // Of what is protected, and of devices, nobody asks who vouches for them.
+    let judged = !matches!(
+        event.written,
+        Some(WriteClass::Protected | WriteClass::Replaced | WriteClass::BlockDevice)
+    );
     let mut own = Own {
-        verdict: Some(facts.verdict.word()),
+        verdict: judged.then(|| facts.verdict.word()),
         ..Own::default()
     };
     let mut process = scene.process(&mut own, &event.head.task, &event.creds);
@@ -40,7 +45,10 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
         .clone()
         .unwrap_or_else(|| format!("inode {} of device {}", event.file.ino, device(event.file.dev)));
     let mut why = Vec::new();
-    let mut reasons = vec![explain(&facts.verdict, &file)];
+    let mut reasons: Vec<String> = judged
+        .then(|| explain(&facts.verdict, &file))
+        .into_iter()
+        .collect();
     let mut note = |is: bool, word, text: &str| {
         if is {
             why.push(word);
@@ -59,18 +67,26 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
     );
     note(event.doubt, "doubt", "its content could not be had in the kernel");
     note(event.grace, "boot-grace", "not refused so soon after boot");
-    let (noun, verb) = words(event.kind);
+    let (noun, mut verb) = words(event.kind);
+    if let Some(class) = event.written {
+        let (done, because) = written(class, event.hook);
+        verb = done;
+        reasons.push(because.to_owned());
+    }
     let message = format!(
-        "{name} {} be {verb} by {} (pid {}): {}",
+        "{name} {} be {verb} by {} (pid {}){}{}",
         if event.refused { "may not" } else { "was let to" },
         process.name.as_deref().unwrap_or("?"),
         event.head.task.process.tgid,
+        if reasons.is_empty() { "" } else { ": " },
         reasons.join("; "),
     );
     own.gate = Some(OwnGate {
         kind: noun,
         hook: event.hook.name(),
-        class: class_word(event.class).unwrap_or("unknown"),
+        class: event
+            .written
+            .map_or_else(|| class_word(event.class).unwrap_or("unknown"), write_class_word),
         refused: event.refused,
         why,
         object: None,
@@ -95,26 +111,32 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
             .as_ref()
             .map(|(path, _)| path.file_name().text().into_owned()),
         hash: file.sha256.clone().map(|sha256| Hash { sha256 }),
-        code_signature: Some(code_signature(&facts.verdict)),
+        code_signature: judged.then(|| code_signature(&facts.verdict)),
         ..file_fields(&event.file)
     });
     draft.package = facts
         .verdict
         .owner()
         .map(|file| package_fields(&file.package, file.origin));
-    draft.threat = match (event.kind, event.setid_not_signed) {
-        (_, true) => Some(&attack::SETID),
-        (GateKind::Library, _) => Some(&attack::HIJACKED_LIBRARY),
-        (GateKind::WriteRunning, _) => Some(&attack::BINARY_REPLACED),
-        _ => technique(&facts.verdict),
-    }
-    .map(threat);
+    draft.threat = technique_of(event, judged, &facts.verdict).map(threat);
     draft.user = Some(scene.acting_user(&event.creds));
     draft.container = scene.container();
     draft.process = Some(process);
     own.file = Some(file);
     draft.own = own;
     draft
+}
+
+/// The technique that it looks like.
+fn technique_of(event: &GateEvent, judged: bool, verdict: &Verdict) -> Option<&'static Technique> {
+    match (event.kind, event.setid_not_signed) {
+        (_, true) => Some(&attack::SETID),
+        (GateKind::Library, _) => Some(&attack::HIJACKED_LIBRARY),
+        (GateKind::WriteRunning, _) => Some(&attack::BINARY_REPLACED),
+        (GateKind::Write, _) if judged => Some(&attack::BINARY_REPLACED),
+        (GateKind::Write, _) => Some(&attack::DATA_MANIPULATED),
+        _ => technique(verdict),
+    }
 }
 
 /// The kind as records name it, and what was to be done with the file.
@@ -124,11 +146,28 @@ pub(super) const fn words(kind: GateKind) -> (&'static str, &'static str) {
         GateKind::Library => ("library", "mapped executable"),
         GateKind::Script => ("script", "run"),
         GateKind::WriteRunning => ("file-write", "opened for writing while it is in use"),
+        GateKind::Write => ("file-write", "written to"),
         // Told by `object`.
         GateKind::Module => ("module", "loaded"),
         GateKind::Bpf => ("bpf", "loaded"),
         GateKind::Ptrace => ("ptrace", "taken hold of"),
     }
+}
+
+/// What was to be done with what is written to, and why that matters.
+const fn written(class: WriteClass, hook: GateHook) -> (&'static str, &'static str) {
+    let verb = match hook {
+        GateHook::InodeSetattr => "cut",
+        GateHook::InodeUnlink => "removed",
+        GateHook::InodeRename => "replaced by another file",
+        _ => "opened for writing",
+    };
+    let because = match class {
+        WriteClass::Packaged => "it was judged as a package's",
+        WriteClass::Protected | WriteClass::Replaced => "the policy protects it",
+        WriteClass::BlockDevice => "a file system on it is mounted",
+    };
+    (verb, because)
 }
 
 /// What happened, as ECS says it. `category` beside intrusion detection.
@@ -156,8 +195,8 @@ const fn action_word(kind: GateKind, refused: bool) -> &'static str {
         (GateKind::Library, false) => "library-alert",
         (GateKind::Script, true) => "script-refused",
         (GateKind::Script, false) => "script-alert",
-        (GateKind::WriteRunning, true) => "file-write-refused",
-        (GateKind::WriteRunning, false) => "file-write-alert",
+        (GateKind::WriteRunning | GateKind::Write, true) => "file-write-refused",
+        (GateKind::WriteRunning | GateKind::Write, false) => "file-write-alert",
         (GateKind::Module, true) => "kernel-module-refused",
         (GateKind::Module, false) => "kernel-module-alert",
         (GateKind::Bpf, true) => "bpf-load-refused",

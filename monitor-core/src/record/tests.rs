@@ -826,6 +826,7 @@ fn modules_programs_and_processes_that_the_gate_refused() {
 
 #[test]
 fn what_the_gate_refused() {
+    use hardpan_abi::{GateHook, GateKind, WriteClass};
     use zerocopy::IntoBytes as _;
     let Ok(KernelEvent::Gate(mut event)) = event::decode(sample::gate_wire().as_bytes()) else {
         panic!("no event of the gate")
@@ -864,7 +865,7 @@ fn what_the_gate_refused() {
     let mut learner = crate::policy::replay::Learner::default();
     learner.line(&record.to_string());
     assert!(learner.manifest().contains(one.sha256.as_deref().unwrap()));
-    event.kind = hardpan_abi::GateKind::Library;
+    event.kind = GateKind::Library;
     event.refused = false;
     event.doubt = true;
     let record = parsed(&untrusted(&event));
@@ -874,6 +875,41 @@ fn what_the_gate_refused() {
         record["threat"]["technique"]["subtechnique"]["id"][0],
         "T1574.006"
     );
+    // What is protected is not judged by its content.
+    (event.kind, event.doubt) = (GateKind::Write, false);
+    for (class, hook, message) in [
+        (
+            WriteClass::Protected,
+            GateHook::FileOpen,
+            "opened for writing by bash (pid 4242): the policy protects it",
+        ),
+        (
+            WriteClass::Protected,
+            GateHook::InodeSetattr,
+            "cut by bash (pid 4242): the policy protects it",
+        ),
+        (
+            WriteClass::Replaced,
+            GateHook::InodeUnlink,
+            "removed by bash (pid 4242): the policy protects it",
+        ),
+        (
+            WriteClass::BlockDevice,
+            GateHook::FileOpen,
+            "opened for writing by bash (pid 4242): a file system on it is mounted",
+        ),
+    ] {
+        (event.written, event.hook) = (Some(class), hook);
+        let record = parsed(&untrusted(&event));
+        assert_eq!(record["message"], format!("/tmp/evil! was let to be {message}"));
+        assert_eq!(record["event"]["action"], "file-write-alert");
+        assert!(record["Hardpan"]["verdict"].is_null());
+        assert_eq!(record["threat"]["technique"]["id"][0], "T1565");
+    }
+    event.written = Some(WriteClass::Packaged);
+    let record = parsed(&untrusted(&event));
+    assert_eq!(record["threat"]["technique"]["id"][0], "T1554");
+    assert_eq!(record["Hardpan"]["gate"]["class"], "packaged");
 }
 
 #[test]

@@ -1,19 +1,15 @@
 //! What asks the gate, beside the check of executions.
 
-use super::{Asked, ask, config, subject_for};
+use super::{Asked, ask, config};
 use crate::{
     content::{self, Content, DigestCache},
     file::read_inode,
-    maps::count,
     mem::{Mem, Typed},
-    off::{self, has, on},
-    package,
+    off::{self, has},
 };
-use hardpan_abi::{Counter, DigestState, FileInfo, GateHook, GateKind, gate_flag};
+use hardpan_abi::{DigestState, FileInfo, GateHook, GateKind, gate_flag};
 
 const PROT_EXEC: u64 = 4;
-/// `FMODE_WRITE` (include/linux/fs.h).
-const FMODE_WRITE: u32 = 2;
 
 /// `mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`. 1 to refuse.
 ///
@@ -40,6 +36,7 @@ pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_f
             hook: GateHook::MmapFile as u32,
             flags: 0,
             subject: 0,
+            written: 0,
         };
         ask::<true>(file, &info, &content, entry, asked)
     }
@@ -62,6 +59,7 @@ pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
         hook: GateHook::FileMprotect as u32,
         flags: 0,
         subject: 0,
+        written: 0,
     };
     // SAFETY (all): typed pointers.
     unsafe {
@@ -80,58 +78,6 @@ pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
             asked.flags |= gate_flag::PRIVATE_COPY;
         }
         ask::<false>(core::ptr::null(), &info, &content, entry, asked)
-    }
-}
-
-/// `file_open(struct file *file)`: an opening for writing withdraws the verdict; of a file that is mapped somewhere it is
-/// worth telling. 1 to refuse.
-///
-/// # Safety
-/// `file` is the hook's argument (typed).
-#[inline(always)]
-pub unsafe fn opened<C: DigestCache>(file: *const u8) -> i32 {
-    // SAFETY (all): typed pointers; the entry is live.
-    unsafe {
-        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
-        if Typed::read::<u32>(file, &off::OFF_FILE_MODE) & FMODE_WRITE == 0 {
-            package::opened::<C>(file, inode);
-            return 0;
-        }
-        if !on(&off::HAS_INODE_STORAGE) {
-            return 0;
-        }
-        let entry = C::entry(inode, false);
-        if entry.is_null() {
-            return 0;
-        }
-        let was_filled = (*entry).filled;
-        (*entry).writes = (*entry).writes.wrapping_add(1);
-        (*entry).filled = 0;
-        (*entry).opened_by = 0;
-        if was_filled == 0 {
-            return 0;
-        }
-        count(Counter::GateWithdrawn);
-        if !(has(&off::OFF_INODE_MAPPING) && has(&off::OFF_MAPPING_MAPPED)) || config().is_none() {
-            return 0;
-        }
-        let mapping = Typed::pointer(inode, &off::OFF_INODE_MAPPING);
-        if Typed::pointer(mapping, &off::OFF_MAPPING_MAPPED).is_null() {
-            return 0;
-        }
-        let mut info = FileInfo::EMPTY;
-        read_inode::<Typed>(&mut info, inode);
-        let mut content = Content::none();
-        content::copy4((&raw const (*entry).digest).cast(), &mut content.digest);
-        content.state = DigestState::Sha256 as u32;
-        content.cached = 1;
-        let asked = Asked {
-            kind: GateKind::WriteRunning as u32,
-            hook: GateHook::FileOpen as u32,
-            flags: 0,
-            subject: subject_for::<C>(GateKind::WriteRunning as u32),
-        };
-        ask::<true>(file, &info, &content, entry, asked)
     }
 }
 

@@ -13,7 +13,7 @@ use hardpan_core::event::escape;
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::effective::{Effective, Mode};
 use hardpan_core::policy::gate::{GateTable, class_word};
-use hardpan_core::policy::rule::{Action, Fact, Facts, Kind, Side, Why, decide};
+use hardpan_core::policy::rule::{Action, Fact, Facts, Glob, Kind, Side, Why, decide};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -197,6 +197,9 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
             worst = worst.max(decision.action);
         }
     }
+    if let Some(text) = written(&effective, &real) {
+        say("written to", &text);
+    }
     say("mode", &mode(&effective, &args.state_dir));
     if let [first, ..] = table.problems.as_slice() {
         say("problem", first);
@@ -205,6 +208,18 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
         say("to allow", &advice(&sight, &real, class));
     }
     Ok((text, worst > Action::Allow))
+}
+
+/// What becomes of writes to a protected file.
+fn written(effective: &Effective, real: &Path) -> Option<String> {
+    let path = real.to_str()?;
+    let mut globs = effective.gate.protect.iter().filter_map(|text| Glob::new(text));
+    globs.find(|glob| glob.matches(path))?;
+    let (action, origin) = effective.defaults.action(Kind::FileWrite, "protected")?;
+    Some(format!(
+        "{}: default.file-write.protected ({origin}), where no rule says otherwise; protect.paths names it",
+        action.name()
+    ))
 }
 
 fn source(sight: &Sight, sha256: &[u8; 32], effective: &Effective) -> Source {

@@ -19,6 +19,7 @@ mod source;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod writes;
 
 pub use error::DaemonError;
 pub use run::run;

@@ -8,6 +8,7 @@ use super::kill::kill;
 use super::packages::{Queue, Verified};
 use super::policy::{InForce, wants_record};
 use super::recorder::Recorder;
+use super::writes::Watched;
 use crate::config::{self, Config, Mode, RecordExec};
 use crate::enrich::clock::Clock;
 use crate::enrich::hash::Hashed;
@@ -70,6 +71,8 @@ pub(super) struct Pipeline {
     expected: ExpectedFiles,
     /// Packages that wait to be verified.
     pub packages: Queue,
+    /// What is watched for writes.
+    pub watched: Arc<Watched>,
     /// The way out.
     pub recorder: Recorder,
 }
@@ -106,6 +109,7 @@ impl Pipeline {
             undecodable: BTreeMap::new(),
             packages: Queue::default(),
             expected: ExpectedFiles::new(),
+            watched: Arc::default(),
             recorder,
         }
     }
@@ -142,6 +146,7 @@ impl Pipeline {
     /// Decides by this from now on. What was counted under the policy before goes out under its epoch.
     pub(super) fn set_policy(&mut self, policy: Option<Arc<InForce>>, epoch: u64) {
         self.flush();
+        self.watched.want(policy.as_ref());
         if let Some(policy) = &policy {
             let every = if policy.recording.every_exec {
                 RecordExec::All

@@ -13,6 +13,7 @@ use super::policy::Keeper;
 use super::recorder::Recorder;
 use super::source::EventSource;
 use super::sweep;
+use super::writes;
 use crate::config::{Config, Mode, Output};
 use crate::enrich::clock::{Clock, boottime_ns};
 use crate::enrich::pool::{DigestCache, HashPool};
@@ -114,7 +115,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         program,
         policy.audit(&config.audit),
         config.trust.root.clone(),
-        audited,
+        audited.clone(),
     ));
     let (gate, gate_work) = Gate::new(&config.trust.state_dir, enforces, decision.tier);
     let mut daemon = Daemon {
@@ -151,11 +152,28 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         }
     };
     daemon.gate.set_subjects(sensor.take_subjects());
+    watch_writes(&mut sensor, &daemon, audited)?;
     daemon.respond(&mut sensor)?;
     findings.extend(gaps(config, &decision, &sensor));
     daemon.announce(&sensor, &findings);
     let reason = daemon.watch(&mut sensor, &mut signals).await?;
     daemon.stop(&mut sensor, reason).await
+}
+
+/// Keeps the kernel's lists of what is watched for writes.
+fn watch_writes(
+    sensor: &mut Sensor,
+    daemon: &Daemon<'_>,
+    news: mpsc::Sender<Vec<Finding>>,
+) -> Result<(), DaemonError> {
+    let Some(writes) = sensor.take_writes() else {
+        return Ok(());
+    };
+    let watched = Arc::clone(&daemon.pipeline.watched);
+    writes::start(writes, watched, news).map_err(|source| DaemonError::System {
+        what: "starting threads",
+        source,
+    })
 }
 
 /// Why there is nothing to do in this boot: an operator said so at the boot loader, or the kernel is one that only saves a

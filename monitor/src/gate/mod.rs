@@ -1,11 +1,15 @@
 //! The exec gate's user side: which digests the kernel gets, whether it may enforce, and who says so.
 
 mod change;
+mod devices;
 mod entries;
 mod mode;
+mod protect;
 mod ready;
 
 pub use change::{Held, change};
+pub use devices::{Mount, in_use, mounts};
 pub use entries::{Entries, class_of_owner, entries};
 pub use mode::{ACCEPT_LOSS, ModeFile, ModeFileError, Wanted};
+pub use protect::{Found, find as find_protected};
 pub use ready::{Obstacle, obstacles};

@@ -1,7 +1,7 @@
 //! The exec gate's maps, and the programs that are its own.
 
 use super::plan::{Kind, Spec, spec};
-use super::{Sensor, Subjects};
+use super::{Sensor, Subjects, Writes};
 use aya::{
     Ebpf,
     maps::{Array, HashMap, InodeStorage, MapData, MapError},
@@ -48,6 +48,55 @@ pub(super) const FILE_OPEN: Spec = spec(
     Kind::Lsm,
     "a verdict on a file that is written to is noticed only by its change time",
 );
+
+/// Files cut or replaced by path.
+pub(super) const PATHS: [Spec; 3] = [
+    spec(
+        HookFamily::Gate,
+        "gate_setattr",
+        "inode_setattr",
+        Kind::Lsm,
+        "files that are cut by path are noticed only by their change time; rules cannot refuse it",
+    ),
+    spec(
+        HookFamily::Gate,
+        "gate_rename",
+        "inode_rename",
+        Kind::Lsm,
+        "protected files that another takes the place of are neither told nor refused",
+    ),
+    spec(
+        HookFamily::Gate,
+        "gate_unlink",
+        "inode_unlink",
+        Kind::Lsm,
+        "protected files that are removed are neither told nor refused",
+    ),
+];
+
+/// The same with the argument that kernels from 6.9 on have in front.
+pub(super) const SETATTR_IDMAP: Spec = spec(
+    HookFamily::Gate,
+    "gate_setattr_idmap",
+    "inode_setattr",
+    Kind::Lsm,
+    "files that are cut by path are noticed only by their change time; rules cannot refuse it",
+);
+
+/// Who wrote to a block device in use is done.
+pub(super) const BLOCK_CLOSED: Spec = spec(
+    HookFamily::Gate,
+    "gate_block_closed",
+    "blkdev_release",
+    Kind::Fentry,
+    "verdicts are withdrawn when a mounted block device is opened for writing, not again when it is closed",
+);
+
+/// The function's name until 6.6.
+pub(super) const BLOCK_CLOSED_BEFORE: Spec = Spec {
+    hook: "blkdev_close",
+    ..BLOCK_CLOSED
+};
 
 /// What is no file: modules, BPF programs, other processes.
 pub(super) const OBJECTS: [Spec; 5] = [
@@ -116,12 +165,19 @@ pub(super) struct Maps {
     /// What `names` holds.
     written_names: Vec<Name>,
     subjects: Option<Subjects>,
+    writes: Option<Writes>,
     /// What `sizes` holds: it has 16 384 words, and a package changes a few.
     written_sizes: Vec<u64>,
 }
 
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Self {
+        let protected = ebpf
+            .take_map("PROTECTED")
+            .and_then(|map| HashMap::try_from(map).ok());
+        let devices = ebpf
+            .take_map("BLOCK_DEVICES")
+            .and_then(|map| HashMap::try_from(map).ok());
         Self {
             trusted: ebpf
                 .take_map("TRUSTED")
@@ -138,6 +194,9 @@ impl Maps {
                 .take_map("INODE_DIGESTS")
                 .and_then(|map| InodeStorage::try_from(map).ok())
                 .map(Subjects::new),
+            writes: protected
+                .zip(devices)
+                .map(|(files, devices)| Writes::new(files, devices)),
             written_sizes: vec![0; SIZE_WORDS],
             sizes: ebpf
                 .take_map("SIGNED_SIZES")
@@ -242,6 +301,11 @@ impl Sensor {
     /// The kernel's memory of inodes, to be filled with what runs already; once.
     pub const fn take_subjects(&mut self) -> Option<Subjects> {
         self.gate_maps.subjects.take()
+    }
+
+    /// The kernel's lists of what is watched for writes; once.
+    pub const fn take_writes(&mut self) -> Option<Writes> {
+        self.gate_maps.writes.take()
     }
 
     /// Changes the trusted digests. What is added is there before anything is removed.

@@ -163,6 +163,9 @@ fn load_with(
     let mut hooks = Vec::with_capacity(plan.load.len());
     let mut links = Vec::with_capacity(plan.load.len());
     for spec in &plan.load {
+        let before = Some(&gate::BLOCK_CLOSED_BEFORE)
+            .filter(|before| before.program == spec.program && not_in_kernel(spec, types).is_some());
+        let spec = before.unwrap_or(spec);
         // Its first argument can be null, which only this helper tells on every kernel.
         if spec.hook == gate::MMAP.hook && !switches.probe_read {
             let why = "this kernel refuses bpf_probe_read_kernel".to_owned();
@@ -177,6 +180,10 @@ fn load_with(
         let (state, link) = attach(&mut ebpf, spec, btf.as_ref());
         links.extend(link.map(|link| (spec.program, link)));
         tracing::debug!(program = spec.program, took = ?began.elapsed(), %state, "loaded");
+        // Which of the two a kernel has, only loading tells.
+        if spec.program == gate::PATHS[0].program && matches!(state, HookState::Failed { .. }) {
+            state = attach(&mut ebpf, &gate::SETATTR_IDMAP, btf.as_ref());
+        }
         let second = match spec.program {
             program if program == EXEC_CHECK_SLEEPABLE.program => Some(&EXEC_CHECK),
             program if program == gate::MMAP_SLEEPABLE.program => Some(&gate::MMAP),

@@ -8,12 +8,14 @@ mod plan;
 mod selftest;
 mod subjects;
 mod task;
+mod writes;
 
 pub use gate::{GateError, GateRules, Sizes, TrustChange};
 pub use object::{ObjectError, Objects};
 pub use pins::{PIN_ROOT, PinError, Previous, TakenOver, next_generation};
 pub use subjects::{Remembered, Subjects};
 pub use task::SweepError;
+pub use writes::{Overflow, Writes};
 
 use crate::enrich::clock::boottime_ns;
 use crate::{probe, sys};

@@ -289,12 +289,19 @@ fn plan_gate(
 ) {
     if let Err(why) = lsm {
         skipped.extend([(gate::MMAP_SLEEPABLE, why.clone()), (gate::MPROTECT, why.clone())]);
+        skipped.extend(gate::PATHS.map(|spec| (spec, why.clone())));
         skipped.extend(gate::OBJECTS.map(|spec| (spec, why.clone())));
         return;
     }
     // Apart from the guard at the same hook: both in one are more than the verifier of 5.10 takes.
     load.extend([gate::FILE_OPEN, gate::MPROTECT]);
     load.extend(gate::OBJECTS);
+    load.extend(gate::PATHS);
+    if probes.fentry.works() {
+        load.push(gate::BLOCK_CLOSED);
+    } else {
+        skipped.push((gate::BLOCK_CLOSED, format!("fentry programs: {}", probes.fentry)));
+    }
     if options.sleepable_exec && probes.lsm_sleepable.works() && probes.ima_file_hash.works() {
         load.push(gate::MMAP_SLEEPABLE);
     } else {
@@ -356,8 +363,8 @@ mod tests {
     fn everything_works() {
         let plan = plan_of(&probes(|_| ()));
         assert!(plan.typed && plan.skipped.is_empty());
-        // The exec check, and the gate's own three about files.
-        let gates = 4 + gate::OBJECTS.len();
+        // The exec check, and the gate's own four about files.
+        let gates = 5 + gate::PATHS.len() + gate::OBJECTS.len();
         assert_eq!(
             plan.load.len(),
             TYPED.len() + super::super::task::SPECS.len() + gates

@@ -16,7 +16,7 @@ use std::process::Command;
 /// The triple of the static programs.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 /// Modules that go into the guest: small ones without needs of their own.
-pub(super) const MODULES: [&str; 3] = ["dummy", "nls_utf8", "overlay"];
+pub(super) const MODULES: [&str; 5] = ["binfmt_misc", "brd", "dummy", "nls_utf8", "overlay"];
 /// Modules for a firewall, in the kernel's package where the kernel has them as modules.
 const FIREWALL_MODULES: &str = "libcrc32c nfnetlink nf_conntrack nf_defrag_ipv4 nf_defrag_ipv6 nf_nat nf_reject_ipv4 \
     nf_reject_ipv6 nf_tables nft_chain_nat nft_ct nft_fib nft_fib_inet nft_fib_ipv4 nft_fib_ipv6 nft_limit nft_log nft_masq \

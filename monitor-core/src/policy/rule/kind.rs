@@ -91,7 +91,10 @@ impl Kind {
             ],
             Self::Bpf => &["trusted-loader", "untrusted-loader"],
             Self::Ptrace => &["same-user", "other-user", "trusted-daemon"],
-            Self::FileWrite => &["running", "packaged", "protected", "block-device"],
+            // running: it is mapped somewhere. packaged: its content was judged and a package lists it. protected: the
+            // policy's protect.paths name it. replaced: another file takes a protected one's name, or it is removed.
+            // block-device: it is mounted, or something on it is in use.
+            Self::FileWrite => &["running", "packaged", "protected", "replaced", "block-device"],
         }
     }
 
@@ -99,7 +102,6 @@ impl Kind {
     pub const fn observed_classes(self) -> &'static [&'static str] {
         match self {
             Self::Kernel => &[],
-            Self::FileWrite => &["running"],
             _ => self.classes(),
         }
     }

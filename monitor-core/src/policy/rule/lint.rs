@@ -44,9 +44,11 @@ fn unobserved(rule: &Rule) -> Option<Problem> {
         .iter()
         .any(|kind| kind.observed_classes().iter().any(|word| fits(word)));
     (!is_seen).then(|| {
+        let kinds: Vec<&str> = rule.on.iter().map(|kind| kind.name()).collect();
         let message = format!(
-            "rule {:?} is about events that nothing tells of yet: it has no effect",
-            rule.name
+            "rule {:?} has no effect: Hardpan does not watch the kernel's integrity yet, so there are no events of kind {}",
+            rule.name,
+            kinds.join(", ")
         );
         Problem::warning(rule.origin.clone(), message)
     })

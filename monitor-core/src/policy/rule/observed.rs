@@ -114,6 +114,7 @@ const FILESYSTEMS: &[(u64, &str)] = &[
     (0x4750_4653, "gpfs"),
     (0x00c3_6400, "ceph"),
     (0x2fc1_2fc1, "zfs"),
+    (0x4249_4e4d, "binfmt_misc"),
 ];
 
 /// Type of a file system from its magic number.

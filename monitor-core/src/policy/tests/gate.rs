@@ -6,7 +6,8 @@ use crate::policy::effective::Effective;
 use crate::policy::gate::{GateTable, class_word, gate_action};
 use crate::policy::rule::{Fact, Facts, Kind, Side, decide};
 use hardpan_abi::{
-    GATE_RULES_MAX, GateAction, GateClass, GateKind, GateRule, OBJECT_NAME_LEN, ObjectClass, gate_test,
+    GATE_RULES_MAX, GateAction, GateClass, GateKind, GateRule, OBJECT_NAME_LEN, ObjectClass, WriteClass,
+    gate_test,
 };
 
 fn effective(text: &str) -> Effective {
@@ -232,16 +233,47 @@ fn tier_b_decides_what_needs_no_digest() {
         let row = table.actions[kind as usize];
         assert_eq!(
             row.iter().all(|action| *action == 0),
+            // Writes into what runs are told by the digest that was taken of it.
             kind.is_of_files(),
             "{kind:?}"
         );
     }
-    assert!(
-        table
-            .rules
-            .iter()
-            .all(|rule| rule.kinds == 1 << GateKind::Module as u32)
-    );
+    let needs_none = |kinds: u32| {
+        let kinds = GateKind::ALL
+            .into_iter()
+            .filter(|kind| kinds >> *kind as u32 & 1 != 0);
+        kinds.into_iter().all(|kind| !kind.is_of_files())
+    };
+    assert!(table.rules.iter().all(|rule| needs_none(rule.kinds)));
+}
+
+/// Writes are decided at tier B too: rules by class, user and device of the file system, or of the block device.
+#[test]
+fn writes_need_no_digest() {
+    for tier in [Tier::A, Tier::B] {
+        let effective = effective(
+            "[[rules.prepend]]\nname = \"it\"\non = [\"file-write\"]\naction = \"allow\"\n\
+             subject.uid = [1001]\nobject.device = [\"8:2\"]\nobject.class = [\"block-device\"]\n",
+        );
+        let table = GateTable::new(&effective, tier, &|_| None);
+        assert!(table.problems.is_empty(), "{:?}", table.problems);
+        let rule = table.rules[0];
+        assert_eq!(
+            rule.kinds,
+            1 << GateKind::Write as u32,
+            "running has other classes"
+        );
+        assert_eq!(rule.classes, 1 << WriteClass::BlockDevice as u32);
+        assert_eq!(
+            (rule.tests, rule.device),
+            (gate_test::UID | gate_test::DEVICE, 8 << 20 | 2)
+        );
+        let action = |class: WriteClass| table.actions[GateKind::Write as usize][class as usize];
+        assert_eq!(action(WriteClass::Packaged), GateAction::Allow as u8);
+        assert_eq!(action(WriteClass::Protected), GateAction::Deny as u8);
+        assert_eq!(action(WriteClass::BlockDevice), GateAction::Deny as u8);
+        assert_eq!(action(WriteClass::Replaced), GateAction::Alert as u8);
+    }
 }
 
 /// Programs that hash cannot look at what runs: such a denial fails the check, and is a problem if it gets through.

@@ -202,6 +202,7 @@ fn a_candidate_is_measured_against_what_was_recorded() {
             now default (policies/base/10-gate.toml:47)
             then default (policies/level/strict.toml:9)
         rule setid-untrusted decided nothing (0 hits)
+        rule binfmt-registered decided nothing (0 hits)
         rule strict-protocol-modules decided nothing (0 hits)
     "#]]
     .assert_eq(&simulator.finish().text());

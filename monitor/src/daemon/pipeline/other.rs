@@ -2,8 +2,9 @@
 
 use super::Pipeline;
 use crate::daemon::packages::Looked;
+use crate::daemon::writes::device_path;
 use crate::enrich::identity::Identity;
-use hardpan_abi::{TaskFindingKind, TaskResponse};
+use hardpan_abi::{TaskFindingKind, TaskResponse, WriteClass};
 use hardpan_core::event::{
     CredChange, GateEvent, ModuleAction, ModuleChange, ObjectEvent, RawText, Task, TaskFinding,
 };
@@ -104,7 +105,14 @@ impl Pipeline {
             (None, None) => Err(NoDigest::Busy),
         };
         let file = FileFacts {
-            path: event.path.clone().map(|path| (path, PathSource::Kernel)),
+            path: event
+                .path
+                .clone()
+                .map(|path| (path, PathSource::Kernel))
+                .or_else(|| match event.written? {
+                    WriteClass::BlockDevice => Some((device_path(event.file.dev)?, PathSource::Proc)),
+                    _ => Some((self.watched.path(&event.file)?, PathSource::Policy)),
+                }),
             digest,
             kernel: event.digest,
             info: Some(event.file),

@@ -21,6 +21,8 @@ pub(super) const MODULES: [&str; 3] = ["dummy", "nls_utf8", "overlay"];
 const FIREWALL_MODULES: &str = "libcrc32c nfnetlink nf_conntrack nf_defrag_ipv4 nf_defrag_ipv6 nf_nat nf_reject_ipv4 \
     nf_reject_ipv6 nf_tables nft_chain_nat nft_ct nft_fib nft_fib_inet nft_fib_ipv4 nft_fib_ipv6 nft_limit nft_log nft_masq \
     nft_nat nft_reject nft_reject_inet nft_reject_ipv4 nft_reject_ipv6";
+/// File systems and devices that audits and hardening meet, where the kernel has them as modules.
+const FILE_MODULES: &str = "autofs4 efivarfs fuse loop";
 /// Where unpackaged things for scenarios lie in the guest.
 const STUFF: &str = "hardpan-vm";
 /// Signed packages that are not installed, each with a scriptlet, for transactions.
@@ -337,8 +339,11 @@ fn modules(kernel: &Kernel, root: &Path, builder: &mut Builder, vendor: &Signer)
             0o644,
         );
     }
-    for name in FIREWALL_MODULES.split_whitespace() {
-        // Built in, or of another name there: firewalld says what it misses.
+    for name in FIREWALL_MODULES
+        .split_whitespace()
+        .chain(FILE_MODULES.split_whitespace())
+    {
+        // Built in, or of another name there: who misses one says so.
         let Some(path) = find_module(&source.join("kernel"), name) else {
             continue;
         };

@@ -188,6 +188,7 @@ pub(super) fn assemble(
         0o755,
     );
     place::copy(&builder.build(&loose, None)?, &stuff.join("unsigned.rpm"))?;
+    left_over(&builder, &stuff)?;
     let marker = root.join(MARKER_PATH.trim_start_matches('/'));
     place::copy(&hello("marker", "marker")?, &marker)?;
     let content = place::read(&signed)?;
@@ -201,6 +202,15 @@ pub(super) fn assemble(
     place::write(&stuff.join("env"), env)?;
     install(&built.path("vm-init"), &root.join("init"), 0o755)?;
     Ok((root, builder.installed()))
+}
+
+/// What a move from another distribution's older release leaves in the package database: a package and a key.
+fn left_over(builder: &Builder, stuff: &Path) -> Done {
+    let mut old = Package::new("hp-left-over", "A package of an older release").of("3.el8_10", "AlmaLinux");
+    old.text("/usr/share/hp-left-over", "left over\n", 0o644);
+    place::copy(&builder.build(&old, None)?, &stuff.join("left-over.rpm"))?;
+    let key = Signer::generate("AlmaLinux OS 8 test")?;
+    place::write(&stuff.join("left-over.asc"), key.public())
 }
 
 /// Puts a plan and the scenarios' folders into an assembled root.

@@ -107,7 +107,7 @@ impl CryptoPolicy {
             return Ok(false);
         }
         let text = ctx.text("/proc/self/mountinfo")?.unwrap_or_default();
-        let Some((source, is_fips)) = super::fips::overlay(text) else {
+        let Some((source, is_fips)) = crate::platform::fips_overlay(text) else {
             return Ok(false);
         };
         outcome.expect(

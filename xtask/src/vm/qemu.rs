@@ -33,12 +33,14 @@ const TROUBLE: [&str; 9] = [
 
 /// Memory of a machine, in MiB. Its root file system may take half of what is left beside the archive that it is unpacked
 /// from, and scenarios write there.
-fn memory_mib(initramfs: &Path) -> u64 {
+fn memory_mib(initramfs: &Path, firmware: bool) -> u64 {
     const LEAST_MIB: u64 = 1024;
     const KERNEL_MIB: u64 = 128;
     const ROOM_MIB: u64 = 128;
     let size_mib = fs::metadata(initramfs).map_or(0, |meta| meta.len() >> 20);
-    LEAST_MIB.max(KERNEL_MIB + size_mib + 2 * (size_mib + ROOM_MIB))
+    // A firmware holds the archive a second time while it hands it over, in one piece.
+    let of_firmware = if firmware { 512 + size_mib } else { 0 };
+    of_firmware + LEAST_MIB.max(KERNEL_MIB + size_mib + 2 * (size_mib + ROOM_MIB))
 }
 
 /// A firmware that starts the kernel, instead of QEMU itself.
@@ -142,7 +144,7 @@ impl Machine {
                 "-cpu",
                 "max",
                 "-m",
-                &memory_mib(initramfs).to_string(),
+                &memory_mib(initramfs, kernel.firmware.is_some()).to_string(),
             ])
             .args(if kernel.counts {
                 ["-smp", "1", "-icount", "shift=0,sleep=off"]

@@ -278,6 +278,8 @@ fn rpm() -> Done<Package> {
             package.program(&inside(&library), library.into(), 0o755);
         }
     }
+    // Imports keys; it comes with rpm, and needs the same libraries.
+    package.program("/usr/bin/rpmkeys", path.with_file_name("rpmkeys"), 0o755);
     package.program("/usr/bin/rpm", path, 0o755);
     for name in ["macros", "rpmrc", "platform"] {
         let from = Path::new("/usr/lib/rpm").join(name);

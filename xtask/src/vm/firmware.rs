@@ -59,12 +59,12 @@ const CERTIFICATE: &str = "/usr/share/ovmf/PkKek-1-snakeoil.pem";
 const KEY_WORD: &str = "pass:snakeoil";
 
 /// `cargo xtask test firmware`.
-pub(crate) fn run() -> Done {
-    test(&Places::find()?)?.finish()
+pub(crate) fn run(machine: Option<&str>) -> Done {
+    test(&Places::find()?, machine)?.finish()
 }
 
-/// Boots both machines and judges each.
-pub(crate) fn test(places: &Places) -> Done<Tally> {
+/// Boots both machines, or one, and judges each.
+pub(crate) fn test(places: &Places, machine: Option<&str>) -> Done<Tally> {
     setup::ensure(places, Extent::All, false)?;
     if !Path::new(FIRMWARES)
         .join(LEGS.map(|leg| leg.variables)[0])
@@ -82,7 +82,10 @@ pub(crate) fn test(places: &Places) -> Done<Tally> {
     let mut guest = Guest::prepare(places, &kernels)?;
     guest.scenarios = dir;
     let mut report = Report::new(&scenarios);
-    for leg in &LEGS {
+    for leg in LEGS
+        .iter()
+        .filter(|leg| machine.is_none_or(|name| name == leg.scenario))
+    {
         let here = scenarios.iter().find(|scenario| scenario.name == leg.scenario);
         let (Some(here), Some(kernel)) = (here, kernels.first()) else {
             return Err(TaskError::cannot(

@@ -44,7 +44,7 @@ lab_down() {
     for what in autofs fuse sss; do unserved $what; done
     sleep 1
     for at in net home/alice srv/again srv/data var/lib/containers/storage/overlay/one dev sys proc; do umount -l $LAB/$at 2> /dev/null || true; done
-    umount -l $LAB || true
+    umount -l $LAB 2> /dev/null || true
     rm -rf $LAB/srv/local $LAB/tmp/*.log $LAB/tmp/report.json $LAB/var/lib/sss $LAB/etc/nsswitch.conf $LAB/etc/os-release
     cp -P /tmp/os-release $LAB/etc/os-release 2> /dev/null || true
 }

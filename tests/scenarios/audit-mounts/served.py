@@ -21,7 +21,7 @@ def autofs(target, log):
     mount("automounter", target, "autofs", f"fd={told},pgrp={os.getpgrp()},minproto=5,maxproto=5,indirect")
     log("ready")
     while packet := os.read(asks, 4096):
-        name_at = 36
+        name_at = 44
         log("asked to mount " + repr(packet[name_at:].split(b"\0")[0]))
 
 

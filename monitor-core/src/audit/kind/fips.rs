@@ -312,11 +312,10 @@ mod tests {
                 ("/etc/crypto-policies/state/CURRENT.pol", "hash = SHA2-256\n"),
             ]);
             facts.live = true;
-            let mut mounts = "22 1 253:0 / / rw - xfs /dev/vda2 rw\n".to_owned();
-            if let Some(root) = root {
-                mounts +=
-                    &format!("41 22 253:0 {root} /etc/crypto-policies/back-ends rw - xfs /dev/vda2 rw\n");
-            }
+            let over = root.map_or_else(String::new, |root| {
+                format!("41 22 253:0 {root} /etc/crypto-policies/back-ends rw - xfs /dev/vda2 rw\n")
+            });
+            let mounts = format!("22 1 253:0 / / rw - xfs /dev/vda2 rw\n{over}");
             facts
                 .texts
                 .insert("/proc/self/mountinfo".into(), Ok(Some(mounts.into())));

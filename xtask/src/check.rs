@@ -74,6 +74,7 @@ pub(crate) fn everything() -> Done {
     tally.step(ebpf::build(&places, true).map(drop))?;
     tally.add(vm::test(&places, &VmArgs::default())?);
     tally.add(vm::test_upgrade(&places)?);
+    tally.add(vm::test_firmware(&places, None)?);
     tally.finish()
 }
 

@@ -64,6 +64,12 @@ pub(crate) enum TestPart {
     Vm(VmArgs),
     /// One host's state on its way from EL 8 to 9 to 10, a boot and a kernel each
     Upgrade,
+    /// Two machines that a real firmware starts: with Secure Boot, a TPM and FIPS mode, and without
+    Firmware {
+        /// Only this one: secure-boot or open-boot
+        #[arg(long, value_parser = ["secure-boot", "open-boot"])]
+        machine: Option<String>,
+    },
     /// The scenario cred-soak for long: forks with changes of credentials, namespaces, roots, filters and overlays
     Soak {
         /// How many
@@ -135,6 +141,9 @@ pub(crate) fn run(task: Task) -> Done {
         Task::Test {
             part: Some(TestPart::Upgrade),
         } => vm::upgrade(),
+        Task::Test {
+            part: Some(TestPart::Firmware { machine }),
+        } => vm::firmware(machine.as_deref()),
         Task::Test {
             part: Some(TestPart::Soak { forks, kernel }),
         } => vm::soak(kernel, forks),

@@ -49,10 +49,14 @@ pub enum Fips {
 }
 
 impl Fips {
-    /// From `/proc/sys/crypto/fips_enabled` and `/etc/crypto-policies/state/current`.
-    pub fn parse(fips_enabled: Option<&str>, crypto_policy: Option<&str>) -> Self {
+    /// From `/proc/sys/crypto/fips_enabled`, `/etc/crypto-policies/state/current` and `/proc/self/mountinfo`: what EL 10
+    /// mounts over the configured policy is the one in effect.
+    pub fn parse(fips_enabled: Option<&str>, crypto_policy: Option<&str>, mountinfo: Option<&str>) -> Self {
         let kernel = fips_enabled.is_some_and(|text| text.trim() == "1");
-        let policy = crypto_policy.is_some_and(|text| text.trim().split(':').next() == Some("FIPS"));
+        let configured = crypto_policy.is_some_and(|text| text.trim().split(':').next() == Some("FIPS"));
+        let policy = mountinfo
+            .and_then(fips_overlay)
+            .map_or(configured, |(_, is_fips)| is_fips);
         match (kernel, policy) {
             (true, true) => Self::On,
             (false, false) => Self::Off,
@@ -70,6 +74,34 @@ impl Fips {
             Self::PolicyOnly => "crypto policy is FIPS, kernel is not in FIPS mode",
         }
     }
+}
+
+/// What is mounted over the crypto policy's back-ends, and whether it is the FIPS policy's own folder, as EL 10's
+/// fips-crypto-policy-overlay mounts it. A folder of the same name elsewhere is not; `None`: nothing is mounted there.
+pub fn fips_overlay(mountinfo: &str) -> Option<(String, bool)> {
+    const BACK_ENDS: &str = "/etc/crypto-policies/back-ends";
+    const OF_FIPS: &str = "/usr/share/crypto-policies/back-ends/FIPS";
+    let mounts: Vec<(&str, &str, &str)> = mountinfo
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ').skip(2);
+            Some((fields.next()?, fields.next()?, fields.next()?))
+        })
+        .collect();
+    // A bind mount names the folder it shows by its place within its own file system.
+    let (device, shown, _) = *mounts.iter().rev().find(|(_, _, target)| *target == BACK_ENDS)?;
+    let within = |target: &str| {
+        let rest = OF_FIPS.strip_prefix(target.trim_end_matches('/'))?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    };
+    let holder = mounts
+        .iter()
+        .filter_map(|(device, root, target)| Some((target.len(), *device, *root, within(target)?)))
+        .max_by_key(|(length, ..)| *length);
+    let is_fips = holder.is_some_and(|(_, own, root, rest)| {
+        own == device && format!("{}{rest}", root.trim_end_matches('/')) == shown
+    });
+    Some((shown.to_owned(), is_fips))
 }
 
 /// Content of the EFI variable `SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c`: four bytes of attributes, one of value.
@@ -120,11 +152,50 @@ mod tests {
 
     #[test]
     fn fips() {
-        assert_eq!(Fips::parse(Some("1\n"), Some("FIPS:OSPP\n")), Fips::On);
-        assert_eq!(Fips::parse(Some("0"), Some("FIPS")), Fips::PolicyOnly);
-        assert_eq!(Fips::parse(Some("1"), Some("DEFAULT")), Fips::KernelOnly);
-        assert_eq!(Fips::parse(None, None), Fips::Off);
-        assert_eq!(Fips::parse(None, Some("FIPSISH")), Fips::Off);
+        assert_eq!(Fips::parse(Some("1\n"), Some("FIPS:OSPP\n"), None), Fips::On);
+        assert_eq!(Fips::parse(Some("0"), Some("FIPS"), None), Fips::PolicyOnly);
+        assert_eq!(Fips::parse(Some("1"), Some("DEFAULT"), None), Fips::KernelOnly);
+        assert_eq!(Fips::parse(None, None, None), Fips::Off);
+        assert_eq!(Fips::parse(None, Some("FIPSISH"), None), Fips::Off);
+    }
+
+    #[test]
+    fn the_policy_in_effect_is_the_one_mounted_over_the_other() {
+        const ROOT: &str = "22 1 253:0 / / rw - xfs /dev/vda2 rw\n";
+        let check = |above: &str, mounts: &str, expected: Fips| {
+            let table = format!("{above}{mounts}");
+            assert_eq!(
+                Fips::parse(Some("1"), Some("DEFAULT"), Some(&table)),
+                expected,
+                "{mounts}"
+            );
+        };
+        let at = |device: &str, shown: &str| {
+            format!("41 22 {device} {shown} /etc/crypto-policies/back-ends rw - xfs x rw\n")
+        };
+        let own = "/usr/share/crypto-policies/back-ends/FIPS";
+        check(ROOT, "", Fips::KernelOnly);
+        check(ROOT, &at("253:0", own), Fips::On);
+        check(ROOT, &at("0:44", own), Fips::KernelOnly);
+        check(ROOT, &at("253:0", &format!("/tmp{own}")), Fips::KernelOnly);
+        check(
+            ROOT,
+            &at("253:0", "/usr/share/crypto-policies/back-ends/LEGACY"),
+            Fips::KernelOnly,
+        );
+        // /usr on a disk of its own, and a subvolume as root.
+        let usr = "23 22 253:1 / /usr rw - xfs /dev/vdb rw\n";
+        check(
+            &format!("{ROOT}{usr}"),
+            &at("253:1", "/share/crypto-policies/back-ends/FIPS"),
+            Fips::On,
+        );
+        check(&format!("{ROOT}{usr}"), &at("253:0", own), Fips::KernelOnly);
+        let volume = "22 1 0:30 /root / rw - btrfs /dev/vda2 rw\n";
+        check(volume, &at("0:30", &format!("/root{own}")), Fips::On);
+        // The last mount is the visible one.
+        let twice = at("253:0", own) + &at("253:0", "/tmp/x");
+        check(ROOT, &twice, Fips::KernelOnly);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod tier;
 pub use errno::{errno_name, errno_text};
 pub use hardware::{CpuFeature, Hardware, HardwareLevel};
 pub use hooks::{HookFamily, HookReport, HookState};
-pub use host::{Fips, SeLinux, secure_boot, virtualisation};
+pub use host::{Fips, SeLinux, fips_overlay, secure_boot, virtualisation};
 pub use probes::{Lockdown, Outcome, ProbeRow, Probes};
 pub use release::{Release, Vendor, value as os_release_value};
 pub use tier::{Reason, Tier, TierDecision, tier};

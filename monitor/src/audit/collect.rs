@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use hardpan_core::audit::{Facts, SweepQuery, Want};
+use hardpan_core::audit::{Facts, Read, SweepQuery, Want};
 use hardpan_rpm::root::Root;
 
+use super::reach::Reach;
 use super::{Progress, files, host, is_live, packages, tools, units, walk};
 
 /// Reads inputs from one system, running or not.
@@ -15,6 +16,7 @@ pub struct Collector {
     path: PathBuf,
     dbpath: Option<PathBuf>,
     live: bool,
+    reach: Reach,
     links: Option<Result<units::Links, String>>,
 }
 
@@ -26,6 +28,7 @@ impl Collector {
             path: path.to_owned(),
             dbpath: dbpath.map(Path::to_owned),
             live: is_live(path),
+            reach: Reach::new(path),
             links: None,
         })
     }
@@ -46,12 +49,29 @@ impl Collector {
         let mut queries: Vec<SweepQuery> = Vec::new();
         for want in wants {
             match want {
-                Want::Stat(path) => drop(facts.stats.insert(path.clone(), files::stat(&self.root, &path))),
-                Want::Text(path) => drop(facts.texts.insert(path.clone(), files::text(&self.root, &path))),
-                Want::Dir(path) => drop(facts.dirs.insert(path.clone(), files::dir(&self.root, &path))),
-                Want::Link(path) => drop(facts.links.insert(path.clone(), files::link(&self.root, &path))),
+                Want::Stat(path) => {
+                    let stat = self.reached(&path, |root| files::stat(root, &path));
+                    facts.stats.insert(path, stat);
+                }
+                Want::Text(path) => {
+                    let text = self.reached(&path, |root| files::text(root, &path));
+                    facts.texts.insert(path, text);
+                }
+                Want::Dir(path) => {
+                    let names = self.reached(&path, |root| files::dir(root, &path));
+                    facts.dirs.insert(path, names);
+                }
+                Want::Link(path) => {
+                    let target = self.reached(&path, |root| files::link(root, &path));
+                    facts.links.insert(path, target);
+                }
                 Want::Tree(path, depth) => {
-                    let tree = files::tree(&self.root, &path, depth);
+                    let tree = match self.reach.refuses(&path) {
+                        Some(why) => Err(why),
+                        None => files::tree(&self.root, &path, depth, &mut |path| {
+                            self.reach.refuses(path).is_some()
+                        }),
+                    };
                     facts.trees.insert((path, depth), tree);
                 }
                 Want::Packages => {
@@ -69,6 +89,14 @@ impl Collector {
             facts
                 .sweeps
                 .extend(walk::sweep(&self.root, &self.path, self.live, queries, progress));
+        }
+    }
+
+    /// Looks at a path, unless that could wait for somebody without end.
+    fn reached<T>(&mut self, path: &str, look: impl FnOnce(&Root) -> Read<T>) -> Read<T> {
+        match self.reach.refuses(path) {
+            Some(why) => Err(why),
+            None => look(&self.root),
         }
     }
 

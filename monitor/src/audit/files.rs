@@ -102,8 +102,13 @@ pub(super) fn link(root: &Root, path: &str) -> Read<String> {
     }
 }
 
-/// Everything below a directory, down to `depth` levels; links are not followed.
-pub(super) fn tree(root: &Root, path: &str, depth: u8) -> Read<Vec<TreeEntry>> {
+/// Everything below a directory, down to `depth` levels; links are not followed, and what `leaves_out` is not looked at.
+pub(super) fn tree(
+    root: &Root,
+    path: &str,
+    depth: u8,
+    leaves_out: &mut dyn FnMut(&str) -> bool,
+) -> Read<Vec<TreeEntry>> {
     let mut entries = Vec::new();
     let mut todo = vec![(path.trim_end_matches('/').to_owned(), depth)];
     let mut first = true;
@@ -119,8 +124,11 @@ pub(super) fn tree(root: &Root, path: &str, depth: u8) -> Read<Vec<TreeEntry>> {
         };
         first = false;
         for name in names {
-            let Ok(raw) = dir.lstat(&name) else { continue };
             let path = format!("{path}/{}", String::from_utf8_lossy(&name));
+            if leaves_out(&path) {
+                continue;
+            }
+            let Ok(raw) = dir.lstat(&name) else { continue };
             let stat = convert(&raw);
             if stat.kind == FileKind::Dir && depth > 1 {
                 todo.push((path.clone(), depth - 1));
@@ -172,7 +180,7 @@ mod tests {
             Ok(Some(vec!["deep".into(), "escape".into()]))
         );
         let paths = |depth| -> Vec<String> {
-            tree(&root, "/etc", depth)
+            tree(&root, "/etc", depth, &mut |_| false)
                 .unwrap()
                 .unwrap()
                 .into_iter()
@@ -181,6 +189,10 @@ mod tests {
         };
         assert_eq!(paths(1), ["/etc/a", "/etc/bad", "/etc/link", "/etc/x.d"]);
         assert_eq!(paths(2).len(), 6);
-        assert_eq!(tree(&root, "/none", 2), Ok(None));
+        assert_eq!(tree(&root, "/none", 2, &mut |_| false), Ok(None));
+        let left = tree(&root, "/etc", 2, &mut |path| path == "/etc/x.d")
+            .unwrap()
+            .unwrap();
+        assert_eq!(left.len(), 3, "{left:?}");
     }
 }

@@ -7,6 +7,7 @@ mod files;
 mod host;
 mod names;
 mod packages;
+mod reach;
 mod tools;
 mod units;
 mod walk;

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use hardpan_core::audit::{Read, Tool};
@@ -12,6 +14,8 @@ use hardpan_core::audit::{Read, Tool};
 const TIME_MAX: Duration = Duration::from_secs(10);
 /// Most bytes of its output that are kept.
 const OUTPUT_MAX: u64 = 16 << 20;
+/// Most bytes of its standard error.
+const COMPLAINT_MAX: u64 = 64 << 10;
 const PATHS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// What a program answered.
@@ -27,6 +31,12 @@ pub(super) struct Answer {
 
 /// Runs a program of the system without a shell, with an environment of its own.
 pub(super) fn run(program: &str, args: &[&str]) -> Read<Answer> {
+    run_within(program, args, TIME_MAX)
+}
+
+/// The same with a time limit of the caller's. The limit holds whatever the program and its children do: who cannot
+/// even be killed (waiting for a file server, say) is left behind.
+pub(super) fn run_within(program: &str, args: &[&str], limit: Duration) -> Read<Answer> {
     let Some(path) = PATHS
         .iter()
         .map(|dir| format!("{dir}/{program}"))
@@ -34,6 +44,7 @@ pub(super) fn run(program: &str, args: &[&str]) -> Read<Answer> {
     else {
         return Ok(None);
     };
+    let begin = Instant::now();
     let mut child = Command::new(&path)
         .args(args)
         .env_clear()
@@ -43,46 +54,70 @@ pub(super) fn run(program: &str, args: &[&str]) -> Read<Answer> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // Its children end with it.
+        .process_group(0)
         .spawn()
         .map_err(|error| format!("cannot start {path}: {error}"))?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(format!("{path} has no output"));
     };
-    let reader = |source: Box<dyn std::io::Read + Send>, bound: u64| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            // What was read until an error is still what the program said.
-            if source.take(bound).read_to_end(&mut bytes).is_err() {
-                bytes.extend_from_slice(b"\n");
-            }
-            String::from_utf8_lossy(&bytes).into_owned()
-        })
+    let stdout = reader(stdout, OUTPUT_MAX);
+    let stderr = reader(stderr, COMPLAINT_MAX);
+    let late = |child: &mut Child| {
+        end_group(child);
+        Err(format!("no answer within {} s", limit.as_secs()))
     };
-    let stdout = reader(Box::new(stdout), OUTPUT_MAX);
-    let stderr = reader(Box::new(stderr), 64 << 10);
-    let begin = Instant::now();
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status.code(),
-            Ok(None) if begin.elapsed() > TIME_MAX => {
-                // Killing can only fail if it has ended meanwhile.
-                drop(child.kill());
-                drop(child.wait());
-                return Err(format!("no answer within {} s", TIME_MAX.as_secs()));
-            }
+            Ok(None) if begin.elapsed() > limit => return late(&mut child),
             Ok(None) => std::thread::sleep(Duration::from_millis(2)),
             Err(error) => return Err(error.to_string()),
         }
     };
-    let stdout = stdout
-        .join()
-        .map_err(|_| "its output could not be read".to_owned())?;
-    let stderr = stderr.join().unwrap_or_default();
+    // A child of its own may have inherited the pipes and hold them open.
+    let left = || limit.saturating_sub(begin.elapsed());
+    let Ok(stdout) = stdout.recv_timeout(left()) else {
+        return late(&mut child);
+    };
+    let stderr = stderr.recv_timeout(left()).unwrap_or_default();
     Ok(Some(Answer {
         status,
         stdout,
         complaint: stderr.lines().next().unwrap_or_default().to_owned(),
     }))
+}
+
+/// Reads a pipe to its end on a thread of its own.
+fn reader(source: impl std::io::Read + Send + 'static, bound: u64) -> Receiver<String> {
+    let (sender, text) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read until an error is still what the program said.
+        if source.take(bound).read_to_end(&mut bytes).is_err() {
+            bytes.extend_from_slice(b"\n");
+        }
+        // Nobody may wait for it any more.
+        drop(sender.send(String::from_utf8_lossy(&bytes).into_owned()));
+    });
+    text
+}
+
+/// Kills a child and its children. One that sits in the kernel and does not die is not waited for.
+fn end_group(child: &mut Child) {
+    let group = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        // Fails only if all have ended meanwhile.
+        let _ended = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    for _ in 0..50 {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Answers one of the questions checks may ask.
@@ -143,5 +178,17 @@ mod tests {
         assert_eq!((answer.status, answer.stdout.as_str()), (Some(0), "a $(b)\n"));
         assert_eq!(run("false", &[]).unwrap().unwrap().status, Some(1));
         assert!(run("no-such-program-here", &[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_limit_holds_whatever_a_program_and_its_children_do() {
+        let check = |script: &str| {
+            let why = run_within("sh", &["-c", script], Duration::from_secs(1)).unwrap_err();
+            assert_eq!(why, "no answer within 1 s", "{script}");
+        };
+        check("sleep 1000");
+        // It ends at once; its child keeps the pipes open.
+        check("sleep 1000 & echo done");
+        check("trap '' TERM INT HUP; sleep 1000");
     }
 }

@@ -7,15 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
+use std::ops::Bound;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use hardpan_core::audit::parse::mounts::mountinfo;
 use hardpan_core::audit::{FileKind, Stat, SweepHit, SweepQuery, SweepResult};
 use hardpan_rpm::root::{Last, Root};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 
 use super::names::{self, Database};
+use super::reach::{is_local, mounts};
 use super::{Progress, files};
 
 /// Hits kept per question; more are counted.
@@ -28,12 +29,6 @@ const DEPTH_MAX: usize = 256;
 const BUFFER_BYTES: usize = 32 << 10;
 /// Places that could not be looked at, kept per run.
 const UNREAD_MAX: usize = 20;
-
-/// File systems on local disks or in memory.
-const LOCAL: [&str; 14] = [
-    "xfs", "ext2", "ext3", "ext4", "btrfs", "tmpfs", "devtmpfs", "vfat", "exfat", "f2fs", "zfs", "jfs",
-    "bcachefs", "ntfs3",
-];
 
 /// Storage of container engines: another system's files.
 const CONTAINERS: [&str; 6] = [
@@ -57,6 +52,8 @@ struct Walk<'a> {
     unread: Vec<String>,
     /// Mount points below the root, with their type.
     mounts: BTreeMap<String, String>,
+    /// Whether the directory at hand has mount points in it.
+    holds_mounts: bool,
     devices: BTreeSet<u64>,
     /// The entry at hand, as a path inside the root; of a directory without a slash at its end.
     path: Vec<u8>,
@@ -94,6 +91,7 @@ pub(super) fn sweep(
         seen: 0,
         unread: Vec::new(),
         mounts,
+        holds_mounts: true,
         devices: BTreeSet::new(),
         path: Vec::new(),
         buffers: Vec::new(),
@@ -119,22 +117,6 @@ fn open_root(root: &Root) -> std::io::Result<OwnedFd> {
     )?)
 }
 
-/// Mount points below the root, as paths inside it. Without them nobody knows what is local.
-fn mounts(root: &Path) -> Result<BTreeMap<String, String>, String> {
-    const TABLE: &str = "/proc/self/mountinfo";
-    // Names need not be UTF-8; the walk replaces what is not in the same way.
-    let bytes = std::fs::read(TABLE).map_err(|error| format!("{TABLE}: {error}"))?;
-    let prefix = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    Ok(mountinfo(&String::from_utf8_lossy(&bytes))
-        .into_iter()
-        .filter_map(|mount| {
-            let inside = Path::new(&mount.target).strip_prefix(&prefix).ok()?;
-            let inside = inside.to_string_lossy();
-            (!inside.is_empty()).then(|| (format!("/{inside}"), mount.fs))
-        })
-        .collect())
-}
-
 /// Kind of an entry as its directory tells it; `None` where the file system does not say.
 fn kind_of(file_type: FileType) -> Option<FileKind> {
     Some(match file_type {
@@ -150,6 +132,7 @@ fn kind_of(file_type: FileType) -> Option<FileKind> {
 impl Walk<'_> {
     /// Looks at every entry of an open directory, which is at `self.path`.
     fn dir(&mut self, dir: &OwnedFd, device: u64, depth: usize) {
+        let holds_mounts = self.has_mounts_in();
         let mut buffer = self
             .buffers
             .pop()
@@ -170,6 +153,7 @@ impl Walk<'_> {
             let length = self.path.len();
             self.path.push(b'/');
             self.path.extend_from_slice(name.to_bytes());
+            self.holds_mounts = holds_mounts;
             self.entry(dir.as_fd(), name, kind_of(entry.file_type()), device, depth);
             self.path.truncate(length);
         }
@@ -184,7 +168,8 @@ impl Walk<'_> {
         if told.is_some_and(|kind| kind != FileKind::Dir && !self.wanted.contains(&kind)) {
             return;
         }
-        if told == Some(FileKind::Dir) && self.mounted_here().is_some_and(|fs| !LOCAL.contains(&fs)) {
+        // Any entry may be a mount point, a file as well; what lies under the mount tells the kind.
+        if self.holds_mounts && self.mounted_here().is_some_and(|fs| !is_local(fs)) {
             return;
         }
         let raw = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
@@ -200,6 +185,15 @@ impl Walk<'_> {
         if stat.kind == FileKind::Dir && self.enters(raw.st_dev, device) {
             self.descend(dir, name, raw.st_dev, depth);
         }
+    }
+
+    /// Whether there are mount points in the directory at hand.
+    fn has_mounts_in(&self) -> bool {
+        let start = format!("{}/", String::from_utf8_lossy(&self.path));
+        let mut from_there = self
+            .mounts
+            .range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded));
+        from_there.next().is_some_and(|(at, _)| at.starts_with(&start))
     }
 
     /// Type of the file system that is mounted at the entry at hand, if one is.
@@ -219,7 +213,7 @@ impl Walk<'_> {
             return true;
         }
         // Another device without a mount entry is a subvolume of the same disk.
-        mounted.is_none_or(|fs| LOCAL.contains(&fs.as_str())) && self.devices.insert(own)
+        mounted.is_none_or(|fs| is_local(fs)) && self.devices.insert(own)
     }
 
     fn descend(&mut self, dir: BorrowedFd<'_>, name: &CStr, device: u64, depth: usize) {

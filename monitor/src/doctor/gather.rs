@@ -10,13 +10,9 @@ use crate::{
     sensor::{Objects, Sensor, SensorOptions},
 };
 use hardpan_core::platform::{
-    Fips, Hardware, HookReport, HookState, Outcome, Probes, Release, SeLinux, Tier, secure_boot, tier,
-    virtualisation,
+    Fips, Hardware, HookReport, HookState, Outcome, Probes, Release, SeLinux, Tier, tier, virtualisation,
 };
 use std::{fs, path::Path, time::Duration};
-
-/// EFI variable with the state of Secure Boot.
-const SECURE_BOOT: &str = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
 /// How long the self-test may wait for its events.
 const SELF_TEST: Duration = Duration::from_secs(10);
@@ -155,22 +151,17 @@ fn security(root: &Path, probes: &Probes, hardware: &Hardware) -> Security {
         fips: Fips::parse(
             text("/proc/sys/crypto/fips_enabled".as_ref()).as_deref(),
             text(&root.join("etc/crypto-policies/state/current")).as_deref(),
+            // An image's mounts are not known.
+            text("/proc/self/mountinfo".as_ref())
+                .filter(|_| root == Path::new("/"))
+                .as_deref(),
         )
         .words()
         .to_owned(),
-        secure_boot: match fs::read(Path::new("/").join(SECURE_BOOT))
-            .ok()
-            .as_deref()
-            .and_then(secure_boot)
-        {
-            Some(true) => "on",
-            Some(false) => "off",
-            None => "unknown (no EFI variable)",
-        }
-        .to_owned(),
+        secure_boot: platform::secure_boot(Path::new("/sys")),
         virtualisation: virtualisation(&dmi("sys_vendor"), &dmi("product_name"), hardware.hypervisor)
             .unwrap_or_else(|| "none seen".to_owned()),
-        image_mode: root.join("run/ostree-booted").exists(),
+        image_mode: platform::image_mode(root),
         tpm: platform::tpm(Path::new("/sys")),
     }
 }

@@ -225,6 +225,44 @@ pub(super) fn built_for(root: &Path, kernel_release: &str) -> Option<String> {
     ((root == Path::new("/") && is_v2(kernel_release)) || installed()).then(|| V2.to_owned())
 }
 
+/// Whether the root is an image's deployment (bootc, rpm-ostree): the running system's initramfs leaves a mark, or its
+/// command line names the deployment; an image at rest has the repository or bootc's own folder.
+pub(super) fn image_mode(root: &Path) -> bool {
+    if root != Path::new("/") {
+        return ["run/ostree-booted", "sysroot/ostree/repo", "usr/lib/bootc"]
+            .iter()
+            .any(|mark| root.join(mark).exists());
+    }
+    let line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    root.join("run/ostree-booted").exists() || boots_an_image(&line)
+}
+
+/// Whether a kernel command line names a deployment: `ostree=` by ostree, `composefs=` by bootc without it.
+fn boots_an_image(line: &str) -> bool {
+    line.split_whitespace()
+        .any(|word| word.starts_with("ostree=") || word.starts_with("composefs="))
+}
+
+/// Whether the firmware verified what it started: `on`, `off`, or why nobody knows. `sys`: where sysfs is.
+pub(super) fn secure_boot(sys: &Path) -> String {
+    let firmware = sys.join("firmware/efi");
+    let variable = firmware.join("efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+    let found = fs::read(variable);
+    match found
+        .as_deref()
+        .ok()
+        .and_then(hardpan_core::platform::secure_boot)
+    {
+        Some(true) => "on",
+        Some(false) => "off",
+        None if !firmware.exists() => "none (not started by EFI)",
+        None if found.is_ok() => "unknown (the EFI variable makes no sense)",
+        // Firmware without Secure Boot has no such variable; where nothing is mounted there is none either.
+        None => "unknown (no EFI variable; is efivarfs mounted?)",
+    }
+    .to_owned()
+}
+
 /// Version of the TPM, if there is one. `sys`: where sysfs is.
 pub(super) fn tpm(sys: &Path) -> String {
     let class = sys.join("class");
@@ -288,6 +326,38 @@ mod tests {
         assert_eq!(built_for(dir.path(), ""), None);
         fs::create_dir_all(dir.path().join("usr/lib/modules/6.12.0-55.el10_0.x86_64_v2")).unwrap();
         assert_eq!(built_for(dir.path(), "").as_deref(), Some("x86_64_v2"));
+    }
+
+    #[test]
+    fn secure_boot_is_told_where_the_firmware_tells() {
+        let check = |variable: Option<&[u8]>, expected: &str| {
+            let sys = tempfile::tempdir().unwrap();
+            let variables = sys.path().join("firmware/efi/efivars");
+            if let Some(value) = variable {
+                fs::create_dir_all(&variables).unwrap();
+                let name = "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+                fs::write(variables.join(name), value).unwrap();
+            }
+            assert_eq!(secure_boot(sys.path()), expected);
+        };
+        check(None, "none (not started by EFI)");
+        check(Some(&[6, 0, 0, 0, 1]), "on");
+        check(Some(&[6, 0, 0, 0, 0]), "off");
+        check(Some(&[]), "unknown (the EFI variable makes no sense)");
+        let sys = tempfile::tempdir().unwrap();
+        fs::create_dir_all(sys.path().join("firmware/efi/efivars")).unwrap();
+        assert!(secure_boot(sys.path()).starts_with("unknown (no EFI variable;"));
+    }
+
+    #[test]
+    fn deployments_of_images_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!image_mode(dir.path()));
+        fs::create_dir_all(dir.path().join("sysroot/ostree/repo")).unwrap();
+        assert!(image_mode(dir.path()));
+        assert!(boots_an_image("root=UUID=1 ostree=/ostree/boot.1/x/0 ro"));
+        assert!(boots_an_image("composefs=0123 rw"));
+        assert!(!boots_an_image("root=UUID=1 ro noostree=1"));
     }
 
     #[test]

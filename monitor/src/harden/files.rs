@@ -211,6 +211,7 @@ pub(super) fn make_parents(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     for directory in &missing {
         fs::create_dir(directory)
             .and_then(|()| fs::set_permissions(directory, Permissions::from_mode(0o755)))
+            .and_then(|()| sync_directory(directory))
             .map_err(|source| FileError::MakeDirectory {
                 path: directory.clone(),
                 source,
@@ -229,35 +230,83 @@ pub(super) fn remove(path: &Path) -> Result<(), FileError> {
         })
 }
 
+/// Removes a directory that is empty; what others put there stays, and with it the directory.
+pub(super) fn remove_directory(path: &Path) {
+    drop(fs::remove_dir(path).and_then(|()| sync_directory(path)));
+}
+
 /// Points a link at `target`, in the place of a link that was there.
 pub(super) fn relink(path: &Path, target: &str) -> Result<(), FileError> {
     let temporary = beside(path);
-    symlink(target, &temporary)
+    let outcome = symlink(target, &temporary)
         .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| sync_directory(path))
-        .map_err(|source| FileError::Link {
-            path: path.to_owned(),
-            source,
-        })
+        .and_then(|()| sync_directory(path));
+    if outcome.is_err() {
+        // Ours, as in `replace`.
+        drop(fs::remove_file(&temporary));
+    }
+    outcome.map_err(|source| FileError::Link {
+        path: path.to_owned(),
+        source,
+    })
 }
 
-/// Sets mode and owner. A change of owner clears file capabilities: they are put back.
-pub(super) fn set_mode(path: &Path, (mode, uid, gid): (u32, u32, u32)) -> Result<(), FileError> {
+/// Sets mode and owner, for good. A change of owner clears file capabilities: they are put back, those given here if
+/// the file has none.
+pub(super) fn set_mode(
+    path: &Path,
+    (mode, uid, gid): (u32, u32, u32),
+    capability: Option<&[u8]>,
+) -> Result<(), FileError> {
     let failed = |source| FileError::Mode {
         path: path.to_owned(),
         source,
     };
     let metadata = fs::metadata(path).map_err(failed)?;
-    let kept = attributes(path).map_err(failed)?;
+    let kept = self::capability(path).map_err(failed)?;
     if (metadata.uid(), metadata.gid()) != (uid, gid) {
         chown(path, Some(uid), Some(gid)).map_err(failed)?;
     }
     fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
-    for (name, value) in kept.iter().filter(|(name, _)| name == "security.capability") {
-        let set = rustix::fs::lsetxattr(path, name.as_str(), value, XattrFlags::empty());
-        set.map_err(|error| failed(error.into()))?;
+    if let Some(value) = kept.as_deref().or(capability) {
+        rustix::fs::lsetxattr(path, CAPABILITY, value, XattrFlags::empty())
+            .map_err(|error| failed(error.into()))?;
     }
-    Ok(())
+    // The journal says next that it is done: by then it must be on the disk.
+    File::open(path).and_then(|file| file.sync_all()).map_err(failed)
+}
+
+/// Attribute with a file's capabilities.
+const CAPABILITY: &str = "security.capability";
+
+/// A file's capabilities, as the kernel keeps them.
+pub(super) fn capability(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut value = [0_u8; 64];
+    match rustix::fs::lgetxattr(path, CAPABILITY, &mut value) {
+        Ok(length) => Ok(value.get(..length).map(<[u8]>::to_vec)),
+        Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes what a process that was killed left beside `path`: new content that was not yet moved into its place.
+/// Nobody else writes there while the journal is locked.
+pub(super) fn tidy(path: &Path) {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return;
+    };
+    let start = format!(".{}.hardpan-", name.to_string_lossy());
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(&start)?.strip_suffix('~'));
+        if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+            // It stays if it cannot be removed; what matters is done all the same.
+            drop(fs::remove_file(entry.path()));
+        }
+    }
 }
 
 /// A name in the same directory that nobody else uses and that no `*.conf` pattern fits.

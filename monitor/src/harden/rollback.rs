@@ -10,7 +10,6 @@ use hardpan_core::policy::harden::Host as _;
 use hardpan_core::policy::harden::edit::{self, Edit, Reverted};
 use hardpan_core::policy::harden::journal::{Line, Stage};
 use serde::Serialize;
-use std::fs;
 
 /// What became of one edit that was to be taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -93,12 +92,93 @@ pub(super) fn rollback_in(store: &mut Store, root: &Root, transaction: Option<u6
     report
 }
 
-/// Takes one edit back, three-way.
-pub(super) fn undo_one(
+/// Mode, owner and group.
+type Mode = (u32, u32, u32);
+
+/// Whether mode and owner are what `apply` made of them, or, where it or a rollback was interrupted, something on the
+/// way: the owner is changed first, which clears the set-id bits and capabilities.
+fn is_ours(line: &Line, found: Mode, before: Mode, after: Mode) -> bool {
+    const SET_ID: u32 = 0o6000;
+    if found == after {
+        return true;
+    }
+    let owners = [(before.1, before.2), (after.1, after.2)];
+    let modes = [before.0, after.0];
+    line.stage == Stage::Intended
+        && (found != before || line.capability.is_some())
+        && owners.contains(&(found.1, found.2))
+        && modes
+            .iter()
+            .any(|mode| found.0 & !SET_ID == mode & !SET_ID && found.0 & !mode == 0)
+}
+
+/// What became of an edit, and more about it.
+type What = (&'static str, Option<String>);
+
+fn undo_link(
+    root: &Root,
+    line: &Line,
+    path: &str,
+    before: Option<&str>,
+    after: &str,
+) -> Result<What, HardenError> {
+    let failed = |source| HardenError::File {
+        item: line.item.clone(),
+        source,
+    };
+    let at = root.resolve_parent(path)?;
+    let present = root.link(path);
+    if present.as_deref() == Some(after) {
+        match before {
+            Some(before) => files::relink(&at, before).map_err(failed)?,
+            None => files::remove(&at).map_err(failed)?,
+        }
+        return Ok(("restored", None));
+    }
+    let is_there = present.is_some() || at.exists();
+    if !is_there || (present.is_some() && present.as_deref() == before) {
+        return Ok(("gone", None));
+    }
+    let now = present.unwrap_or_else(|| "a file".to_owned());
+    Ok(("kept", Some(format!("now {now}"))))
+}
+
+fn undo_mode(
     store: &mut Store,
     root: &Root,
     line: &Line,
-) -> Result<(&'static str, Option<String>), HardenError> {
+    path: &str,
+    (before, after): (Mode, Mode),
+) -> Result<What, HardenError> {
+    let Some(stat) = root.stat(path) else {
+        return Ok(("gone", None));
+    };
+    let found = (stat.mode, stat.uid, stat.gid);
+    if is_ours(line, found, before, after) {
+        // From here on the file may be between the two.
+        store.append(&Line {
+            stage: Stage::Intended,
+            ..line.clone()
+        })?;
+        let digits = line.capability.as_deref();
+        let capability = digits.and_then(|digits| hex::decode(digits).ok());
+        files::set_mode(&root.resolve(path)?, before, capability.as_deref()).map_err(|source| {
+            HardenError::File {
+                item: line.item.clone(),
+                source,
+            }
+        })?;
+        return Ok(("restored", None));
+    }
+    if found == before {
+        return Ok(("gone", None));
+    }
+    let (mode, uid, gid) = found;
+    Ok(("kept", Some(format!("now mode {mode:04o}, {uid}:{gid}"))))
+}
+
+/// Takes one edit back, three-way.
+pub(super) fn undo_one(store: &mut Store, root: &Root, line: &Line) -> Result<What, HardenError> {
     let failed = |source| HardenError::File {
         item: line.item.clone(),
         source,
@@ -131,36 +211,8 @@ pub(super) fn undo_one(
                 Reverted::Kept(found) => ("kept", Some(format!("somebody changed it since: {found}"))),
             }
         }
-        Edit::Link { path, before, after } => {
-            let at = root.resolve_parent(path)?;
-            let present = root.link(path);
-            if present.as_deref() == Some(after) {
-                match before {
-                    Some(before) => files::relink(&at, before).map_err(failed)?,
-                    None => files::remove(&at).map_err(failed)?,
-                }
-                ("restored", None)
-            } else if at.exists() || present.is_some() {
-                (
-                    "kept",
-                    Some(format!("now {}", present.unwrap_or_else(|| "a file".to_owned()))),
-                )
-            } else {
-                ("gone", None)
-            }
-        }
-        Edit::Mode { path, before, after } => match root.stat(path) {
-            None => ("gone", None),
-            Some(stat) if (stat.mode, stat.uid, stat.gid) == *after => {
-                files::set_mode(&root.resolve(path)?, *before).map_err(failed)?;
-                ("restored", None)
-            }
-            Some(stat) if (stat.mode, stat.uid, stat.gid) == *before => ("gone", None),
-            Some(stat) => (
-                "kept",
-                Some(format!("now mode {:04o}, {}:{}", stat.mode, stat.uid, stat.gid)),
-            ),
-        },
+        Edit::Link { path, before, after } => undo_link(root, line, path, before.as_deref(), after)?,
+        Edit::Mode { path, before, after } => undo_mode(store, root, line, path, (*before, *after))?,
         Edit::Runtime { name, before, after } => {
             let path = format!("/proc/sys/{}", name.replace('.', "/"));
             match root.read(&path) {
@@ -185,8 +237,7 @@ pub(super) fn undo_one(
         },
     };
     for directory in line.directories.iter().rev() {
-        // Only an empty directory goes: what others put there stays.
-        drop(fs::remove_dir(root.resolve_parent(directory)?));
+        files::remove_directory(&root.resolve_parent(directory)?);
     }
     store.append(&Line {
         stage: Stage::Undone,

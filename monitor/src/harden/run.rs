@@ -164,6 +164,7 @@ pub fn apply(
             transaction: waiting.transaction,
         });
     }
+    take_back_halves(&mut store, root)?;
     let transaction = store.journal.last_transaction + 1;
     let mut applied = Applied {
         changed: false,
@@ -216,6 +217,23 @@ pub fn apply(
     Ok(applied)
 }
 
+/// Takes back changes of mode and owner that a crash interrupted: they are made in several steps, and what lies between
+/// can look as if nothing was left to do. Every other edit is made in one.
+fn take_back_halves(store: &mut Store, root: &Root) -> Result<(), HardenError> {
+    let halves: Vec<Line> = store
+        .journal
+        .in_place
+        .values()
+        .rev()
+        .filter(|line| line.stage == Stage::Intended && matches!(line.change, Edit::Mode { .. }))
+        .cloned()
+        .collect();
+    for line in &halves {
+        undo_one(store, root, line)?;
+    }
+    Ok(())
+}
+
 /// Why an item is not made.
 fn skip(root: &Root, entry: &Entry, options: &ApplyOptions) -> Option<Outcome> {
     let skipped = |why: &str| Some(Outcome::Skipped { why: why.to_owned() });
@@ -255,6 +273,7 @@ fn make(
             created: false,
             joined: false,
             directories: Vec::new(),
+            capability: None,
         };
         *number += 1;
         match make_one(store, root, line) {
@@ -313,8 +332,16 @@ fn make_one(store: &mut Store, root: &Root, mut line: Line) -> Result<Line, Hard
         }
         Edit::Mode { path, after, .. } => {
             let at = root.resolve(&path)?;
+            line.capability = files::capability(&at)
+                .map_err(|source| {
+                    failed(FileError::Mode {
+                        path: at.clone(),
+                        source,
+                    })
+                })?
+                .map(hex::encode);
             store.append(&line)?;
-            files::set_mode(&at, after).map_err(failed)?;
+            files::set_mode(&at, after, None).map_err(failed)?;
         }
         Edit::Runtime { name, after, .. } => {
             store.append(&line)?;

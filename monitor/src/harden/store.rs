@@ -3,9 +3,11 @@
 use super::files;
 use super::root::Root;
 use super::run::HardenError;
+use hardpan_core::policy::harden::edit::Edit;
 use hardpan_core::policy::harden::journal::{self, Journal, Line, MAX_JOURNAL_BYTES, Stage};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
@@ -71,6 +73,19 @@ impl Store {
             (&*file).write_all(b"\n").map_err(failed("append to"))?;
         }
         let pending_path = root.resolve(&format!("{STATE}/pending.json"))?;
+        files::tidy(&pending_path);
+        let places: BTreeSet<PathBuf> = journal
+            .in_place
+            .values()
+            .filter_map(|line| match &line.change {
+                Edit::Line { path, .. } => root.resolve(path).ok(),
+                Edit::Link { path, .. } => root.resolve_parent(path).ok(),
+                Edit::Mode { .. } | Edit::Runtime { .. } | Edit::Tool { .. } => None,
+            })
+            .collect();
+        for place in &places {
+            files::tidy(place);
+        }
         Ok(Self {
             journal,
             file,

@@ -119,7 +119,7 @@ fn missing(places: &Places, extent: Extent) -> Done<Vec<Step>> {
         let wanted = match need.purpose {
             Purpose::Programs => extent >= Extent::Programs,
             Purpose::Vm => extent >= Extent::Vm,
-            Purpose::Lint | Purpose::Bench => extent >= Extent::All,
+            Purpose::Lint | Purpose::Bench | Purpose::Firmware => extent >= Extent::All,
         };
         if !wanted || need.is_met() {
             continue;

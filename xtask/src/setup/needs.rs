@@ -17,6 +17,8 @@ pub(super) enum Purpose {
     Lint,
     /// What users run today, to compare with.
     Bench,
+    /// A firmware for machines, and what a test kills programs with.
+    Firmware,
 }
 
 /// How to see whether it is there.
@@ -30,6 +32,8 @@ enum Probe {
     StaticLibc,
     /// A statically linked busybox.
     StaticBusybox,
+    /// This file exists.
+    File(&'static str),
 }
 
 /// One need.
@@ -78,6 +82,31 @@ pub(super) const NEEDS: &[Need] = &[
         purpose: Purpose::Programs,
         ..vm(Probe::StaticLibc, &["libc6-dev"], &["glibc-static"])
     },
+    // Only Debian packages a firmware whose keys for Secure Boot come with their private half.
+    Need {
+        purpose: Purpose::Firmware,
+        ..vm(
+            Probe::File("/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"),
+            &["ovmf"],
+            &[],
+        )
+    },
+    Need {
+        purpose: Purpose::Firmware,
+        ..vm(Probe::Program(&["swtpm"]), &["swtpm"], &["swtpm"])
+    },
+    Need {
+        purpose: Purpose::Firmware,
+        ..vm(Probe::Program(&["sbsign"]), &["sbsigntool"], &["sbsigntools"])
+    },
+    Need {
+        purpose: Purpose::Firmware,
+        ..vm(Probe::Program(&["openssl"]), &["openssl"], &["openssl"])
+    },
+    Need {
+        purpose: Purpose::Firmware,
+        ..vm(Probe::Program(&["strace"]), &["strace"], &["strace"])
+    },
     Need {
         purpose: Purpose::Lint,
         probe: Probe::Runs(&["cargo", "fmt", "--version"]),
@@ -102,6 +131,7 @@ impl Need {
             Probe::Runs([name, args @ ..]) => sh::succeeds(Command::new(name).args(args)),
             Probe::Runs([]) => false,
             Probe::StaticLibc => has_static_libc(),
+            Probe::File(path) => Path::new(path).is_file(),
             Probe::StaticBusybox => program("busybox").is_some_and(|path| is_static(&path)),
         }
     }

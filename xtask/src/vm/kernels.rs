@@ -1,5 +1,6 @@
 //! Kernels to boot: downloaded from Debian, the host's own, or one brought from outside.
 
+use super::qemu::Firmware;
 use super::{apt, attack};
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places, program};
@@ -26,6 +27,8 @@ pub(crate) struct Kernel {
     pub(crate) attack: Option<PathBuf>,
     /// One processor whose clock counts instructions: a guest's nanosecond is one of them.
     pub(crate) counts: bool,
+    /// The firmware that starts it; without one QEMU does.
+    pub(crate) firmware: Option<Firmware>,
 }
 
 impl Kernel {
@@ -187,6 +190,7 @@ pub(crate) fn outside(image: &Path) -> Done<Kernel> {
         append: "",
         attack: None,
         counts: false,
+        firmware: None,
     })
 }
 
@@ -215,6 +219,7 @@ fn host() -> Done<Kernel> {
         append: "",
         attack: None,
         counts: false,
+        firmware: None,
     })
 }
 
@@ -294,6 +299,7 @@ impl Debian {
             append: "",
             attack: None,
             counts: false,
+            firmware: None,
         };
         kernel.image.is_file().then_some(kernel)
     }

@@ -13,14 +13,17 @@ use std::process::Command;
 /// The suite that the tree comes from.
 const SUITES: &[&str] = &["trixie"];
 /// What scenarios use; what these need comes along.
-const PACKAGES: [&str; 13] = [
+const PACKAGES: [&str; 16] = [
     "attr",
     "authselect",
     "dbus",
+    "e2fsprogs",
     "firewalld",
     "grub-common",
     "kmod",
+    "libc-bin",
     "libcap2-bin",
+    "libnss-sss",
     "libpam-pwquality",
     "openssh-server",
     "procps",
@@ -29,7 +32,7 @@ const PACKAGES: [&str; 13] = [
     "util-linux",
 ];
 /// Raised when the list changes: the cache is filled anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Where it lies in the guest.
 const IN_GUEST: &str = "hardpan-vm/lab";
 /// Nobody reads these there.

@@ -3,6 +3,7 @@
 pub(crate) mod apt;
 mod attack;
 mod boot;
+mod firmware;
 mod initramfs;
 mod kernels;
 mod lab;
@@ -12,6 +13,7 @@ mod report;
 mod root;
 mod upgrade;
 
+pub(crate) use firmware::{run as firmware, test as test_firmware};
 pub(crate) use kernels::{Kernel, select};
 pub(crate) use root::Programs;
 

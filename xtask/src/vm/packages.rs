@@ -17,6 +17,8 @@ const DBPATH: &str = "/var/lib/rpm";
 pub(super) struct Package {
     name: String,
     summary: String,
+    /// Release and vendor.
+    from: (&'static str, &'static str),
     files: Vec<(String, Content, u32)>,
 }
 
@@ -33,8 +35,15 @@ impl Package {
         Self {
             name: name.into(),
             summary: summary.into(),
+            from: ("1", "Hardpan test vendor"),
             files: Vec::new(),
         }
+    }
+
+    /// The same package of another release and vendor.
+    pub(super) const fn of(mut self, release: &'static str, vendor: &'static str) -> Self {
+        self.from = (release, vendor);
+        self
     }
 
     pub(super) fn program(&mut self, path: &str, from: PathBuf, mode: u32) {
@@ -66,9 +75,9 @@ impl Package {
             let line = format!("%attr({mode}, root, root) \"{path}\"\n");
             files.push_str(&line);
         }
-        let (name, summary) = (&self.name, &self.summary);
+        let (name, summary, (release, vendor)) = (&self.name, &self.summary, self.from);
         format!(
-            "Name: {name}\nVersion: 1.0\nRelease: 1\nSummary: {summary}\nLicense: none\nVendor: Hardpan test vendor\n\
+            "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: {summary}\nLicense: none\nVendor: {vendor}\n\
              AutoReqProv: no\n%description\n{summary}.\n%files\n{files}"
         )
     }

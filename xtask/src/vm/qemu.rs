@@ -8,7 +8,7 @@ use crate::signal;
 use hardpan_tests::frame::{self, FrameError, Head};
 use std::fs;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -33,12 +33,64 @@ const TROUBLE: [&str; 9] = [
 
 /// Memory of a machine, in MiB. Its root file system may take half of what is left beside the archive that it is unpacked
 /// from, and scenarios write there.
-fn memory_mib(initramfs: &Path) -> u64 {
+fn memory_mib(initramfs: &Path, firmware: bool) -> u64 {
     const LEAST_MIB: u64 = 1024;
     const KERNEL_MIB: u64 = 128;
     const ROOM_MIB: u64 = 128;
     let size_mib = fs::metadata(initramfs).map_or(0, |meta| meta.len() >> 20);
-    LEAST_MIB.max(KERNEL_MIB + size_mib + 2 * (size_mib + ROOM_MIB))
+    // A firmware holds the archive a second time while it hands it over, in one piece.
+    let of_firmware = if firmware { 512 + size_mib } else { 0 };
+    of_firmware + LEAST_MIB.max(KERNEL_MIB + size_mib + 2 * (size_mib + ROOM_MIB))
+}
+
+/// A firmware that starts the kernel, instead of QEMU itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Firmware {
+    /// Its program.
+    pub(crate) code: PathBuf,
+    /// Its variables, which the machine writes: a copy of its own.
+    pub(crate) variables: PathBuf,
+    /// Where a TPM waits for its machine.
+    pub(crate) tpm: Option<PathBuf>,
+}
+
+impl Firmware {
+    /// QEMU's words for a machine with it. Variables can be written from system management mode only: without that the
+    /// kernel could switch Secure Boot off.
+    fn words(&self) -> Vec<String> {
+        let mut words: Vec<String> = [
+            "-machine",
+            "q35,smm=on",
+            "-global",
+            "driver=cfi.pflash01,property=secure,value=on",
+            "-drive",
+        ]
+        .map(str::to_owned)
+        .into();
+        words.push(format!(
+            "if=pflash,format=raw,unit=0,readonly=on,file={}",
+            self.code.display()
+        ));
+        words.push("-drive".to_owned());
+        words.push(format!(
+            "if=pflash,format=raw,unit=1,file={}",
+            self.variables.display()
+        ));
+        if let Some(tpm) = &self.tpm {
+            words.push("-chardev".to_owned());
+            words.push(format!("socket,id=tpm,path={}", tpm.display()));
+            words.extend(
+                [
+                    "-tpmdev",
+                    "emulator,id=tpm0,chardev=tpm",
+                    "-device",
+                    "tpm-tis,tpmdev=tpm0",
+                ]
+                .map(str::to_owned),
+            );
+        }
+        words
+    }
 }
 
 /// A running machine.
@@ -94,7 +146,7 @@ impl Machine {
                 "-cpu",
                 "max",
                 "-m",
-                &memory_mib(initramfs).to_string(),
+                &memory_mib(initramfs, kernel.firmware.is_some()).to_string(),
             ])
             .args(if kernel.counts {
                 ["-smp", "1", "-icount", "shift=0,sleep=off"]
@@ -102,6 +154,7 @@ impl Machine {
                 ["-smp", "2", "-rtc", "base=utc"]
             })
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
+            .args(kernel.firmware.as_ref().map(Firmware::words).unwrap_or_default())
             .arg("-kernel")
             .arg(&kernel.image)
             .arg("-initrd")

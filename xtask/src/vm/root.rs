@@ -21,6 +21,8 @@ pub(super) const MODULES: [&str; 5] = ["binfmt_misc", "brd", "dummy", "nls_utf8"
 const FIREWALL_MODULES: &str = "libcrc32c nfnetlink nf_conntrack nf_defrag_ipv4 nf_defrag_ipv6 nf_nat nf_reject_ipv4 \
     nf_reject_ipv6 nf_tables nft_chain_nat nft_ct nft_fib nft_fib_inet nft_fib_ipv4 nft_fib_ipv6 nft_limit nft_log nft_masq \
     nft_nat nft_reject nft_reject_inet nft_reject_ipv4 nft_reject_ipv6";
+/// File systems and devices that audits and hardening meet, where the kernel has them as modules.
+const FILE_MODULES: &str = "autofs4 efivarfs fuse loop";
 /// Where unpackaged things for scenarios lie in the guest.
 const STUFF: &str = "hardpan-vm";
 /// Signed packages that are not installed, each with a scriptlet, for transactions.
@@ -186,6 +188,7 @@ pub(super) fn assemble(
         0o755,
     );
     place::copy(&builder.build(&loose, None)?, &stuff.join("unsigned.rpm"))?;
+    left_over(&builder, &stuff)?;
     let marker = root.join(MARKER_PATH.trim_start_matches('/'));
     place::copy(&hello("marker", "marker")?, &marker)?;
     let content = place::read(&signed)?;
@@ -199,6 +202,15 @@ pub(super) fn assemble(
     place::write(&stuff.join("env"), env)?;
     install(&built.path("vm-init"), &root.join("init"), 0o755)?;
     Ok((root, builder.installed()))
+}
+
+/// What a move from another distribution's older release leaves in the package database: a package and a key.
+fn left_over(builder: &Builder, stuff: &Path) -> Done {
+    let mut old = Package::new("hp-left-over", "A package of an older release").of("3.el8_10", "AlmaLinux");
+    old.text("/usr/share/hp-left-over", "left over\n", 0o644);
+    place::copy(&builder.build(&old, None)?, &stuff.join("left-over.rpm"))?;
+    let key = Signer::generate("AlmaLinux OS 8 test")?;
+    place::write(&stuff.join("left-over.asc"), key.public())
 }
 
 /// Puts a plan and the scenarios' folders into an assembled root.
@@ -266,6 +278,8 @@ fn rpm() -> Done<Package> {
             package.program(&inside(&library), library.into(), 0o755);
         }
     }
+    // Imports keys; it comes with rpm, and needs the same libraries.
+    package.program("/usr/bin/rpmkeys", path.with_file_name("rpmkeys"), 0o755);
     package.program("/usr/bin/rpm", path, 0o755);
     for name in ["macros", "rpmrc", "platform"] {
         let from = Path::new("/usr/lib/rpm").join(name);
@@ -337,8 +351,11 @@ fn modules(kernel: &Kernel, root: &Path, builder: &mut Builder, vendor: &Signer)
             0o644,
         );
     }
-    for name in FIREWALL_MODULES.split_whitespace() {
-        // Built in, or of another name there: firewalld says what it misses.
+    for name in FIREWALL_MODULES
+        .split_whitespace()
+        .chain(FILE_MODULES.split_whitespace())
+    {
+        // Built in, or of another name there: who misses one says so.
         let Some(path) = find_module(&source.join("kernel"), name) else {
             continue;
         };

@@ -107,7 +107,7 @@ impl CryptoPolicy {
             return Ok(false);
         }
         let text = ctx.text("/proc/self/mountinfo")?.unwrap_or_default();
-        let Some((source, is_fips)) = super::fips::overlay(text) else {
+        let Some((source, is_fips)) = crate::platform::fips_overlay(text) else {
             return Ok(false);
         };
         outcome.expect(
@@ -214,9 +214,11 @@ mod tests {
                 ),
             ]);
             facts.live = true;
+            // The file system that the mounts show parts of.
+            let table = format!("22 1 253:0 / / rw - xfs /dev/vda2 rw\n{mounts}");
             facts
                 .texts
-                .insert("/proc/self/mountinfo".into(), Ok(Some(mounts.into())));
+                .insert("/proc/self/mountinfo".into(), Ok(Some(table.into())));
             let outcome = outcome_of("kind = \"crypto_policy\"\nback_ends = [\"nss\"]", &facts);
             assert_eq!(outcome.result, expected, "{mounts}\n{outcome:?}");
         };

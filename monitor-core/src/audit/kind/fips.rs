@@ -4,6 +4,7 @@ use super::super::facts::{Ctx, Stop, Want};
 use super::super::outcome::{Outcome, Verdict};
 use super::super::parse::boot::{arguments, value};
 use super::fips_modules::{self, Certificate};
+use crate::platform::fips_overlay;
 use serde::{Deserialize, Serialize};
 
 /// A question of the FIPS report.
@@ -89,24 +90,6 @@ fn boot_entries(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
     Ok(outcome.because("fips=1 everywhere"))
 }
 
-/// Whether a bind mount of EL 10's fips-crypto-policy-overlay lies over the back-ends: its source must be the FIPS
-/// policy's own. Anything else mounted there is no FIPS policy, whatever the configuration says.
-pub(super) fn overlay(mountinfo: &str) -> Option<(String, bool)> {
-    mountinfo
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split(' ').skip(3);
-            let (root, target) = (fields.next()?, fields.next()?);
-            (target == "/etc/crypto-policies/back-ends").then(|| {
-                (
-                    root.to_owned(),
-                    root.ends_with("/share/crypto-policies/back-ends/FIPS"),
-                )
-            })
-        })
-        .next_back()
-}
-
 /// Sub-policies that take nothing of FIPS back. (NO-ENFORCE-EMS does, for TLS 1.2.)
 const TIGHTENING: [&str; 4] = ["OSPP", "STIG", "NO-SHA1", "NO-CAMELLIA"];
 
@@ -117,7 +100,7 @@ fn policy(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
         .unwrap_or_default()
         .trim();
     let mounted = match ctx.text("/proc/self/mountinfo") {
-        Ok(text) => overlay(text.unwrap_or_default()),
+        Ok(text) => fips_overlay(text.unwrap_or_default()),
         Err(Stop::Offline) => {
             outcome = outcome.configured();
             None
@@ -169,22 +152,33 @@ fn policy(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
 }
 
 fn self_tests(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
+    const MODE: &str = "/proc/sys/crypto/fips_enabled";
+    ctx.prefetch([MODE, "/proc/crypto"].map(|path| Want::Text(path.to_owned())));
     let mut outcome = Outcome::start();
+    let is_fips = ctx.text(MODE)?.is_some_and(|text| text.trim() == "1");
     let text = ctx
         .text("/proc/crypto")?
         .ok_or_else(|| Stop::unreadable("/proc/crypto", "no such file"))?;
-    let (mut driver, mut count) = ("", 0);
+    let (mut driver, mut count, mut withheld) = ("", 0, 0);
     for line in text.lines() {
         let Some((key, value)) = line.split_once(':') else {
             continue;
         };
-        match key.trim() {
-            "driver" => driver = value.trim(),
-            "selftest" => {
+        match (key.trim(), value.trim()) {
+            ("driver", name) => driver = name,
+            ("selftest", "passed") => count += 1,
+            // The kernel refuses to test what it does not allow in FIPS mode, and hands out nothing untested. A test that
+            // fails stops it.
+            ("selftest", "unknown") if is_fips => {
+                withheld += 1;
+                outcome.note(
+                    format!("/proc/crypto {driver}"),
+                    "not allowed in FIPS mode, not tested and not handed out",
+                );
+            }
+            ("selftest", other) => {
                 count += 1;
-                if value.trim() != "passed" {
-                    outcome.expect(false, format!("/proc/crypto {driver}"), "passed", value.trim());
-                }
+                outcome.expect(false, format!("/proc/crypto {driver}"), "passed", other);
             }
             _ => {}
         }
@@ -192,7 +186,12 @@ fn self_tests(ctx: &Ctx<'_>) -> Result<Outcome, Stop> {
     if count == 0 {
         return Err(Stop::unreadable("/proc/crypto", "names no algorithm"));
     }
-    Ok(outcome.because(format!("{count} algorithms passed their self tests")))
+    let passed = format!("{count} algorithms passed their self tests");
+    Ok(outcome.because(if withheld > 0 {
+        format!("{passed}; {withheld} are withheld in FIPS mode")
+    } else {
+        passed
+    }))
 }
 
 /// Libraries of crypto modules, and the files that may hold their integrity values.
@@ -313,9 +312,10 @@ mod tests {
                 ("/etc/crypto-policies/state/CURRENT.pol", "hash = SHA2-256\n"),
             ]);
             facts.live = true;
-            let mounts = root.map_or_else(String::new, |root| {
+            let over = root.map_or_else(String::new, |root| {
                 format!("41 22 253:0 {root} /etc/crypto-policies/back-ends rw - xfs /dev/vda2 rw\n")
             });
+            let mounts = format!("22 1 253:0 / / rw - xfs /dev/vda2 rw\n{over}");
             facts
                 .texts
                 .insert("/proc/self/mountinfo".into(), Ok(Some(mounts.into())));
@@ -330,23 +330,33 @@ mod tests {
         check(Some("/usr/share/crypto-policies/back-ends/FIPS"), "DEFAULT", Pass);
         check(Some("/usr/share/crypto-policies/back-ends/LEGACY"), "FIPS", Fail);
         check(Some("/tmp/x"), "FIPS", Fail);
+        check(Some("/tmp/share/crypto-policies/back-ends/FIPS"), "FIPS", Fail);
     }
 
     #[test]
     fn self_tests_must_have_passed() {
         let mut facts = tree(&[]);
         facts.live = true;
-        let mut check = |text: &str, expected: Verdict| {
+        let mut check = |fips: &str, text: &str, expected: Verdict| {
+            facts
+                .texts
+                .insert("/proc/sys/crypto/fips_enabled".into(), Ok(Some(fips.into())));
             facts.texts.insert("/proc/crypto".into(), Ok(Some(text.into())));
             assert_eq!(
                 outcome_of("kind = \"fips\"\nask = \"self_tests\"", &facts).result,
                 expected,
-                "{text}"
+                "{fips} {text}"
             );
         };
-        check("driver : aes\nselftest : passed\n", Pass);
-        check("driver : aes\nselftest : unknown\n", Fail);
-        check("", Error);
+        check("1\n", "driver : aes\nselftest : passed\n", Pass);
+        check("0\n", "driver : aes\nselftest : unknown\n", Fail);
+        // As Linux 6.12 shows DRBGs with SHA-384.
+        let withheld = "driver : aes\nselftest : passed\n\ndriver : drbg\nselftest : unknown\n";
+        check("1\n", withheld, Pass);
+        check("0\n", withheld, Fail);
+        check("1\n", "driver : aes\nselftest : failed\n", Fail);
+        check("1\n", "driver : drbg\nselftest : unknown\n", Error);
+        check("1\n", "", Error);
     }
 
     #[test]

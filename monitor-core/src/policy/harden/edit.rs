@@ -315,6 +315,10 @@ fn revert_words(path: &str, mut lines: Vec<String>, edit: &LineEdit) -> Result<R
     let Some(line) = found else {
         return Ok(Reverted::Gone);
     };
+    // A crash before the edit was made, or after it was taken back.
+    if edit.before.as_deref() == Some(line.trim_end_matches('\n')) {
+        return Ok(Reverted::Gone);
+    }
     if edit.added.is_empty() && edit.removed.is_empty() {
         return Ok(Reverted::Kept(line.trim_end().to_owned()));
     }

@@ -14,7 +14,7 @@ pub const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// It is about to be made. Without a later line it may or may not have been.
+    /// It is about to be made, or about to be taken back. Without a later line it may or may not have been, or half.
     Intended,
     /// It was made.
     Done,
@@ -46,6 +46,10 @@ pub struct Line {
     /// Directories that were made for the file, outermost first.
     #[serde(default)]
     pub directories: Vec<String>,
+    /// The file's `security.capability` in hexadecimal digits, where mode and owner are changed: a change of owner
+    /// clears it, and a crash may come before it is put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
 }
 
 /// The journal, read.
@@ -130,6 +134,7 @@ mod tests {
             created: false,
             joined: false,
             directories: Vec::new(),
+            capability: None,
         }
     }
 

@@ -204,7 +204,7 @@ impl Status {
             Self::Error => "Error",
             Self::Manual => "Not checked",
             Self::Pass => "Passed",
-            Self::NotApplicable => "Not applicable",
+            Self::NotApplicable => "Not applicable or left out",
             Self::Info => "Information",
         }
     }

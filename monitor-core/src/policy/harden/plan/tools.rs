@@ -133,16 +133,6 @@ impl Draft<'_> {
     /// In an image: what update-crypto-policies does for a policy without sub-policies. The error says what only it can do.
     fn crypto_of_an_image(&self, current: &str, policy: &str) -> Result<Vec<Edit>, String> {
         let mut edits = Vec::new();
-        for file in [CRYPTO_CONFIG.to_owned(), format!("{STATE}/current")] {
-            let Some(text) = self.host.read(&file) else {
-                continue;
-            };
-            let line = text
-                .lines()
-                .find(|line| !line.starts_with('#') && line.trim().eq_ignore_ascii_case(current))
-                .ok_or_else(|| format!("{file} has no line {current} alone"))?;
-            edits.push(whole_line(&file, line, policy));
-        }
         for name in self.host.list(BACK_ENDS) {
             let path = format!("{BACK_ENDS}/{name}");
             let Some(stem) = name.strip_suffix(".config") else {
@@ -162,6 +152,21 @@ impl Draft<'_> {
                 None => edits.extend(self.merged(&path, stem, current, &after)?),
             }
         }
+        // The file that says which policy there is comes last: until then nobody takes half of it for the whole.
+        for file in [format!("{STATE}/current"), CRYPTO_CONFIG.to_owned()] {
+            let Some(text) = self.host.read(&file) else {
+                continue;
+            };
+            let says = |name: &str| {
+                text.lines()
+                    .find(|line| !line.starts_with('#') && line.trim().eq_ignore_ascii_case(name))
+            };
+            if says(policy).is_some() {
+                continue;
+            }
+            let line = says(current).ok_or_else(|| format!("{file} has no line {current} alone"))?;
+            edits.push(whole_line(&file, line, policy));
+        }
         Ok(edits)
     }
 
@@ -178,16 +183,27 @@ impl Draft<'_> {
         let own: String = own
             .filter_map(|name| self.host.read(&format!("{LOCAL}/{name}")))
             .collect();
-        if text != format!("{before}{own}") {
-            return Err(format!("{path} is not {profile} with what {LOCAL} adds"));
-        }
         if before.lines().count() != after.lines().count() {
             return Err(format!("{path} gets another number of lines"));
         }
-        let pairs = before.lines().zip(after.lines());
-        let differing = pairs.filter(|(before, after)| before != after);
-        Ok(differing
-            .map(|(before, after)| whole_line(path, before, after))
+        // Some lines may be the new ones already: an earlier run was interrupted.
+        let own: Vec<&str> = own.lines().collect();
+        let pairs = || before.lines().zip(after.lines());
+        let is_one_of = |line: &str, (before, after): (&str, &str)| line == before || line == after;
+        let as_expected = text.lines().count() == before.lines().count() + own.len()
+            && text
+                .lines()
+                .zip(pairs())
+                .all(|(line, pair)| is_one_of(line, pair))
+            && text.lines().skip(before.lines().count()).eq(own.iter().copied());
+        if !as_expected {
+            return Err(format!("{path} is not {profile} with what {LOCAL} adds"));
+        }
+        Ok(text
+            .lines()
+            .zip(pairs())
+            .filter(|(line, (_, after))| line != after)
+            .map(|(line, (_, after))| whole_line(path, line, after))
             .collect())
     }
 }

@@ -2,6 +2,7 @@
 
 mod change;
 mod entries;
+pub mod fallback;
 mod mode;
 mod ready;
 

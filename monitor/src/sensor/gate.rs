@@ -4,7 +4,7 @@ use super::plan::{Kind, Spec, spec};
 use super::{Sensor, Subjects};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, InodeStorage, MapData, MapError},
+    maps::{Array, HashMap, InodeStorage, Map, MapData, MapError},
 };
 use hardpan_abi::{
     Counter, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, OBJECT_NAME_LEN,
@@ -116,13 +116,21 @@ pub(super) struct Maps {
     /// What `names` holds.
     written_names: Vec<Name>,
     subjects: Option<Subjects>,
+    /// Number of the map behind it.
+    subjects_id: Option<u32>,
     /// What `sizes` holds: it has 16 384 words, and a package changes a few.
     written_sizes: Vec<u64>,
 }
 
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Self {
+        let inodes = ebpf.take_map("INODE_DIGESTS");
+        let subjects_id = match &inodes {
+            Some(Map::InodeStorage(data)) => data.info().ok().map(|info| info.id()),
+            _ => None,
+        };
         Self {
+            subjects_id,
             trusted: ebpf
                 .take_map("TRUSTED")
                 .and_then(|map| HashMap::try_from(map).ok()),
@@ -134,8 +142,7 @@ impl Maps {
                 .take_map("OBJECT_NAMES")
                 .and_then(|map| HashMap::try_from(map).ok()),
             written_names: Vec::new(),
-            subjects: ebpf
-                .take_map("INODE_DIGESTS")
+            subjects: inodes
                 .and_then(|map| InodeStorage::try_from(map).ok())
                 .map(Subjects::new),
             written_sizes: vec![0; SIZE_WORDS],
@@ -242,6 +249,11 @@ impl Sensor {
     /// The kernel's memory of inodes, to be filled with what runs already; once.
     pub const fn take_subjects(&mut self) -> Option<Subjects> {
         self.gate_maps.subjects.take()
+    }
+
+    /// Number of the kernel's memory of inodes, by which other processes open it.
+    pub const fn subjects_id(&self) -> Option<u32> {
+        self.gate_maps.subjects_id
     }
 
     /// Changes the trusted digests. What is added is there before anything is removed.

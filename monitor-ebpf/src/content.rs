@@ -72,8 +72,8 @@ pub struct Content {
     pub errno: i32,
     /// 1: the digest was remembered.
     pub cached: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// 1: nothing is remembered of a file that user space should have told about.
+    pub missing: u32,
 }
 
 impl Content {
@@ -85,7 +85,7 @@ impl Content {
             state: DigestState::NotTried as u32,
             errno: 0,
             cached: 0,
-            reserved: 0,
+            missing: 0,
         }
     }
 }
@@ -97,6 +97,7 @@ impl Content {
         self.state = forgotten(self.state, info.dev);
         self.cached = forgotten(self.cached, info.dev);
         self.errno = forgotten(self.errno as u32, info.dev) as i32;
+        self.missing = forgotten(self.missing, info.dev);
     }
 }
 
@@ -162,11 +163,15 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
             }
         }
     }
-    if !SLEEPABLE || !on(&off::HAS_IMA_FILE_HASH) || info.size_bytes > GATE_HASH_SIGNED_BYTES {
+    if info.size_bytes > GATE_HASH_SIGNED_BYTES {
         return entry;
     }
     let is_large = info.size_bytes > GATE_HASH_ALWAYS_BYTES || info.size_bytes > off::HASH_MAX_BYTES.load();
     if is_large && !is_signed_size(info.size_bytes) {
+        return entry;
+    }
+    if !SLEEPABLE || !on(&off::HAS_IMA_FILE_HASH) {
+        out.missing = 1;
         return entry;
     }
     if on(&off::HAS_INODE_STORAGE) && entry.is_null() {

@@ -71,7 +71,7 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Checked 
         let asked = gate::Asked {
             kind: gate::exec_kind(bprm),
             hook: GateHook::ExecCheck as u32,
-            flags: 0,
+            flags: gate::doubt::<SLEEPABLE>(&content),
             subject: 0,
             written: 0,
         };

@@ -75,6 +75,17 @@ pub struct Asked {
     pub written: u32,
 }
 
+/// Programs that do not hash go by what user space filled in: where that is missing, it is doubt. [`gate_flag`] bits.
+#[inline(always)]
+pub fn doubt<const SLEEPABLE: bool>(content: &Content) -> u32 {
+    // Without a branch: 1 or 0.
+    if SLEEPABLE {
+        0
+    } else {
+        content.missing * gate_flag::DOUBT
+    }
+}
+
 /// What the current task runs, where some rule about this kind asks for it.
 #[inline(always)]
 pub fn subject_for<C: DigestCache>(kind: u32) -> u32 {

@@ -16,4 +16,4 @@ pub use hooks::{HookFamily, HookReport, HookState};
 pub use host::{Fips, SeLinux, fips_overlay, secure_boot, virtualisation};
 pub use probes::{Lockdown, Outcome, ProbeRow, Probes};
 pub use release::{Release, Vendor, value as os_release_value};
-pub use tier::{Reason, Tier, TierDecision, tier};
+pub use tier::{Reason, Tier, TierDecision, lower, tier};

@@ -150,6 +150,21 @@ pub fn tier(probes: &Probes) -> TierDecision {
     }
 }
 
+/// Leaves out what is needed for better tiers than `best`, as if the kernel had refused it: for hosts that are to be the
+/// same as others, and for tests.
+pub fn lower(probes: &mut Probes, best: Tier) {
+    let why = || Outcome::NotTried {
+        why: format!("sensor.best_tier is {best}"),
+    };
+    if best < Tier::A {
+        probes.ima_file_hash = why();
+    }
+    if best < Tier::B {
+        probes.lsm = why();
+        probes.fmod_ret = why();
+    }
+}
+
 /// True if all named probes work; otherwise the ones that do not are added to the reasons.
 fn need(probes: &Probes, why: &mut Vec<Reason>, names: &[&str]) -> bool {
     let before = why.len();
@@ -390,6 +405,26 @@ mod tests {
             *outcome = Outcome::Works;
         }
         p
+    }
+
+    #[test]
+    fn a_tier_can_be_lowered_and_not_raised() {
+        for (best, expected) in [(Tier::A, Tier::A), (Tier::B, Tier::B), (Tier::C, Tier::C)] {
+            let mut p = complete();
+            p.tp_btf = Outcome::Works;
+            lower(&mut p, best);
+            assert_eq!(tier(&p).tier, expected);
+        }
+        let mut p = complete();
+        p.ima_file_hash = refused();
+        lower(&mut p, Tier::A);
+        let decision = tier(&p);
+        assert_eq!(decision.tier, Tier::B);
+        lower(&mut p, Tier::B);
+        assert!(
+            tier(&p).why[0].finding.contains("sensor.best_tier"),
+            "{decision:?}"
+        );
     }
 
     fn refused() -> Outcome {

@@ -16,6 +16,12 @@ use hardpan_abi::{
 /// Marks on digests that rules can use.
 const MAX_MARKS: usize = 16;
 
+/// Whether files are gated: by digests that the kernel takes, or by those that user space fills in where the policy has
+/// fanotify answer for what is missing.
+pub fn gates_files(effective: &Effective, tier: Tier) -> bool {
+    tier == Tier::A || (tier == Tier::B && effective.gate.fanotify_fallback)
+}
+
 /// What the kernel side gets of a policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GateTable {
@@ -46,9 +52,10 @@ impl GateTable {
             closed_on_doubt: effective.gate.on_doubt == Doubt::Closed,
             ..Self::default()
         };
+        let gates_files = gates_files(effective, tier);
         for kind in GateKind::ALL {
-            if kind.is_of_files() && tier != Tier::A {
-                // Without digests from the kernel every file would look unsigned.
+            if kind.is_of_files() && !gates_files {
+                // Without digests every file would look unsigned.
                 continue;
             }
             for (class, word) in classes(kind) {
@@ -60,7 +67,7 @@ impl GateTable {
             }
         }
         for (index, rule) in effective.rules.iter().enumerate() {
-            table.add(index, rule, tier, cgroup_id);
+            table.add(index, rule, (tier, gates_files), cgroup_id);
         }
         if table.rules.len() > GATE_RULES_MAX as usize {
             table.problems.push(format!(
@@ -98,11 +105,32 @@ impl GateTable {
             .unwrap_or_else(|| self.action(kind, class))
     }
 
-    fn add(&mut self, index: usize, rule: &Rule, tier: Tier, cgroup_id: &dyn Fn(&str) -> Option<u64>) {
+    /// The same without anything about files: what they are is not known yet.
+    #[must_use]
+    pub fn without_files(&self) -> Self {
+        let mut table = self.clone();
+        for kind in GateKind::ALL.into_iter().filter(|kind| kind.is_of_files()) {
+            if let Some(actions) = table.actions.get_mut(kind as usize) {
+                *actions = [GateAction::Allow as u8; GateClass::SLOTS];
+            }
+            if let Some(ruled) = table.ruled.get_mut(kind as usize) {
+                *ruled = 0;
+            }
+        }
+        table
+    }
+
+    fn add(
+        &mut self,
+        index: usize,
+        rule: &Rule,
+        (tier, gates_files): (Tier, bool),
+        cgroup_id: &dyn Fn(&str) -> Option<u64>,
+    ) {
         let kinds: Vec<GateKind> = GateKind::ALL
             .into_iter()
             .filter(|kind| rule.on.contains(&rule_kind(*kind)))
-            .filter(|kind| tier == Tier::A || !kind.is_of_files())
+            .filter(|kind| gates_files || !kind.is_of_files())
             .collect();
         let action = rule.action_at(tier);
         for kind in kinds {

@@ -72,11 +72,7 @@ pub struct KeySpec {
 }
 
 /// Keys that are reserved: they are read and checked, and have no effect yet.
-pub const RESERVED: [&[&str]; 3] = [
-    &["gate", "fanotify_fallback"],
-    &["gate", "fallback_timeout_ms"],
-    &["sweep", "kernel_interval_s"],
-];
+pub const RESERVED: [&[&str]; 1] = [&["sweep", "kernel_interval_s"]];
 
 /// A section whose entries are named by the reader: `[sysctl."kernel.kptr_restrict"]`.
 #[derive(Debug, Clone, Copy)]
@@ -183,13 +179,13 @@ pub static KEYS: &[KeySpec] = &[
         &[at("gate"), at("fallback")],
         Kind::Word(&["none", "fanotify"]),
         Order::Listed,
-        "whether user space answers where the kernel cannot decide",
+        "tier B: whether the gate judges files, with digests that user space takes when a file is executed (\"fanotify\")",
     ),
     key(
         &[at("gate"), at("fallback_timeout_ms")],
         int(10, 60_000),
         Order::None,
-        "after which a stalled fanotify answer is given by `on_doubt`",
+        "tier B: milliseconds after which a stalled answer is waited for no longer; what is missing is judged by `on_doubt`",
     ),
     key(
         &[at("gate"), at("max_hash_bytes")],

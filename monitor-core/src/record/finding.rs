@@ -98,6 +98,12 @@ findings! {
     EnforceUnavailable: "enforce-unavailable", Operation, 4, None;
     /// Something that runs, or must be able to run, would be refused: the gate observes.
     EnforceNotReady: "enforce-not-ready", Operation, 4, None;
+    /// Tier B: the process that takes digests for the gate stalled and was killed.
+    GateResponderKilled: "gate-responder-killed", Operation, 4, Some(&attack::TOOLS_IMPAIRED);
+    /// Tier B: the process that takes digests for the gate ended, or cannot begin.
+    GateResponderEnded: "gate-responder-ended", Operation, 4, Some(&attack::TOOLS_IMPAIRED);
+    /// Tier B: digests are taken again.
+    GateResponderRecovered: "gate-responder-recovered", Operation, 2, None;
     /// A refresh of trust would have taken too many digests away: it is held until confirmed.
     TrustLossHeld: "trust-loss-held", Operation, 4, Some(&attack::DATA_MANIPULATED);
     /// A package was opened to be installed and is not in the database: its files are no longer trusted.

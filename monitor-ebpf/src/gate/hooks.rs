@@ -1,6 +1,6 @@
 //! What asks the gate, beside the check of executions.
 
-use super::{Asked, ask, config};
+use super::{Asked, ask, config, doubt};
 use crate::{
     content::{self, Content, DigestCache},
     file::read_inode,
@@ -34,7 +34,7 @@ pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_f
         let asked = Asked {
             kind: GateKind::Library as u32,
             hook: GateHook::MmapFile as u32,
-            flags: 0,
+            flags: doubt::<SLEEPABLE>(&content),
             subject: 0,
             written: 0,
         };

@@ -12,7 +12,7 @@ use hardpan_abi::{GateClass, GateKind};
 use hardpan_core::event::escape;
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::effective::{Effective, Mode};
-use hardpan_core::policy::gate::{GateTable, class_word};
+use hardpan_core::policy::gate::{GateTable, class_word, gates_files};
 use hardpan_core::policy::rule::{Action, Fact, Facts, Glob, Kind, Side, Why, decide};
 use std::fmt::Write as _;
 use std::fs::File;
@@ -161,8 +161,11 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
         "asked at",
         match args.tier {
             Tier::A => "bprm_check_security, mmap_file: the kernel hashes, looks the digest up and answers",
+            Tier::B if !gates_files(&effective, args.tier) => {
+                "nowhere: at tier B files are judged only with gate.fallback = \"fanotify\""
+            }
             Tier::B => {
-                "bprm_check_security, mmap_file: the kernel answers from verdicts that hardpand filled in"
+                "bprm_check_security, mmap_file: the kernel answers by digests that user space takes: of programs when they are executed, of libraries in advance; what it has none of is doubt (gate.on_doubt)"
             }
             _ => "nowhere: at tier C executions are only seen afterwards",
         },

@@ -3,6 +3,7 @@
 use super::exit::{Exit, complain};
 use crate::config::{self, Config, Mode, RecordExec, Sources, default_file};
 use crate::daemon::{self, DaemonError};
+use crate::gate::fallback;
 use crate::trust;
 use clap::{Parser, ValueEnum};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -56,6 +57,12 @@ struct Args {
     /// Be the process that audits.
     #[arg(long, hide = true)]
     audit_child: bool,
+    /// Be the process that watches the gate's responder.
+    #[arg(long, hide = true)]
+    gate_watchdog: bool,
+    /// Be the process that is told of executions at tier B.
+    #[arg(long, hide = true)]
+    gate_responder: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -84,6 +91,12 @@ pub fn main() -> Exit {
     }
     if args.audit_child {
         return child(crate::audit::child::child());
+    }
+    if args.gate_watchdog {
+        return child(fallback::watchdog());
+    }
+    if args.gate_responder {
+        return child(fallback::responder());
     }
     if args.print_config {
         return super::print(&default_file());
@@ -236,5 +249,9 @@ mod tests {
     fn the_child_flag_is_the_one_the_parent_uses() {
         let args = Args::try_parse_from(["hardpand", trust::CHILD_FLAG]).unwrap();
         assert!(args.trust_child);
+        let args = Args::try_parse_from(["hardpand", fallback::WATCHDOG_FLAG]).unwrap();
+        assert!(args.gate_watchdog && !args.gate_responder);
+        let args = Args::try_parse_from(["hardpand", fallback::RESPONDER_FLAG]).unwrap();
+        assert!(args.gate_responder && !args.gate_watchdog);
     }
 }

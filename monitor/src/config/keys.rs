@@ -132,6 +132,9 @@ keys! {
         "The least tier that is good enough for this host: \"A\", \"B\", \"C\" or \"none\".",
         |config, value| config.sensor.least_tier =
             word(value, &[("A", Tier::A), ("B", Tier::B), ("C", Tier::C), ("none", Tier::None)])?;
+    "sensor.best_tier" = "\"A\"",
+        "The best tier that is used, \"A\", \"B\" or \"C\": what better ones need is left alone even where the kernel has it.",
+        |config, value| config.sensor.best_tier = word(value, &[("A", Tier::A), ("B", Tier::B), ("C", Tier::C)])?;
     "sensor.hash_max_bytes" = "268435456",
         "Larger files are not hashed in the kernel, since a process cannot be interrupted meanwhile.",
         |config, value| config.sensor.hash_max_bytes = integer(value, 0, u64::MAX >> 1)?;

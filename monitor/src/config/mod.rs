@@ -144,6 +144,8 @@ pub struct Trust {
 pub struct Sensor {
     /// The least tier that is good enough: below it `hardpan doctor` exits 1 and a finding is recorded.
     pub least_tier: Tier,
+    /// Better tiers are not used.
+    pub best_tier: Tier,
     /// Largest file hashed in the kernel, in bytes.
     pub hash_max_bytes: u64,
     /// Longest time to wait for the self-test's events.
@@ -213,6 +215,7 @@ impl Default for Config {
             },
             sensor: Sensor {
                 least_tier: Tier::C,
+                best_tier: Tier::A,
                 hash_max_bytes: 256 << 20,
                 self_test: Duration::from_secs(5),
                 watch_tasks: true,

@@ -3,18 +3,21 @@
 
 mod stance;
 
+use super::fallback::Fallback;
 use super::packages::{Provisional, Verified};
 use super::policy::InForce;
 use super::source::EventSource;
 use crate::chain::chain;
+use crate::gate::fallback::{self, Filled, Job};
 use crate::gate::{ACCEPT_LOSS, Entries, Held, Obstacle, change, entries, obstacles};
 use crate::harden::Root;
-use crate::sensor::{GateRules, Remembered, Sizes, Subjects, TrustChange};
+use crate::sensor::{GateRules, Remembered, Sensor, Sizes, SubjectIds, Subjects, TrustChange};
 use crate::trust::LoadedTrust;
 use hardpan_abi::{GateConfig, GateMode};
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::effective::Doubt;
 use hardpan_core::record::{Finding, FindingCode};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +27,8 @@ use tokio::sync::mpsc;
 
 /// Time between two looks whether enforcement may begin.
 const RETRY: Duration = Duration::from_secs(30);
+/// Tier B: time after which digests of libraries are put into the kernel again. It forgets them with the inode.
+const REFILL: Duration = Duration::from_secs(300);
 
 /// What was worked out off the event loop.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub(super) struct Worked {
     obstacles: Option<(Vec<Obstacle>, usize)>,
     /// Digests of what ran already, if they were put into the kernel meanwhile.
     remembered: Option<Remembered>,
+    /// Tier B: verdicts that were put into the kernel, or why not.
+    filled: Option<Result<Filled, String>>,
 }
 
 /// What the daemon tells about it.
@@ -73,6 +80,10 @@ pub(super) struct Gate {
     subjects: Option<Subjects>,
     /// They are.
     knows_subjects: bool,
+    /// Tier B: number of the kernel's memory of inodes.
+    maps: Option<SubjectIds>,
+    /// Tier B: who takes digests of what is executed.
+    pub(super) fallback: Fallback,
 }
 
 impl Gate {
@@ -99,13 +110,16 @@ impl Gate {
             config: None,
             subjects: None,
             knows_subjects: false,
+            maps: None,
+            fallback: Fallback::new(),
         };
         (gate, worked)
     }
 
     /// Where digests of what runs already go.
-    pub(super) fn set_subjects(&mut self, subjects: Option<Subjects>) {
-        self.subjects = subjects;
+    pub(super) fn set_subjects(&mut self, sensor: &mut Sensor) {
+        self.maps = sensor.subject_ids();
+        self.subjects = sensor.take_subjects();
     }
 
     /// Room in the kernel's map, fixed when the programs are loaded.
@@ -123,6 +137,10 @@ impl Gate {
         self.working = true;
         self.last_look = Some(Instant::now());
         let scan = self.wanted(&policy).is_ok() && self.mode != GateMode::Enforce;
+        // What is asked for before anything is refused, and again when something may have changed.
+        let to_fill = self
+            .maps
+            .filter(|_| self.tier == Tier::B && self.gates_files(&policy) && self.wanted(&policy).is_ok());
         let results = self.results.clone();
         let root = self.root.clone();
         let subjects = (self.tier == Tier::A).then(|| self.subjects.take()).flatten();
@@ -143,11 +161,16 @@ impl Gate {
             );
             let obstacles =
                 scan.then(|| obstacles(Path::new("/proc"), &settings.must_run, &entries, &policy.table));
+            let filled = to_fill.map(|id| {
+                fallback::fill(id, Path::new("/proc"), &settings.must_run, trust.as_deref())
+                    .map_err(|error| chain(&error))
+            });
             let worked = Worked {
                 entries,
                 policy,
                 obstacles,
                 remembered,
+                filled,
             };
             // The daemon may be ending.
             let _gone = results.blocking_send(worked);
@@ -157,6 +180,10 @@ impl Gate {
     /// Whether it is time to look again whether enforcement may begin.
     pub(super) fn is_due(&self, policy: Option<&Arc<InForce>>) -> bool {
         if self.provisional.is_due() && !self.working {
+            return true;
+        }
+        let refill = self.tier == Tier::B && self.mode == GateMode::Enforce && !self.working;
+        if refill && self.last_look.is_none_or(|last| last.elapsed() >= REFILL) {
             return true;
         }
         self.mode != GateMode::Enforce
@@ -174,6 +201,7 @@ impl Gate {
             policy,
             obstacles,
             remembered,
+            filled,
         } = worked;
         if let Some(remembered) = remembered {
             tracing::debug!(?remembered, "digests of what runs are in the kernel");
@@ -181,24 +209,8 @@ impl Gate {
         }
         let not_looked = obstacles.is_none();
         let mut news = News::default();
-        if self.tier != Tier::A {
-            // Without digests from the kernel every mapping would look unsigned: files are not judged (the policy's table
-            // leaves them out). Modules, BPF programs and processes need none.
-            let enforces = match self.wanted(&policy) {
-                Err(Some(finding)) => {
-                    news.findings.push(*finding);
-                    self.objects_enforced(&policy)
-                }
-                Ok(()) | Err(None) => false,
-            };
-            if self.tier == Tier::B {
-                let mode = if enforces {
-                    GateMode::Enforce
-                } else {
-                    GateMode::Observe
-                };
-                self.write_settings(mode, &policy, source, &mut news.findings);
-            }
+        if !self.gates_files(&policy) {
+            self.enforce_objects(&policy, source, &mut news.findings);
             return (news, false);
         }
         let mut entries = entries;
@@ -219,6 +231,7 @@ impl Gate {
             entries.sizes.push(*size);
         }
         let full = self.write_trust(entries, &policy, source, &mut news.findings);
+        let mut begins = false;
         let (mode, why) = match self.wanted(&policy) {
             Err(None) if self.operator_observes() => (GateMode::Observe, self.operator_word()),
             Err(None) => (GateMode::Observe, "configuration and policy say so".to_owned()),
@@ -231,8 +244,20 @@ impl Gate {
                 GateMode::Observe,
                 "not all trusted digests are in the kernel".to_owned(),
             ),
+            Ok(()) if matches!(filled, Some(Err(_))) => {
+                let why = filled.and_then(Result::err).unwrap_or_default();
+                (
+                    GateMode::Observe,
+                    format!("no digests could be put into the kernel: {why}"),
+                )
+            }
             Ok(()) if self.mode == GateMode::Enforce => (GateMode::Enforce, String::new()),
             Ok(()) => match obstacles {
+                Some((_, 0)) if self.must_wait(&policy) => {
+                    begins = true;
+                    let why = "the process that takes digests has not begun yet".to_owned();
+                    (GateMode::Observe, why)
+                }
                 Some((_, 0)) => (
                     GateMode::Enforce,
                     "everything that runs, and must be able to run, is trusted".to_owned(),
@@ -248,6 +273,14 @@ impl Gate {
                 None => (GateMode::Observe, "not looked at yet".to_owned()),
             },
         };
+        if let Some(job) = self.job(&policy) {
+            // Nobody is made to wait where nothing is refused.
+            if mode == GateMode::Enforce {
+                self.fallback.ensure(job);
+            } else if !begins {
+                self.fallback.stop();
+            }
+        }
         self.write_settings(mode, &policy, source, &mut news.findings);
         pin(mode, &policy, source, &mut news.findings);
         if mode != self.mode {
@@ -258,6 +291,64 @@ impl Gate {
         let look_again =
             again || (not_looked && mode != GateMode::Enforce && !full && self.wanted(&policy).is_ok());
         (news, look_again)
+    }
+
+    /// Files are not judged here: what needs no digests is.
+    fn enforce_objects(
+        &mut self,
+        policy: &InForce,
+        source: &mut impl EventSource,
+        findings: &mut Vec<Finding>,
+    ) {
+        self.fallback.stop();
+        // Without digests from the kernel every mapping would look unsigned: files are not judged (the policy's table
+        // leaves them out). Modules, BPF programs and processes need none.
+        let enforces = match self.wanted(policy) {
+            Err(Some(finding)) => {
+                findings.push(*finding);
+                self.objects_enforced(policy)
+            }
+            Ok(()) | Err(None) => false,
+        };
+        if self.tier == Tier::B {
+            let mode = if enforces {
+                GateMode::Enforce
+            } else {
+                GateMode::Observe
+            };
+            self.write_settings(mode, policy, source, findings);
+        }
+    }
+
+    /// Tier B: the settings of who takes digests.
+    fn job(&self, policy: &InForce) -> Option<Job> {
+        let maps = self.maps.filter(|_| self.tier == Tier::B)?;
+        Some(Job {
+            maps,
+            timeout_ms: policy.gate.fallback_timeout_ms,
+        })
+    }
+
+    /// Has digests taken of what is executed, at tier B; true as long as nobody does.
+    fn must_wait(&mut self, policy: &InForce) -> bool {
+        let Some(job) = self.job(policy) else { return false };
+        self.fallback.ensure(job);
+        !self.fallback.answers(job)
+    }
+
+    /// Tier B: has digests taken of files that the kernel had none of, off the loop: it is in doubt about each once.
+    pub(super) fn learn(&self, paths: BTreeSet<PathBuf>) {
+        if let Some(maps) = self.maps
+            && self.tier == Tier::B
+            && self.mode == GateMode::Enforce
+            && !paths.is_empty()
+        {
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = fallback::fill_files(maps, paths) {
+                    tracing::warn!(error = chain(&error), "digests could not be put into the kernel");
+                }
+            });
+        }
     }
 
     /// Trusts the files of a package that is about to be installed. False if the kernel could not be told.
@@ -381,7 +472,14 @@ impl Gate {
         }
         // Another policy, other verdicts: what was alerted about is told again under the new one.
         self.epoch = self.epoch.wrapping_add(1).max(1);
-        let table = &policy.table;
+        let without;
+        let table = if self.tier == Tier::B && (mode != GateMode::Enforce || !self.gates_files(policy)) {
+            // What files are is not known here.
+            without = policy.table.without_files();
+            &without
+        } else {
+            &policy.table
+        };
         let config = GateConfig {
             mode: mode as u32,
             closed_on_doubt: u32::from(table.closed_on_doubt),

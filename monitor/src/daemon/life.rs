@@ -14,6 +14,7 @@ use super::source::EventSource;
 use crate::config::{self, Config};
 use crate::enrich::clock::{Clock, boottime_ns};
 use crate::enrich::pool::Done;
+use crate::gate::fallback;
 use crate::trust::TrustUpdate;
 use hardpan_core::platform::TierDecision;
 use hardpan_core::record::{Finding, FindingCode, Service, ServiceEvent};
@@ -233,6 +234,7 @@ impl Daemon<'_> {
                     self.renew_gate();
                 }
                 Some(worked) = self.gate_work.recv() => self.take_gate(worked, source),
+                news = self.gate.fallback.next() => self.take_fallback(&news),
                 Some(look) = self.hardening.recv() => self.take_hardening(look),
                 Some(findings) = self.audits.recv() => self.take_findings(&findings),
                 read = source.next(|record| self.pipeline.take(record)) => {
@@ -267,6 +269,7 @@ impl Daemon<'_> {
             };
             self.pipeline.recorder.emit(&heartbeat.draft(at_us));
         }
+        self.gate.learn(std::mem::take(&mut self.pipeline.in_doubt));
         if self.gate.operator_spoke() || self.gate.is_due(self.policy.in_force().as_ref()) {
             self.renew_gate();
         }
@@ -319,6 +322,26 @@ impl Daemon<'_> {
     /// Trust, policy or mode may be others now.
     fn renew_gate(&mut self) {
         self.gate.renew(self.pipeline.trust(), self.policy.in_force());
+    }
+
+    fn take_fallback(&mut self, news: &fallback::News) {
+        let Some(policy) = self.policy.in_force() else {
+            return;
+        };
+        let gate = &policy.gate;
+        if let Some(finding) = super::fallback::finding(news, gate.fallback_timeout_ms, gate.on_doubt) {
+            let at_us = self.at_us();
+            warn!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(at_us));
+            return;
+        }
+        let text = "digests are taken of what is executed";
+        info!("{text}");
+        if self.gate.fallback.recovered() {
+            let recovered = Finding::new(FindingCode::GateResponderRecovered, format!("{text} again"));
+            self.pipeline.recorder.emit(&recovered.draft(self.at_us()));
+        }
+        self.renew_gate();
     }
 
     fn take_gate(&mut self, worked: Worked, source: &mut impl EventSource) {

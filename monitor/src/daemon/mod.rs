@@ -3,6 +3,7 @@
 mod audit;
 mod error;
 mod execs;
+mod fallback;
 mod freeze;
 mod gate;
 mod hardening;

@@ -21,8 +21,8 @@ use hardpan_core::policy::rule::{Action, observed};
 use hardpan_core::process::ProcessTable;
 use hardpan_core::record::{Draft, ExecFacts, ExecSummary, Ledger, Scene, exec, exec_aggregate};
 use hardpan_core::verdict::{ExecVerdict, NoDigest, TrustIndex, Verdict};
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +73,8 @@ pub(super) struct Pipeline {
     pub packages: Queue,
     /// What is watched for writes.
     pub watched: Arc<Watched>,
+    /// Files that the gate was in doubt about, until somebody has a look at them.
+    pub in_doubt: BTreeSet<PathBuf>,
     /// The way out.
     pub recorder: Recorder,
 }
@@ -108,6 +110,7 @@ impl Pipeline {
             ledger: Ledger::default(),
             undecodable: BTreeMap::new(),
             packages: Queue::default(),
+            in_doubt: BTreeSet::new(),
             expected: ExpectedFiles::new(),
             watched: Arc::default(),
             recorder,

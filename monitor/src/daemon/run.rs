@@ -23,7 +23,7 @@ use crate::probe::probe;
 use crate::sensor::{Objects, PIN_ROOT, Sensor, SensorOptions, next_generation};
 use crate::trust::keep;
 use hardpan_abi::TaskResponse;
-use hardpan_core::platform::{Probes, TierDecision, tier};
+use hardpan_core::platform::{Probes, TierDecision, lower, tier};
 use hardpan_core::record::{Finding, FindingCode};
 use std::io;
 use std::path::Path;
@@ -70,9 +70,10 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         warn!(dir = %config.run_dir.display(), %error, "record numbers cannot be kept over a restart, ignoring");
     }
     let recorder = Recorder::new(host, sequence, sinks);
-    let probes = tokio::task::spawn_blocking(probe)
+    let mut probes = tokio::task::spawn_blocking(probe)
         .await
         .map_err(|error| system("probing the kernel")(io::Error::other(error)))?;
+    lower(&mut probes, config.sensor.best_tier);
     let decision = tier(&probes);
     let mut policy = Keeper::new(Path::new("/"), config, decision.tier);
     let policy_news = tokio::task::block_in_place(|| policy.load(SystemTime::now()));
@@ -151,7 +152,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
             return Err(error);
         }
     };
-    daemon.gate.set_subjects(sensor.take_subjects());
+    daemon.gate.set_subjects(&mut sensor);
     watch_writes(&mut sensor, &daemon, audited)?;
     daemon.respond(&mut sensor)?;
     findings.extend(gaps(config, &decision, &sensor));

@@ -8,7 +8,8 @@ use hardpan_core::platform::lifecycle::{self, Phase};
 use hardpan_core::platform::migration::{self, InstalledPackage};
 use hardpan_core::platform::{Hardware, Release, Tier};
 use hardpan_core::policy::Resolved;
-use hardpan_core::policy::effective::Effective;
+use hardpan_core::policy::effective::{Effective, Mode};
+use hardpan_core::policy::gate::gates_files;
 use jiff::civil::Date;
 use serde::Serialize;
 use std::fs;
@@ -116,6 +117,19 @@ pub(super) fn policy(
         hints.push(Hint::new(
             format!("tier {tier}; hosts of this release and processor usually reach {expected}"),
             "the reasons are listed under the tier; a missing `bpf` in the list of LSMs is the usual one",
+        ));
+    }
+    if let (Some(effective), Some(tier)) = (&effective, tier)
+        && effective.gate.mode == Mode::Enforce
+        && !gates_files(effective, tier)
+    {
+        hints.push(Hint::new(
+            format!("the policy's gate enforces, but at tier {tier} nothing judges files here"),
+            if tier == Tier::B {
+                "set gate.fallback = \"fanotify\": user space then takes the digests that this kernel cannot"
+            } else {
+                "the reasons are listed under the tier"
+            },
         ));
     }
     PolicyReport {

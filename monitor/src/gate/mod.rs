@@ -3,6 +3,7 @@
 mod change;
 mod devices;
 mod entries;
+pub mod fallback;
 mod mode;
 mod protect;
 mod ready;

@@ -38,10 +38,10 @@ impl std::fmt::Display for Obstacle {
 
 /// A file that is mapped executable somewhere.
 #[derive(Debug)]
-struct Mapped {
+pub(super) struct Mapped {
     pid: u32,
     /// The link in `/proc` that opens the very inode, even if it was deleted.
-    link: PathBuf,
+    pub(super) link: PathBuf,
     path: String,
     kind: GateKind,
 }
@@ -119,7 +119,7 @@ fn judge(file: &File, kind: GateKind, entries: &Entries, table: &GateTable) -> O
 }
 
 /// Executable mappings of all processes, one per inode.
-fn mappings(proc: &Path) -> BTreeMap<(String, u64), Mapped> {
+pub(super) fn mappings(proc: &Path) -> BTreeMap<(String, u64), Mapped> {
     let mut found = BTreeMap::new();
     let Ok(processes) = fs::read_dir(proc) else {
         return found;

@@ -178,7 +178,7 @@ pub(super) fn fanotify_perm() -> Outcome {
         std::fs::write(&file, b"")?;
         let marked = group.mark(
             MarkFlags::FAN_MARK_ADD,
-            MaskFlags::FAN_OPEN_PERM,
+            MaskFlags::FAN_OPEN_EXEC_PERM,
             nix::fcntl::AT_FDCWD,
             Some(&file),
         );
@@ -187,7 +187,7 @@ pub(super) fn fanotify_perm() -> Outcome {
     };
     match attempt() {
         Ok(()) => Outcome::Works,
-        Err(error) => refused(&error, "fanotify_init/fanotify_mark(FAN_OPEN_PERM)"),
+        Err(error) => refused(&error, "fanotify_init/fanotify_mark(FAN_OPEN_EXEC_PERM)"),
     }
 }
 

@@ -1,10 +1,10 @@
 //! The exec gate's maps, and the programs that are its own.
 
 use super::plan::{Kind, Spec, spec};
-use super::{Sensor, Subjects, Writes};
+use super::{Sensor, SubjectIds, Subjects, Writes};
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, InodeStorage, MapData, MapError},
+    maps::{Array, HashMap, InodeStorage, Map, MapData, MapError},
 };
 use hardpan_abi::{
     Counter, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, OBJECT_NAME_LEN,
@@ -166,6 +166,8 @@ pub(super) struct Maps {
     written_names: Vec<Name>,
     subjects: Option<Subjects>,
     writes: Option<Writes>,
+    /// Numbers of the maps behind it.
+    subject_ids: Option<SubjectIds>,
     /// What `sizes` holds: it has 16 384 words, and a package changes a few.
     written_sizes: Vec<u64>,
 }
@@ -178,7 +180,17 @@ impl Maps {
         let devices = ebpf
             .take_map("BLOCK_DEVICES")
             .and_then(|map| HashMap::try_from(map).ok());
+        let inodes = ebpf.take_map("INODE_DIGESTS");
+        let raw_writes = ebpf.take_map("RAW_WRITES");
+        let id = |map: &Option<Map>| match map {
+            Some(Map::InodeStorage(data) | Map::Array(data)) => data.info().ok().map(|info| info.id()),
+            _ => None,
+        };
+        let subject_ids = id(&inodes)
+            .zip(id(&raw_writes))
+            .map(|(inodes, raw_writes)| SubjectIds { inodes, raw_writes });
         Self {
+            subject_ids,
             trusted: ebpf
                 .take_map("TRUSTED")
                 .and_then(|map| HashMap::try_from(map).ok()),
@@ -190,10 +202,10 @@ impl Maps {
                 .take_map("OBJECT_NAMES")
                 .and_then(|map| HashMap::try_from(map).ok()),
             written_names: Vec::new(),
-            subjects: ebpf
-                .take_map("INODE_DIGESTS")
+            subjects: inodes
                 .and_then(|map| InodeStorage::try_from(map).ok())
-                .map(Subjects::new),
+                .zip(raw_writes.and_then(|map| Array::try_from(map).ok()))
+                .map(|(inodes, raw_writes)| Subjects::new(inodes, raw_writes)),
             writes: protected
                 .zip(devices)
                 .map(|(files, devices)| Writes::new(files, devices)),
@@ -306,6 +318,11 @@ impl Sensor {
     /// The kernel's lists of what is watched for writes; once.
     pub const fn take_writes(&mut self) -> Option<Writes> {
         self.gate_maps.writes.take()
+    }
+
+    /// Numbers of the maps of the kernel's memory of inodes, by which other processes open it.
+    pub const fn subject_ids(&self) -> Option<SubjectIds> {
+        self.gate_maps.subject_ids
     }
 
     /// Changes the trusted digests. What is added is there before anything is removed.

@@ -177,13 +177,13 @@ fn load_with(
             continue;
         }
         let began = std::time::Instant::now();
-        let (state, link) = attach(&mut ebpf, spec, btf.as_ref());
-        links.extend(link.map(|link| (spec.program, link)));
+        let (mut state, mut link) = attach(&mut ebpf, spec, btf.as_ref());
         tracing::debug!(program = spec.program, took = ?began.elapsed(), %state, "loaded");
         // Which of the two a kernel has, only loading tells.
         if spec.program == gate::PATHS[0].program && matches!(state, HookState::Failed { .. }) {
-            state = attach(&mut ebpf, &gate::SETATTR_IDMAP, btf.as_ref());
+            (state, link) = attach(&mut ebpf, &gate::SETATTR_IDMAP, btf.as_ref());
         }
+        links.extend(link.map(|link| (spec.program, link)));
         let second = match spec.program {
             program if program == EXEC_CHECK_SLEEPABLE.program => Some(&EXEC_CHECK),
             program if program == gate::MMAP_SLEEPABLE.program => Some(&gate::MMAP),

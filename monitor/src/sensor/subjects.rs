@@ -2,22 +2,42 @@
 //! program asks.
 
 use crate::crypto::sha256_of;
-use aya::maps::{InodeStorage, MapData, MapError};
+use crate::sys::lease::ReadLease;
+use aya::maps::{Array, InodeStorage, Map, MapData, MapError};
 use hardpan_abi::{GATE_HASH_SIGNED_BYTES, InodeDigest, content_can_change_at_will};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::sys::statfs::fstatfs;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::Instant;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 type Value = [u8; size_of::<InodeDigest>()];
 
 /// The kernel's memory of inodes.
-#[derive(Debug)]
 pub struct Subjects {
     inodes: InodeStorage<MapData, Value>,
+    raw_writes: Array<MapData, u32>,
+}
+
+impl fmt::Debug for Subjects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subjects").finish_non_exhaustive()
+    }
+}
+
+/// Numbers of its maps, by which another process opens them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjectIds {
+    /// What is remembered of inodes.
+    pub inodes: u32,
+    /// How often everything was withdrawn, because a device was written to.
+    pub raw_writes: u32,
 }
 
 /// What a walk over all processes came to.
@@ -30,8 +50,8 @@ pub struct Remembered {
 }
 
 impl Subjects {
-    pub(super) const fn new(inodes: InodeStorage<MapData, Value>) -> Self {
-        Self { inodes }
+    pub(super) const fn new(inodes: InodeStorage<MapData, Value>, raw_writes: Array<MapData, u32>) -> Self {
+        Self { inodes, raw_writes }
     }
 
     /// Hashes what all processes run and puts it in. Takes as long as reading these files takes.
@@ -62,16 +82,65 @@ impl Subjects {
         remembered
     }
 
+    /// Opens the memory of the programs that run, by its number. For the process that answers for executions at tier B.
+    pub fn open(ids: SubjectIds) -> Result<Self, MapError> {
+        let inodes = MapData::from_id(ids.inodes)?;
+        let raw_writes = MapData::from_id(ids.raw_writes)?;
+        Ok(Self {
+            inodes: InodeStorage::try_from(Map::InodeStorage(inodes))?,
+            raw_writes: Array::try_from(Map::Array(raw_writes))?,
+        })
+    }
+
     /// Hashes one file and puts its digest in, unless the kernel has it already. `false`: it cannot be known.
     fn remember(&mut self, file: &File, stat: &FileStat) -> Result<bool, MapError> {
+        let Some((before, is_current)) = self.before(file, stat)? else {
+            return Ok(false);
+        };
+        is_current
+            .then_some(true)
+            .map_or_else(|| self.hash(file, stat, &before, None), Ok)
+    }
+
+    /// The same for a verdict that the gate goes by: nobody can begin to write between the last look and the moment when
+    /// the digest is in the kernel. Gives up after `until`. The file's position does not matter, and does not move.
+    pub fn vouch(&mut self, file: &File, until: Instant) -> Result<bool, MapError> {
+        let Ok(stat) = fstat(file) else { return Ok(false) };
+        let Some((_, is_current)) = self.before(file, &stat)? else {
+            return Ok(false);
+        };
+        if is_current {
+            return Ok(true);
+        }
+        let Ok(lease) = ReadLease::take(file) else {
+            return Ok(false);
+        };
+        let Ok(stat) = fstat(file) else { return Ok(false) };
+        let Some((before, _)) = self.before(file, &stat)? else {
+            return Ok(false);
+        };
+        let known = self.hash(file, &stat, &before, Some(until))?;
+        if known && !lease.holds() {
+            // A writer was on its way in when the digest was put there, and may have been asked about before.
+            let now = parse(&self.inodes.get(file, 0)?);
+            self.put(file, &InodeDigest { filled: 0, ..now })?;
+            return Ok(false);
+        }
+        Ok(known)
+    }
+
+    /// What the kernel remembers of a file that can be judged by its content, and whether that is current.
+    fn before(&mut self, file: &File, stat: &FileStat) -> Result<Option<(InodeDigest, bool)>, MapError> {
         let is_regular = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
         let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
         let is_foreign = fstatfs(file).map_or(true, |fs| {
             u64::try_from(fs.filesystem_type().0).map_or(true, content_can_change_at_will)
         });
         if !is_regular || is_foreign || size > GATE_HASH_SIGNED_BYTES {
-            return Ok(false);
+            return Ok(None);
         }
+        // Before anything of the file is read: a device that is written to meanwhile withdraws what is put in.
+        let raw_writes = self.raw_writes.get(&0, 0)?;
         let before = match self.inodes.get(file, 0) {
             Ok(bytes) => parse(&bytes),
             Err(MapError::KeyNotFound) => {
@@ -82,10 +151,20 @@ impl Subjects {
             }
             Err(error) => return Err(error),
         };
-        if before.filled == 1 && is_of(&before, stat) {
-            return Ok(true);
-        }
-        let Ok((digest, _)) = sha256_of(file.take(GATE_HASH_SIGNED_BYTES)) else {
+        let is_current = before.filled == 1 && before.raw_writes == raw_writes && is_of(&before, stat);
+        let before = InodeDigest { raw_writes, ..before };
+        Ok(Some((before, is_current)))
+    }
+
+    fn hash(
+        &mut self,
+        file: &File,
+        stat: &FileStat,
+        before: &InodeDigest,
+        until: Option<Instant>,
+    ) -> Result<bool, MapError> {
+        let content = Content { file, at: 0, until };
+        let Ok((digest, _)) = sha256_of(content.take(GATE_HASH_SIGNED_BYTES)) else {
             return Ok(false);
         };
         let Ok(after) = fstat(file) else { return Ok(false) };
@@ -93,18 +172,19 @@ impl Subjects {
         if now.writes != before.writes || !is_same(stat, &after) {
             return Ok(false);
         }
-        if now.filled == 1 {
+        if now.filled == 1 && now.raw_writes == before.raw_writes && is_of(&now, stat) {
             // Somebody executed it meanwhile: the kernel knows better.
             return Ok(true);
         }
         let entry = InodeDigest {
-            size_bytes: size,
+            size_bytes: u64::try_from(stat.st_size).unwrap_or(u64::MAX),
             ctime_s: stat.st_ctime,
             ctime_ns: u32::try_from(stat.st_ctime_nsec).unwrap_or_default(),
             filled: 1,
             digest,
             // Looked up by whoever asks.
             epoch: 0,
+            raw_writes: before.raw_writes,
             ..now
         };
         self.put(file, &entry)?;
@@ -115,6 +195,24 @@ impl Subjects {
         let mut bytes: Value = [0; size_of::<InodeDigest>()];
         bytes.copy_from_slice(entry.as_bytes());
         self.inodes.insert(file, bytes, 0)
+    }
+}
+
+/// A file from its beginning, wherever its position is.
+struct Content<'f> {
+    file: &'f File,
+    at: u64,
+    until: Option<Instant>,
+}
+
+impl Read for Content<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.until.is_some_and(|until| Instant::now() > until) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
     }
 }
 

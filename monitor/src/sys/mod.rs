@@ -2,5 +2,6 @@
 
 pub mod bpf;
 pub mod held_page;
+pub mod lease;
 pub mod task;
 pub mod watch;

@@ -7,6 +7,7 @@ schema = 1
 [gate]
 mode = "enforce"
 boot_grace_s = 0
+fallback = "none"
 [default.module]
 unsigned = "deny"
 [default.ptrace]

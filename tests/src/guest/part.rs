@@ -21,6 +21,8 @@ const FACTS: &str = "/run/hardpan-vm/facts";
 const POLL: Duration = Duration::from_millis(20);
 /// The marker is run again after this long: its record may be among those lost to a flood.
 const MARKER_AGAIN: Duration = Duration::from_secs(3);
+/// How often it is run although it is refused.
+const MARKER_TRIES: u32 = 3;
 /// Time for records that travel through another ring than the marker's.
 const GRACE: Duration = Duration::from_millis(300);
 /// How long `prepare` and `restore` may take.
@@ -46,7 +48,7 @@ pub(super) fn run(
     if daemon.is_live() {
         show_log(port, &log, &mut shown)?;
     }
-    let marker = is_watched && !daemon.report_death(port)? && await_marker(half, offset, daemon, limit)?;
+    let marker = is_watched && !daemon.report_death(port)? && await_marker(half, offset, daemon, limit);
     let facts = fs::read_to_string(FACTS).unwrap_or_default();
     let facts = facts.lines().filter_map(|line| line.split_once('='));
     let head = Head::Part {
@@ -179,7 +181,7 @@ fn limited(
 }
 
 /// Runs the marker until its record is there; whether it came within the limit.
-fn await_marker(part: &Part, offset: u64, daemon: &Daemon, limit: Duration) -> Result<bool, GuestError> {
+fn await_marker(part: &Part, offset: u64, daemon: &Daemon, limit: Duration) -> bool {
     let started = Instant::now();
     let mut run_at: Option<Instant> = None;
     let mut tries = 0;
@@ -187,19 +189,20 @@ fn await_marker(part: &Part, offset: u64, daemon: &Daemon, limit: Duration) -> R
         let token = format!("marker-{}-{}-", part.scenario, part.role.name());
         if daemon.has_written(offset, &token) {
             sleep(GRACE);
-            return Ok(true);
+            return true;
         }
         if run_at.is_none_or(|at| at.elapsed() > MARKER_AGAIN) {
             tries += 1;
-            Command::new(MARKER_PATH)
-                .arg(format!("{token}{tries}"))
-                .status()
-                .map_err(GuestError::io(format!("running {MARKER_PATH}")))?;
+            // A part that failed may have left a gate behind that refuses it: the part's output says more than this.
+            let run = Command::new(MARKER_PATH).arg(format!("{token}{tries}")).status();
+            if run.is_err() && tries > MARKER_TRIES {
+                return false;
+            }
             run_at = Some(Instant::now());
         }
         sleep(POLL);
     }
-    Ok(false)
+    false
 }
 
 /// The process id of a child. Process ids of Linux fit 22 bits.

@@ -227,7 +227,7 @@ fn levels_decide_what_is_no_file() {
 /// Without digests from the kernel files are left alone, and what needs none is not.
 #[test]
 fn tier_b_decides_what_needs_no_digest() {
-    let effective = effective("");
+    let effective = effective("[gate]\nfallback = \"none\"\n");
     let table = GateTable::new(&effective, Tier::B, &|_| None);
     for kind in GateKind::ALL {
         let row = table.actions[kind as usize];
@@ -274,6 +274,31 @@ fn writes_need_no_digest() {
         assert_eq!(action(WriteClass::BlockDevice), GateAction::Deny as u8);
         assert_eq!(action(WriteClass::Replaced), GateAction::Alert as u8);
     }
+}
+
+/// Where fanotify answers for what is missing, the same table is in force, and none of it before the digests are there.
+#[test]
+fn tier_b_decides_about_files_where_user_space_tells_of_them() {
+    let effective = effective("[gate]\nfallback = \"fanotify\"\n[default.exec]\nuntrusted = \"deny\"\n");
+    let table = GateTable::new(&effective, Tier::B, &|_| None);
+    assert_eq!(
+        table.action(GateKind::Exec, GateClass::Untrusted),
+        GateAction::Deny
+    );
+    assert_eq!(
+        table.actions,
+        GateTable::new(&effective, Tier::A, &|_| None).actions
+    );
+    let before = table.without_files();
+    for kind in GateKind::ALL {
+        let (row, all) = (before.actions[kind as usize], table.actions[kind as usize]);
+        assert_eq!(row == all, !kind.is_of_files(), "{kind:?}");
+    }
+    let at_c = GateTable::new(&effective, Tier::C, &|_| None);
+    assert_eq!(
+        at_c.action(GateKind::Exec, GateClass::Untrusted),
+        GateAction::Allow
+    );
 }
 
 /// Programs that hash cannot look at what runs: such a denial fails the check, and is a problem if it gets through.

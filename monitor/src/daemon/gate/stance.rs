@@ -35,9 +35,14 @@ impl Gate {
         }
         let why = if let Some(why) = &self.missing {
             why.clone()
-        } else if self.tier != Tier::A {
+        } else if !self.gates_files(policy) {
+            let why_not = if self.tier == Tier::B {
+                " without gate.fallback = \"fanotify\""
+            } else {
+                ""
+            };
             format!(
-                "tier {} cannot refuse executions in the kernel{}",
+                "tier {} cannot refuse executions in the kernel{why_not}{}",
                 self.tier,
                 if self.objects_enforced(policy) {
                     "; modules, BPF programs and ptrace are refused as the policy says"
@@ -62,9 +67,15 @@ impl Gate {
         )))
     }
 
+    /// Whether files are judged: the kernel takes digests, or user space does for it.
+    pub(super) fn gates_files(&self, policy: &InForce) -> bool {
+        self.tier == Tier::A || (self.tier == Tier::B && policy.gate.fanotify_fallback && self.maps.is_some())
+    }
+
     /// What needs no digests is enforced although files are not: everybody wants it, and nothing stands against it.
     pub(super) fn objects_enforced(&self, policy: &InForce) -> bool {
         self.tier == Tier::B
+            && !self.gates_files(policy)
             && self.configured
             && policy.gate.mode == Mode::Enforce
             && policy.table.problems.is_empty()
@@ -77,7 +88,8 @@ impl Gate {
         let wanted = policy.is_some_and(|policy| policy.gate.mode == Mode::Enforce)
             && self.configured
             && !self.operator_observes();
-        wanted && (self.tier != Tier::A || self.mode == GateMode::Enforce)
+        let gates_files = policy.is_some_and(|policy| self.gates_files(policy));
+        wanted && (!gates_files || self.mode == GateMode::Enforce)
     }
 
     /// Whether an operator has said something since the last call.

@@ -14,7 +14,13 @@ use hardpan_core::record::{
     object, package_opened, task_finding,
 };
 use hardpan_core::verdict::{NoDigest, Subject, TrustIndex, Verdict, judge};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use tracing::warn;
+
+/// Files in doubt that wait to be looked at; others are told of again.
+const MOST_IN_DOUBT: usize = 64;
 
 impl Pipeline {
     pub(super) fn take_cred(&mut self, event: &CredChange) {
@@ -83,6 +89,12 @@ impl Pipeline {
     }
 
     pub(super) fn take_gate(&mut self, event: &GateEvent) {
+        if let Some(path) = event.path.as_ref().filter(|_| event.doubt)
+            && self.in_doubt.len() < MOST_IN_DOUBT
+        {
+            self.in_doubt
+                .insert(PathBuf::from(OsStr::from_bytes(path.as_bytes())));
+        }
         let task = event.head.task.clone();
         let around = self.scene_of(&task, event.head.boottime_ns);
         let host_tree = self.proc.saw_host_tree(task.process, task.mnt_ns);

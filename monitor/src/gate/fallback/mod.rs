@@ -1,0 +1,80 @@
+//! The gate at tier B: the kernel refuses by digests that user space has taken. What is executed is hashed before the
+//! kernel asks for its verdict, by a process that fanotify tells of it; libraries are hashed in advance.
+//!
+//! Two processes beside the daemon. The *responder* has the fanotify group, takes digests and always lets go on: it is the
+//! program in the kernel that refuses. The *watchdog* started it, holds no descriptor of the group, and kills it when it
+//! gives no sign of life: closing the group lets everybody go on who waits.
+
+mod fill;
+mod mounts;
+mod responder;
+mod watchdog;
+
+pub use fill::{Filled, fill, fill_files};
+pub use responder::{RESPONDER_FLAG, ResponderError, responder};
+pub use watchdog::{WATCHDOG_FLAG, WatchdogError, watchdog};
+
+use crate::sensor::SubjectIds;
+use serde::{Deserialize, Serialize};
+
+/// What the two processes are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Number of the kernel's memory of inodes.
+    pub maps: SubjectIds,
+    /// `gate.fallback_timeout_ms`.
+    pub timeout_ms: u32,
+}
+
+/// What the watchdog tells the daemon, a line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// The responder answers.
+    Answers,
+    /// It gave no sign of life and was killed.
+    Killed,
+    /// It ended by itself, or could not begin: why.
+    Ended(String),
+}
+
+impl News {
+    /// As a line, without its end.
+    pub fn line(&self) -> String {
+        match self {
+            Self::Answers => "answers".to_owned(),
+            Self::Killed => "killed".to_owned(),
+            Self::Ended(why) => format!("ended {}", why.replace('\n', " ")),
+        }
+    }
+
+    /// From a line; `None`: it is none of these.
+    pub fn parse(line: &str) -> Option<Self> {
+        match line.split_once(' ') {
+            None if line == "answers" => Some(Self::Answers),
+            None if line == "killed" => Some(Self::Killed),
+            Some(("ended", why)) => Some(Self::Ended(why.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_back_and_nothing_else_is_taken() {
+        for news in [
+            News::Answers,
+            News::Killed,
+            News::Ended("exit status: 3".to_owned()),
+            News::Ended(String::new()),
+        ] {
+            assert_eq!(News::parse(&news.line()), Some(news));
+        }
+        for line in ["", "answers now", "ended", "kill"] {
+            assert_eq!(News::parse(line), None, "{line:?}");
+        }
+    }
+}

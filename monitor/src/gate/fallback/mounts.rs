@@ -1,0 +1,126 @@
+//! Which mounts the responder is told of executions on.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+
+/// Types of file systems that hold no programs, or whose content the server or daemon behind them changes at will: the
+/// gate never judges those by a digest. (tidy: table)
+const NOT_MARKED: [&str; 37] = [
+    "9p",
+    "afs",
+    "autofs",
+    "bdev",
+    "binfmt_misc",
+    "bpf",
+    "ceph",
+    "cgroup",
+    "cgroup2",
+    "cifs",
+    "coda",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "efivarfs",
+    "fuse",
+    "fuseblk",
+    "fusectl",
+    "glusterfs",
+    "gfs2",
+    "gpfs",
+    "lustre",
+    "mqueue",
+    "nfs",
+    "nfs4",
+    "nsfs",
+    "ocfs2",
+    "pipefs",
+    "proc",
+    "pstore",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "smb3",
+    "sockfs",
+    "sysfs",
+    "tracefs",
+];
+
+/// One mount point for each file system that is marked, from the text of `/proc/self/mountinfo`. Lines that are none are
+/// passed over.
+pub(super) fn marked(mountinfo: &[u8]) -> Vec<PathBuf> {
+    let mut found: BTreeMap<&str, PathBuf> = BTreeMap::new();
+    let text = String::from_utf8_lossy(mountinfo);
+    for line in text.lines() {
+        // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+        let Some((place, system)) = line.split_once(" - ") else {
+            continue;
+        };
+        let mut place = place.split(' ');
+        let (Some(device), Some(point)) = (place.nth(2), place.nth(1)) else {
+            continue;
+        };
+        let Some(kind) = system.split(' ').next() else {
+            continue;
+        };
+        let family = kind.split_once('.').map_or(kind, |(family, _)| family);
+        if !NOT_MARKED.contains(&family) {
+            found.entry(device).or_insert_with(|| unescaped(point));
+        }
+    }
+    found.into_values().collect()
+}
+
+/// The kernel writes space, tab, newline and backslash as three octal digits.
+fn unescaped(point: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(point.len());
+    let mut rest = point.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let code = (*first == b'\\')
+            .then(|| after.get(..3))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        if let Some(code) = code {
+            bytes.push(code);
+            rest = after.get(3..).unwrap_or_default();
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    OsString::from_vec(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(mountinfo: &str, expected: &[&str]) {
+        let found = marked(mountinfo.as_bytes());
+        assert_eq!(found, expected.iter().map(PathBuf::from).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn local_file_systems_are_marked_once() {
+        check(
+            "21 1 8:2 / / rw shared:1 - ext4 /dev/sda2 rw\n\
+             22 21 0:5 / /proc rw - proc proc rw\n\
+             23 21 8:2 /var /bind rw - ext4 /dev/sda2 rw\n\
+             24 21 0:40 / /mnt/with\\040space rw - tmpfs tmpfs rw\n\
+             25 21 0:41 / /home rw - nfs4 server:/home rw\n\
+             26 21 0:42 / /media rw - fuse.sshfs host: rw\n\
+             27 21 0:43 / /merged rw - overlay overlay rw\n",
+            &["/mnt/with space", "/merged", "/"],
+        );
+        check("", &[]);
+        check("21 1 8:2 - ext4\nx - \n - - - -\n", &[]);
+    }
+
+    #[test]
+    fn escapes() {
+        assert_eq!(unescaped("/a\\134b\\04"), PathBuf::from("/a\\b\\04"));
+    }
+}

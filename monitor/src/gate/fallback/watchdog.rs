@@ -1,0 +1,125 @@
+//! The process that watches the responder: starts it, waits for its signs of life, kills it when there are none, and
+//! starts it again. It holds no descriptor of the fanotify group, so nothing waits for it.
+
+use super::responder::{ALIVE, ANSWERS};
+use super::{Job, News, RESPONDER_FLAG};
+use crate::child::{end_with_parent, job};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// Hidden flag of `hardpand` that makes it the watchdog.
+pub const WATCHDOG_FLAG: &str = "--gate-watchdog";
+/// Time for the first sign of life: the program has to be read and the file systems to be marked.
+const BEGIN: Duration = Duration::from_secs(10);
+/// Pause before the responder is started again: the first, and the longest.
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A responder that lived this long begins with the first pause again.
+const LIVED: Duration = Duration::from_secs(60);
+
+/// Why the watchdog gives up.
+#[derive(Debug, Error)]
+pub enum WatchdogError {
+    /// Its input is no job.
+    #[error("standard input is no job of hardpand: this process is not meant to be started by hand")]
+    Job(#[source] io::Error),
+    /// The daemon does not listen any more.
+    #[error("telling the daemon about the gate's responder")]
+    Tell(#[source] io::Error),
+    /// The responder could not be waited for.
+    #[error("waiting for the gate's responder")]
+    Wait(#[source] io::Error),
+}
+
+/// Runs as the watchdog until the daemon ends.
+pub fn watchdog() -> Result<(), WatchdogError> {
+    end_with_parent();
+    super::responder::survive_shortage();
+    let text = job().map_err(WatchdogError::Job)?;
+    let job: Job = serde_json::from_str(&text).map_err(|error| WatchdogError::Job(error.into()))?;
+    let mut pause = PAUSE;
+    loop {
+        let began = Instant::now();
+        let news = match start(&text) {
+            Ok(mut child) => {
+                let news = watch(&mut child, job)?;
+                // Also after it ended by itself: nothing of it may stay.
+                let _dead = child.kill();
+                let status = child.wait().map_err(WatchdogError::Wait)?;
+                match news {
+                    News::Ended(_) => News::Ended(status.to_string()),
+                    news => news,
+                }
+            }
+            Err(error) => News::Ended(format!("it cannot be started: {error}")),
+        };
+        tell(&news)?;
+        if began.elapsed() > LIVED {
+            pause = PAUSE;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn start(job: &str) -> io::Result<Child> {
+    // This very program, even if its file has been replaced meanwhile.
+    let mut child = Command::new(Path::new("/proc/self/exe"))
+        .arg(RESPONDER_FLAG)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(job.as_bytes())?;
+    }
+    Ok(child)
+}
+
+/// Until the responder ends or gives no sign of life.
+fn watch(child: &mut Child, job: Job) -> Result<News, WatchdogError> {
+    let Some(mut signs) = child.stdout.take() else {
+        return Ok(News::Ended(String::new()));
+    };
+    let timeout = Duration::from_millis(u64::from(job.timeout_ms));
+    let mut limit = BEGIN.max(timeout);
+    let mut last = Instant::now();
+    let mut buffer = [0; 4096];
+    loop {
+        let left = limit.saturating_sub(last.elapsed());
+        if left.is_zero() {
+            return Ok(News::Killed);
+        }
+        let wait = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(signs.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, wait) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => continue,
+            Ok(_) => {}
+            Err(errno) => return Err(WatchdogError::Wait(errno.into())),
+        }
+        let read = signs.read(&mut buffer).map_err(WatchdogError::Wait)?;
+        let Some(seen) = buffer.get(..read).filter(|seen| !seen.is_empty()) else {
+            return Ok(News::Ended(String::new()));
+        };
+        if seen.contains(&ANSWERS) {
+            tell(&News::Answers)?;
+        }
+        if seen.contains(&ALIVE) || seen.contains(&ANSWERS) {
+            last = Instant::now();
+            limit = timeout;
+        }
+    }
+}
+
+fn tell(news: &News) -> Result<(), WatchdogError> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", news.line())
+        .and_then(|()| out.flush())
+        .map_err(WatchdogError::Tell)
+}

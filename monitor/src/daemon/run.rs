@@ -147,10 +147,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     daemon.gate.set_capacity(room);
     let mut sensor = match start_sensor(config, objects, &probes, daemon.policy.kernel_side(), room) {
         Ok(sensor) => sensor,
-        Err(error) => {
-            daemon.stop_early(&error.to_string())?;
-            return Err(error);
-        }
+        Err(error) => return daemon.stop_early(&error.to_string()).and(Err(error)),
     };
     daemon.gate.set_subjects(&mut sensor);
     watch_writes(&mut sensor, &daemon, audited)?;

@@ -2,7 +2,7 @@
 
 use super::origin::{Layer, Problem};
 use super::resolve::Resolved;
-use super::rule::{Defaults, Kind, Rule};
+use super::rule::{Defaults, Kind, Rule, unheard};
 use super::schema::RESERVED;
 use super::value::{KeyPath, Value};
 use crate::platform::Tier;
@@ -199,8 +199,12 @@ impl Effective {
     }
 }
 
-/// Warnings about local settings that are read and have no effect yet: nobody should rely on them.
+/// Warnings about local settings and rules that are read and have no effect: nobody should rely on them.
 pub fn without_effect(resolved: &Resolved) -> Vec<Problem> {
+    let unheard = unheard(&resolved.rules, &resolved.defaults());
+    let unheard = unheard
+        .into_iter()
+        .filter(|problem| problem.origin.layer == Layer::Local);
     let reserved = RESERVED.iter().map(|path| path.to_vec());
     let defaults = Kind::ALL.into_iter().flat_map(|kind| {
         let seen = kind.observed_classes();
@@ -215,6 +219,7 @@ pub fn without_effect(resolved: &Resolved) -> Vec<Problem> {
             let message = format!("{} is reserved and has no effect yet", path.join("."));
             Problem::warning(setting.origin.clone(), message)
         })
+        .chain(unheard)
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! What is wrong with a list of rules: deny rules nobody can decide in time, rules that can never decide, conflicts.
 
+use super::decide::Defaults;
 use super::facts::Fact;
 use super::kind::{Action, Decider, Kind, Side};
 use super::model::Rule;
@@ -29,20 +30,62 @@ pub fn lint(rules: &[Rule], tiers: &[Tier]) -> Vec<Problem> {
     problems
 }
 
+/// Whether a rule is about objects of this class.
+fn is_about(rule: &Rule, class: &str) -> bool {
+    let fact = Fact::Text(class.to_owned());
+    rule.tests
+        .iter()
+        .filter(|test| test.attribute.side == Side::Object && test.attribute.name == "class")
+        .all(|test| test.outcome(Some(&fact)) == Outcome::Holds)
+}
+
+/// Rules that user space decides, about events of which the kernel says nothing because the policy allows them. Executions,
+/// scripts and modules are told of in any case.
+pub(in crate::policy) fn unheard(rules: &[Rule], defaults: &Defaults) -> Vec<Problem> {
+    const SILENT: [Kind; 4] = [Kind::Library, Kind::Bpf, Kind::Ptrace, Kind::FileWrite];
+    let mut problems = Vec::new();
+    for rule in rules.iter().filter(|rule| rule.action > Action::Allow) {
+        for kind in SILENT.into_iter().filter(|kind| rule.on.contains(kind)) {
+            let Some(test) = rule
+                .tests
+                .iter()
+                .find(|test| test.attribute.decider(Tier::A, kind) == Decider::UserSpace)
+            else {
+                continue;
+            };
+            let is_silent = |class: &&&str| {
+                let action = defaults.action(kind, class).map(|(action, _)| action);
+                is_about(rule, class) && action == Some(Action::Allow)
+            };
+            let silent: Vec<&str> = kind.classes().iter().filter(is_silent).copied().collect();
+            if silent.is_empty() {
+                continue;
+            }
+            let message = format!(
+                "rule {:?} needs user space for {}.{}, which hears nothing of {} that the kernel allows: class {}",
+                rule.name,
+                test.attribute.side.name(),
+                test.attribute.name,
+                kind.name(),
+                silent.join(", ")
+            );
+            let hint = format!(
+                "use conditions that the kernel decides, or set default.{}.{} = \"alert\" and allow the rest by rules",
+                kind.name(),
+                silent.first().unwrap_or(&"CLASS")
+            );
+            problems.push(Problem::warning(rule.origin.clone(), message).with_hint(hint));
+        }
+    }
+    problems
+}
+
 /// A rule about events of which no sensor tells yet.
 fn unobserved(rule: &Rule) -> Option<Problem> {
-    let class = rule
-        .tests
-        .iter()
-        .find(|test| test.attribute.side == Side::Object && test.attribute.name == "class");
-    let fits = |word: &str| {
-        let fact = Fact::Text(word.to_owned());
-        class.is_none_or(|test| test.outcome(Some(&fact)) == Outcome::Holds)
-    };
     let is_seen = rule
         .on
         .iter()
-        .any(|kind| kind.observed_classes().iter().any(|word| fits(word)));
+        .any(|kind| kind.observed_classes().iter().any(|word| is_about(rule, word)));
     (!is_seen).then(|| {
         let kinds: Vec<&str> = rule.on.iter().map(|kind| kind.name()).collect();
         let message = format!(
@@ -126,10 +169,12 @@ fn undecidable(earlier: &[Rule], rule: &Rule, tier: Tier) -> Option<Problem> {
             test.attribute.side.name(),
             test.attribute.name
         );
-        return fail(
-            message,
-            "deny by class, digest, inode, device, uid, cgroup or capabilities, or use alert or kill",
-        );
+        let hint = if rule.on.contains(&Kind::Credential) {
+            "what is done about credentials is laid down by class before it happens: deny by class, or use alert or kill"
+        } else {
+            "deny by class, digest, inode, device, uid, cgroup or capabilities, or use alert or kill"
+        };
+        return fail(message, hint);
     }
     let in_front = earlier.iter().find(|other| {
         other.on.iter().filter(|kind| rule.on.contains(kind)).any(|kind| {

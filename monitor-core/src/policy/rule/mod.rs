@@ -17,6 +17,7 @@ pub use facts::{Fact, Facts};
 pub use glob::Glob;
 pub use kind::{ATTRIBUTES, Action, Attribute, AttributeKind, Decider, Kind, Side};
 pub use lint::lint;
+pub(super) use lint::unheard;
 pub use model::{MAX_RULES, Rule};
 pub use test::{Accept, Outcome, Test};
 

@@ -136,6 +136,38 @@ fn local_settings_without_effect_are_named() {
     assert_eq!(without_effect(&shipped), []);
 }
 
+/// What the kernel allows it does not tell of: a rule for user space would wait for ever.
+#[test]
+fn rules_that_nothing_is_told_to_are_named() {
+    let check = |rule: &str, expected: &Expect| {
+        let selector = selector(9, "rocky", "x86-64-v3", "server", "balanced");
+        let text = format!("schema = 1\n[[rules.prepend]]\nname = \"r\"\n{rule}\n");
+        let (resolved, problems) = load(&selector, &[local("20-site.toml", Some(&text))]);
+        assert!(problems.is_empty(), "{problems:?}");
+        expected.assert_eq(&lines(&without_effect(&resolved)));
+    };
+    check(
+        "on = [\"file-write\"]\naction = \"alert\"\nsubject.exe = [\"/usr/bin/vi\"]",
+        &expect![[r#"
+            /etc/hardpan/policies/20-site.toml:2:1: warning: rule "r" needs user space for subject.exe, which hears nothing of file-write that the kernel allows: class packaged
+              hint: use conditions that the kernel decides, or set default.file-write.packaged = "alert" and allow the rest by rules
+        "#]],
+    );
+    let silent = &expect![[""]];
+    check(
+        "on = [\"file-write\"]\naction = \"alert\"\nsubject.exe = [\"/usr/bin/vi\"]\nobject.class = [\"protected\"]",
+        silent,
+    );
+    check(
+        "on = [\"exec\"]\naction = \"alert\"\nsubject.exe = [\"/usr/bin/vi\"]",
+        silent,
+    );
+    check(
+        "on = [\"file-write\"]\naction = \"alert\"\nsubject.uid = [0]",
+        silent,
+    );
+}
+
 #[test]
 fn the_language_must_be_named() {
     check_problems(

@@ -24,6 +24,9 @@ pub struct Scenario {
     /// Each part gets a daemon of its own, whose start and stop records belong to the part.
     #[serde(default)]
     pub fresh: bool,
+    /// It runs only if it is named: what it is about is not ready for everybody.
+    #[serde(default)]
+    pub only_named: bool,
     /// Seconds until a part is given up. Emulated machines are slow.
     #[serde(default = "default_limit_s")]
     pub limit_s: u64,

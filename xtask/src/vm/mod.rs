@@ -255,7 +255,13 @@ fn chosen(places: &Places, names: &[String]) -> Done<Vec<Scenario>> {
             ));
         }
     }
-    all.retain(|scenario| names.is_empty() || names.contains(&scenario.name));
+    all.retain(|scenario| {
+        let is_named = names.contains(&scenario.name);
+        if names.is_empty() && scenario.only_named {
+            ui::say(&format!("not run: {} (only when it is named)", scenario.name));
+        }
+        is_named || (names.is_empty() && !scenario.only_named)
+    });
     Ok(all)
 }
 
@@ -282,7 +288,12 @@ fn list(places: &Places) -> Done {
     }
     ui::data("scenarios:");
     for scenario in scenario::load_all(&scenarios_dir(places))? {
-        ui::data(&format!("  {:24} {}", scenario.name, scenario.summary));
+        let when = if scenario.only_named {
+            " (only when it is named)"
+        } else {
+            ""
+        };
+        ui::data(&format!("  {:24} {}{when}", scenario.name, scenario.summary));
     }
     Ok(())
 }

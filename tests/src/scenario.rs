@@ -24,6 +24,9 @@ pub struct Scenario {
     /// Each part gets a daemon of its own, whose start and stop records belong to the part.
     #[serde(default)]
     pub fresh: bool,
+    /// It does not depend on the kernel: one is enough, the first of those that run.
+    #[serde(default)]
+    pub any_kernel: bool,
     /// It runs only if it is named: what it is about is not ready for everybody.
     #[serde(default)]
     pub only_named: bool,

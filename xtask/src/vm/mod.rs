@@ -113,10 +113,10 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
     let lab = wants_lab.then(|| lab::tree(places)).transpose()?;
     let guest = Guest::prepare(places, &kernels)?;
     let mut jobs = Vec::new();
-    for kernel in &kernels {
+    for (n, kernel) in kernels.iter().enumerate() {
         let here: Vec<_> = scenarios
             .iter()
-            .filter(|scenario| fits(scenario, kernel))
+            .filter(|scenario| fits(scenario, kernel) && (n == 0 || !scenario.any_kernel))
             .collect();
         let plan = Plan {
             groups: scenario::groups(&here),
@@ -135,6 +135,8 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
             results: results_dir(places, &kernel.name),
         });
     }
+    // The longest first, so that no processor waits at the end.
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.parts()));
     let mut report = Report::new(&scenarios);
     boot_all(&jobs, &args.append, |job, boot| {
         report.add(job.kernel, &scenarios, &job.here, &boot);
@@ -189,10 +191,13 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    fn parts(&self) -> usize {
+        self.plan.groups.iter().map(|group| group.parts.len()).sum()
+    }
+
     /// Boots the machine; once more if the host stood still meanwhile and something failed.
     fn boot(&self, append: &str) -> Done<Boot> {
-        let parts: usize = self.plan.groups.iter().map(|group| group.parts.len()).sum();
-        ui::step(&format!("booting {} ({parts} parts)", self.kernel.name));
+        ui::step(&format!("booting {} ({} parts)", self.kernel.name, self.parts()));
         let run = || Boot::run(self.kernel, &self.plan, &self.initramfs, append, &self.results);
         let boot = run()?;
         if boot.stood_still < STOOD_STILL || report::is_clean(self.kernel, &self.here, &boot) {

@@ -7,7 +7,7 @@ use crate::ui;
 use hardpan_tests::frame::DaemonState;
 use hardpan_tests::judge::{Problem, judge};
 use hardpan_tests::plan::Role;
-use hardpan_tests::scenario::Scenario;
+use hardpan_tests::scenario::{Requirement, Scenario};
 use std::collections::BTreeMap;
 
 /// Name of the row for the machine itself: it booted, ran to its end, and its kernel had no complaint.
@@ -118,7 +118,12 @@ fn verdicts(kernel: &Kernel, all: &[Scenario], run: &[&Scenario], boot: &Boot) -
     let mut verdicts = BTreeMap::from([(MACHINE.to_owned(), machine(kernel, boot))]);
     for scenario in all {
         let verdict = if !run.iter().any(|other| other.name == scenario.name) {
-            Verdict::NotRun("the kernel brings no modules".into())
+            let why = if scenario.any_kernel || scenario.requires.contains(&Requirement::Lab) {
+                "one kernel is enough"
+            } else {
+                "the kernel brings no modules"
+            };
+            Verdict::NotRun(why.into())
         } else if !scenario.tiers.is_empty() && !scenario.tiers.contains(&tier) {
             Verdict::NotRun(format!("not at tier {tier}"))
         } else {

@@ -63,8 +63,8 @@ fn mount(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// Blank, tab, newline and backslash are written as `\040` and the like.
-fn unescaped(word: &[u8]) -> PathBuf {
+/// A word of a mount table: blank, tab, newline and backslash are written as `\040` and the like.
+pub(super) fn unescaped(word: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word;
     while let Some((first, behind)) = rest.split_first() {

@@ -1,8 +1,7 @@
 //! Which mounts the responder is told of executions on.
 
+use crate::gate::devices::unescaped;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 /// Types of file systems that hold no programs, or whose content the server or daemon behind them changes at will: the
@@ -66,31 +65,10 @@ pub(super) fn marked(mountinfo: &[u8]) -> Vec<PathBuf> {
         };
         let family = kind.split_once('.').map_or(kind, |(family, _)| family);
         if !NOT_MARKED.contains(&family) {
-            found.entry(device).or_insert_with(|| unescaped(point));
+            found.entry(device).or_insert_with(|| unescaped(point.as_bytes()));
         }
     }
     found.into_values().collect()
-}
-
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescaped(point: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(point.len());
-    let mut rest = point.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = (*first == b'\\')
-            .then(|| after.get(..3))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        if let Some(code) = code {
-            bytes.push(code);
-            rest = after.get(3..).unwrap_or_default();
-        } else {
-            bytes.push(*first);
-            rest = after;
-        }
-    }
-    OsString::from_vec(bytes).into()
 }
 
 #[cfg(test)]
@@ -121,6 +99,6 @@ mod tests {
 
     #[test]
     fn escapes() {
-        assert_eq!(unescaped("/a\\134b\\04"), PathBuf::from("/a\\b\\04"));
+        assert_eq!(unescaped(b"/a\\134b\\04"), PathBuf::from("/a\\b\\04"));
     }
 }

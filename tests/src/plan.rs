@@ -51,6 +51,16 @@ pub struct Part {
     pub run: String,
     /// Seconds until the guest gives up on it and on its records.
     pub limit_s: u64,
+    /// Carried out at these tiers only; empty: at each.
+    #[serde(default)]
+    pub tiers: Vec<String>,
+}
+
+impl Part {
+    /// Whether it is carried out at the tier that `hardpan doctor` names; one that it could not find out counts as each.
+    pub fn runs_at(&self, tier: Option<&str>) -> bool {
+        self.tiers.is_empty() || tier.is_none_or(|tier| self.tiers.iter().any(|name| name == tier))
+    }
 }
 
 /// The halves of a scenario.
@@ -70,5 +80,25 @@ impl Role {
             Self::Attack => "attack",
             Self::Twin => "twin",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_carried_out_where_they_are_judged() {
+        let part = |tiers: &[&str]| Part {
+            scenario: String::new(),
+            role: Role::Attack,
+            run: String::new(),
+            limit_s: 1,
+            tiers: tiers.iter().map(|&tier| tier.to_owned()).collect(),
+        };
+        assert!(part(&[]).runs_at(Some("C")));
+        assert!(part(&["A", "B"]).runs_at(Some("B")));
+        assert!(!part(&["A"]).runs_at(Some("B")));
+        assert!(part(&["A"]).runs_at(None), "nobody knows");
     }
 }

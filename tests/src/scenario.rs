@@ -272,6 +272,7 @@ impl Scenario {
             role,
             run: self.half(role).run.clone(),
             limit_s: self.limit_s,
+            tiers: self.tiers.clone(),
         }
     }
 }

@@ -149,6 +149,7 @@ fn tour(places: &Places) -> Done<Plan> {
         role: Role::Attack,
         run: String::from_utf8_lossy(&script).into_owned(),
         limit_s: 240,
+        tiers: Vec::new(),
     };
     let group = Group {
         name: "tour".into(),

@@ -20,12 +20,13 @@ const SELF_TEST: Duration = Duration::from_secs(10);
 /// Gathers everything. Needs a tokio runtime when the self-test is wanted. Takes a second or two.
 pub fn gather(options: &Options) -> Report {
     let root = options.root.as_path();
-    let probes = probe::probe();
+    let mut hints = Vec::new();
+    let mut probes = probe::probe();
+    platform::configured(options, &mut probes, &mut hints);
     let decision = tier(&probes);
     let is_root = nix::unistd::Uid::effective().is_root();
     let release = release(root);
     let hardware = Hardware::parse(&text("/proc/cpuinfo".as_ref()).unwrap_or_default(), &probes.arch);
-    let mut hints = Vec::new();
     let sensors = sensors(&probes, options, is_root, &mut hints);
     let trust = trust(options, &mut hints);
     let security = security(root, &probes, &hardware);

@@ -2,11 +2,12 @@
 
 use super::{Hint, Options};
 use crate::chain::chain;
+use crate::config;
 use crate::harden::Root;
 use crate::policy::{DetectError, Folders, Overrides, detect, gather_traces, load};
 use hardpan_core::platform::lifecycle::{self, Phase};
 use hardpan_core::platform::migration::{self, InstalledPackage};
-use hardpan_core::platform::{Hardware, Release, Tier};
+use hardpan_core::platform::{Hardware, Probes, Release, Tier, lower};
 use hardpan_core::policy::Resolved;
 use hardpan_core::policy::effective::{Effective, Mode};
 use hardpan_core::policy::gate::gates_files;
@@ -50,6 +51,25 @@ pub struct Vulnerability {
     pub name: String,
     /// The kernel's words: `Mitigation: …`, `Vulnerable`, `Not affected`.
     pub state: String,
+}
+
+/// What hardpand's configuration says of the probes: `sensor.best_tier`. Of this host only, not of an image.
+pub(super) fn configured(options: &Options, probes: &mut Probes, hints: &mut Vec<Hint>) {
+    if options.root != Path::new("/") {
+        return;
+    }
+    match config::load(&config::Sources::Default) {
+        Ok(config) => lower(probes, config.sensor.best_tier),
+        Err(error) => hints.push(Hint::new(
+            format!(
+                "hardpand does not start with this configuration: {}",
+                chain(&error)
+            ),
+            error
+                .hint()
+                .unwrap_or_else(|| "correct the file; `hardpand --print-config` shows every key".to_owned()),
+        )),
+    }
 }
 
 /// The release's support on a day.

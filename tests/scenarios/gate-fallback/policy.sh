@@ -12,10 +12,12 @@ process_of() {
     done
     return 1
 }
+# How many records say so: `count TEXT`.
+count() { grep -c -- "$1" /var/log/hardpan/events.json || true; }
 # Waits until so many records say so: `told COUNT TEXT`.
 told() {
     for i in $(seq 100); do
-        test "$(grep -c -- "$2" /var/log/hardpan/events.json)" -ge "$1" && return 0
+        test "$(count "$2")" -ge "$1" && return 0
         sleep 0.1
     done
     echo "not told $1 times: $2" >&2

@@ -86,9 +86,14 @@ fn carry_out(port: &mut Port) -> Result<(), GuestError> {
     let plan: Plan = serde_json::from_slice(&raw).map_err(GuestError::Plan)?;
     fs::create_dir_all(RUN_DIR).map_err(GuestError::io(format!("creating {RUN_DIR}")))?;
     port.send(&machine::hello(), b"")?;
-    doctor(port)?;
-    for group in &plan.groups {
-        run_group(port, group, plan.live)?;
+    let tier = doctor(port)?;
+    for mut group in plan.groups {
+        let had_parts = !group.parts.is_empty();
+        group.parts.retain(|part| part.runs_at(tier.as_deref()));
+        // What such a part says is not meant for this kernel: neither is its daemon.
+        if !had_parts || !group.parts.is_empty() {
+            run_group(port, &group, plan.live)?;
+        }
     }
     match fs::read(KEPT_PATH) {
         Ok(kept) => port.send(&Head::Kept, &kept),
@@ -97,7 +102,8 @@ fn carry_out(port: &mut Port) -> Result<(), GuestError> {
     }
 }
 
-fn doctor(port: &mut Port) -> Result<(), GuestError> {
+/// The tier it names.
+fn doctor(port: &mut Port) -> Result<Option<String>, GuestError> {
     let (out, err) = (
         Path::new(RUN_DIR).join("doctor.out"),
         Path::new(RUN_DIR).join("doctor.err"),
@@ -109,7 +115,10 @@ fn doctor(port: &mut Port) -> Result<(), GuestError> {
         DOCTOR_LIMIT,
     )?;
     let stderr = String::from_utf8_lossy(&fs::read(err).unwrap_or_default()).into_owned();
-    port.send(&Head::Doctor { code, stderr }, &fs::read(out).unwrap_or_default())
+    let said = fs::read(out).unwrap_or_default();
+    port.send(&Head::Doctor { code, stderr }, &said)?;
+    let said: Option<serde_json::Value> = serde_json::from_slice(&said).ok();
+    Ok(said.and_then(|said| Some(said.pointer("/tier/tier")?.as_str()?.to_owned())))
 }
 
 /// A stretch of the daemon's output and the part during which it was written.

@@ -195,6 +195,7 @@ fn plan() -> Plan {
         role: Role::Attack,
         run,
         limit_s: 600,
+        tiers: Vec::new(),
     };
     let group = |name: &str, scenario: &str, config: &str, prepare: Option<&str>, also: &str| Group {
         name: name.to_owned(),

@@ -3,8 +3,10 @@
 //!
 //! Two processes beside the daemon. The *responder* has the fanotify group, takes digests and always lets go on: it is the
 //! program in the kernel that refuses. The *watchdog* started it, holds no descriptor of the group, and kills it when it
-//! gives no sign of life: closing the group lets everybody go on who waits.
+//! gives no sign of life: closing the group lets everybody go on who waits. If both are stopped, the kernel ends the
+//! responder by its [`deadman`] timer.
 
+mod deadman;
 mod fill;
 mod mounts;
 mod responder;

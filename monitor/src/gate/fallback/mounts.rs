@@ -46,10 +46,19 @@ const NOT_MARKED: [&str; 37] = [
     "tracefs",
 ];
 
-/// One mount point for each file system that is marked, from the text of `/proc/self/mountinfo`. Lines that are none are
-/// passed over.
-pub(super) fn marked(mountinfo: &[u8]) -> Vec<PathBuf> {
-    let mut found: BTreeMap<&str, PathBuf> = BTreeMap::new();
+/// A file system to be marked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Marked {
+    /// One of the places where it is mounted.
+    pub point: PathBuf,
+    /// Devices are in it: to be told of a file that was written, the kernel opens it for who is told, and opening a device
+    /// can do something. No package brings a program there.
+    pub holds_devices: bool,
+}
+
+/// Each file system that is marked, from the text of `/proc/self/mountinfo`. Lines that are none are passed over.
+pub(super) fn marked(mountinfo: &[u8]) -> Vec<Marked> {
+    let mut found: BTreeMap<&str, Marked> = BTreeMap::new();
     let text = String::from_utf8_lossy(mountinfo);
     for line in text.lines() {
         // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
@@ -65,7 +74,10 @@ pub(super) fn marked(mountinfo: &[u8]) -> Vec<PathBuf> {
         };
         let family = kind.split_once('.').map_or(kind, |(family, _)| family);
         if !NOT_MARKED.contains(&family) {
-            found.entry(device).or_insert_with(|| unescaped(point.as_bytes()));
+            found.entry(device).or_insert_with(|| Marked {
+                point: unescaped(point.as_bytes()),
+                holds_devices: kind == "devtmpfs",
+            });
         }
     }
     found.into_values().collect()
@@ -78,7 +90,8 @@ mod tests {
     #[track_caller]
     fn check(mountinfo: &str, expected: &[&str]) {
         let found = marked(mountinfo.as_bytes());
-        assert_eq!(found, expected.iter().map(PathBuf::from).collect::<Vec<_>>());
+        let points: Vec<_> = found.into_iter().map(|one| one.point).collect();
+        assert_eq!(points, expected.iter().map(PathBuf::from).collect::<Vec<_>>());
     }
 
     #[test]
@@ -95,6 +108,13 @@ mod tests {
         );
         check("", &[]);
         check("21 1 8:2 - ext4\nx - \n - - - -\n", &[]);
+    }
+
+    #[test]
+    fn where_devices_are_nobody_is_told_of_what_is_written() {
+        let found = marked(b"5 1 0:6 / /dev rw - devtmpfs udev rw\n6 5 0:7 / /dev/shm rw - tmpfs tmpfs rw\n");
+        let devices: Vec<_> = found.iter().map(|one| one.holds_devices).collect();
+        assert_eq!(devices, [true, false]);
     }
 
     #[test]

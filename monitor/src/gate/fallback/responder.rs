@@ -5,7 +5,8 @@
 //! package database, and writes nothing but signs of life, without waiting. Observe never starts it.
 
 use super::Job;
-use super::mounts::marked;
+use super::deadman::DeadMan;
+use super::mounts::{Marked, marked};
 use crate::child::{end_with_parent, job};
 use crate::sensor::Subjects;
 use nix::errno::Errno;
@@ -31,6 +32,11 @@ pub(super) const ALIVE: u8 = b'.';
 /// All file systems are marked: executions are answered from here on.
 pub(super) const ANSWERS: u8 = b'r';
 
+/// Time to begin: the program has to be read and the file systems to be marked.
+pub(super) const BEGIN: Duration = Duration::from_secs(10);
+/// The kernel ends a responder that gave no sign of life for so many times as long as its watchdog allows: it is asked
+/// only if the watchdog does not, either.
+const WATCHDOG_FIRST: u32 = 2;
 /// Written files that are kept in sight until nothing changes about them any more.
 const MOST_WRITTEN: usize = 256;
 /// How long: package managers set owner, mode and time right after they closed a file.
@@ -45,6 +51,9 @@ pub enum ResponderError {
     /// Its input is no job.
     #[error("standard input is no job of hardpand: this process is not meant to be started by hand")]
     Job(#[source] io::Error),
+    /// The kernel gave no timer, without which nobody may be made to wait.
+    #[error("setting the timer that ends the gate's responder when it stalls")]
+    Timer(#[source] io::Error),
     /// The kernel's memory of inodes could not be opened.
     #[error("opening the kernel's memory of inodes")]
     Map(#[source] Box<aya::maps::MapError>),
@@ -97,6 +106,9 @@ pub fn responder() -> Result<(), ResponderError> {
     end_with_parent();
     let text = job().map_err(ResponderError::Job)?;
     let job: Job = serde_json::from_str(&text).map_err(|error| ResponderError::Job(error.into()))?;
+    let timeout = Duration::from_millis(u64::from(job.timeout_ms));
+    // Before the first group is there.
+    let mut dead_man = DeadMan::within(BEGIN.max(timeout) * WATCHDOG_FIRST).map_err(timer)?;
     let subjects = Subjects::open(job.maps).map_err(|error| ResponderError::Map(Box::new(error)))?;
     survive_shortage();
     // From disk or swap its pages could be as slow as what it must not wait for. Where it is refused, it may be slow.
@@ -107,6 +119,8 @@ pub fn responder() -> Result<(), ResponderError> {
         let opened = EventFFlags::O_RDONLY
             | EventFFlags::O_LARGEFILE
             | EventFFlags::O_CLOEXEC
+            // A FIFO that was written to would be waited for.
+            | EventFFlags::O_NONBLOCK
             | EventFFlags::O_NOATIME;
         Fanotify::init(flags, opened).map_err(|errno| ResponderError::Group {
             what,
@@ -131,7 +145,7 @@ pub fn responder() -> Result<(), ResponderError> {
         subjects,
         groups,
         written: VecDeque::new(),
-        timeout: Duration::from_millis(u64::from(job.timeout_ms)),
+        timeout,
         own_pid: std::process::id(),
     };
     let mut has_told = false;
@@ -148,6 +162,7 @@ pub fn responder() -> Result<(), ResponderError> {
         } else {
             ALIVE
         };
+        dead_man.alive(timeout * WATCHDOG_FIRST).map_err(timer)?;
         sign(word)?;
         responder.round()?;
     }
@@ -258,6 +273,10 @@ fn is_roots_program(file: &File) -> bool {
         && magic == ELF
 }
 
+fn timer(errno: Errno) -> ResponderError {
+    ResponderError::Timer(errno.into())
+}
+
 const fn events(what: &'static str) -> impl Fn(Errno) -> ResponderError {
     move |errno| ResponderError::Events {
         what,
@@ -294,8 +313,8 @@ fn keep_marked(mut mounts: File, groups: &Groups, is_marked: &AtomicBool) -> Res
         mounts.rewind().map_err(ResponderError::Mounts)?;
         mounts.read_to_end(&mut text).map_err(ResponderError::Mounts)?;
         let (mut done, mut last) = (0_usize, Errno::ENOENT);
-        for point in marked(&text) {
-            match mark(groups, &point) {
+        for place in marked(&text) {
+            match mark(groups, &place) {
                 Ok(()) => done += 1,
                 Err(errno) => last = errno,
             }
@@ -313,18 +332,21 @@ fn keep_marked(mut mounts: File, groups: &Groups, is_marked: &AtomicBool) -> Res
 }
 
 /// The whole file system, or the mount where the kernel marks no file systems (before 4.20).
-fn mark(groups: &Groups, point: &std::path::Path) -> nix::Result<()> {
+fn mark(groups: &Groups, place: &Marked) -> nix::Result<()> {
     let add = |group: &Fanotify, mask| {
         let at = |kind| {
             group.mark(
                 MarkFlags::FAN_MARK_ADD | kind,
                 mask,
                 nix::fcntl::AT_FDCWD,
-                Some(point),
+                Some(place.point.as_path()),
             )
         };
         at(MarkFlags::FAN_MARK_FILESYSTEM).or_else(|_| at(MarkFlags::FAN_MARK_MOUNT))
     };
     add(&groups.execs, MaskFlags::FAN_OPEN_EXEC_PERM)?;
+    if place.holds_devices {
+        return Ok(());
+    }
     add(&groups.written, MaskFlags::FAN_CLOSE_WRITE)
 }

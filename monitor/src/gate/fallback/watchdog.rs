@@ -1,7 +1,8 @@
 //! The process that watches the responder: starts it, waits for its signs of life, kills it when there are none, and
 //! starts it again. It holds no descriptor of the fanotify group, so nothing waits for it.
 
-use super::responder::{ALIVE, ANSWERS};
+use super::deadman::DeadMan;
+use super::responder::{ALIVE, ANSWERS, BEGIN};
 use super::{Job, News, RESPONDER_FLAG};
 use crate::child::{end_with_parent, job};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,11 +15,12 @@ use thiserror::Error;
 
 /// Hidden flag of `hardpand` that makes it the watchdog.
 pub const WATCHDOG_FLAG: &str = "--gate-watchdog";
-/// Time for the first sign of life: the program has to be read and the file systems to be marked.
-const BEGIN: Duration = Duration::from_secs(10);
 /// Pause before the responder is started again: the first, and the longest.
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A watchdog that does nothing for this long is ended by the kernel, and the daemon starts another. Longer than any
+/// pause and any wait of its own.
+const OWN_LIMIT: Duration = Duration::from_secs(90);
 /// A responder that lived this long begins with the first pause again.
 const LIVED: Duration = Duration::from_secs(60);
 
@@ -31,6 +33,9 @@ pub enum WatchdogError {
     /// The daemon does not listen any more.
     #[error("telling the daemon about the gate's responder")]
     Tell(#[source] io::Error),
+    /// The kernel gave no timer.
+    #[error("setting the timer that ends the watchdog of the gate's responder when it stalls")]
+    Timer(#[source] io::Error),
     /// The responder could not be waited for.
     #[error("waiting for the gate's responder")]
     Wait(#[source] io::Error),
@@ -42,12 +47,13 @@ pub fn watchdog() -> Result<(), WatchdogError> {
     super::responder::survive_shortage();
     let text = job().map_err(WatchdogError::Job)?;
     let job: Job = serde_json::from_str(&text).map_err(|error| WatchdogError::Job(error.into()))?;
+    let mut dead_man = DeadMan::within(OWN_LIMIT).map_err(timer)?;
     let mut pause = PAUSE;
     loop {
         let began = Instant::now();
         let news = match start(&text) {
             Ok(mut child) => {
-                let news = watch(&mut child, job)?;
+                let news = watch(&mut child, job, &mut dead_man)?;
                 // Also after it ended by itself: nothing of it may stay.
                 let _dead = child.kill();
                 let status = child.wait().map_err(WatchdogError::Wait)?;
@@ -59,6 +65,7 @@ pub fn watchdog() -> Result<(), WatchdogError> {
             Err(error) => News::Ended(format!("it cannot be started: {error}")),
         };
         tell(&news)?;
+        dead_man.alive(OWN_LIMIT).map_err(timer)?;
         if began.elapsed() > LIVED {
             pause = PAUSE;
         }
@@ -83,7 +90,7 @@ fn start(job: &str) -> io::Result<Child> {
 }
 
 /// Until the responder ends or gives no sign of life.
-fn watch(child: &mut Child, job: Job) -> Result<News, WatchdogError> {
+fn watch(child: &mut Child, job: Job, dead_man: &mut DeadMan) -> Result<News, WatchdogError> {
     let Some(mut signs) = child.stdout.take() else {
         return Ok(News::Ended(String::new()));
     };
@@ -92,6 +99,7 @@ fn watch(child: &mut Child, job: Job) -> Result<News, WatchdogError> {
     let mut last = Instant::now();
     let mut buffer = [0; 4096];
     loop {
+        dead_man.alive(OWN_LIMIT.max(limit * 2)).map_err(timer)?;
         let left = limit.saturating_sub(last.elapsed());
         if left.is_zero() {
             return Ok(News::Killed);
@@ -115,6 +123,10 @@ fn watch(child: &mut Child, job: Job) -> Result<News, WatchdogError> {
             limit = timeout;
         }
     }
+}
+
+fn timer(errno: nix::errno::Errno) -> WatchdogError {
+    WatchdogError::Timer(errno.into())
 }
 
 fn tell(news: &News) -> Result<(), WatchdogError> {

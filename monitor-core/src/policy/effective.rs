@@ -57,6 +57,10 @@ pub struct Gate {
     pub boot_grace_s: u32,
     /// A trust refresh that would lose more percent is held.
     pub refresh_loss_percent: u8,
+    /// Seconds within which the package database must list an opened package.
+    pub provisional_s: u32,
+    /// Whether a process that runs a file of a package that it does not list is killed.
+    pub kill_withdrawn: bool,
     /// Packages whose programs install packages.
     pub package_managers: Vec<String>,
     /// Files that must be allowed to run before the gate enforces.
@@ -158,6 +162,8 @@ impl Effective {
                 max_digests: get.number(&["gate", "max_digests"])?,
                 boot_grace_s: get.number(&["gate", "boot_grace_s"])?,
                 refresh_loss_percent: get.number(&["gate", "refresh_loss_percent"])?,
+                provisional_s: get.number(&["gate", "provisional_s"])?,
+                kill_withdrawn: get.text(&["gate", "withdrawn"])? == "kill",
                 package_managers: get.texts(&["gate", "package_managers"])?,
                 must_run: get.texts(&["gate", "must_run"])?,
                 protect: get.texts(&["protect", "paths"])?,

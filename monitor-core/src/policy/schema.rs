@@ -212,6 +212,18 @@ pub static KEYS: &[KeySpec] = &[
         "a trust refresh that would lose more is held until confirmed",
     ),
     key(
+        &[at("gate"), at("provisional_s")],
+        int(10, 3_600),
+        Order::Down,
+        "seconds within which the package database must list a package that was opened to be installed",
+    ),
+    key(
+        &[at("gate"), at("withdrawn")],
+        Kind::Word(&["report", "kill"]),
+        Order::Listed,
+        "what becomes, in mode enforce, of a process whose program is of a package that was opened and not installed",
+    ),
+    key(
         &[at("gate"), at("package_managers")],
         Kind::Texts,
         Order::None,

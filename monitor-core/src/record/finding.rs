@@ -108,6 +108,8 @@ findings! {
     TrustLossHeld: "trust-loss-held", Operation, 4, Some(&attack::DATA_MANIPULATED);
     /// A package was opened to be installed and is not in the database: its files are no longer trusted.
     ProvisionalWithdrawn: "provisional-withdrawn", Security, 2, None;
+    /// A process runs a file of such a package.
+    WithdrawnRuns: "withdrawn-runs", Security, 4, Some(&attack::UNTRUSTED_PROGRAM);
     /// The kernel side has no room for all digests.
     TrustOverflow: "trust-overflow", Operation, 4, None;
     /// The programs could not be pinned: the gate opens when hardpand ends, though the policy wants it shut then.

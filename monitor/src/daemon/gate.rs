@@ -5,9 +5,10 @@ mod kernel;
 mod stance;
 
 use super::fallback::Fallback;
-use super::packages::Provisional;
+use super::packages::{Provisional, Withdrawn};
 use super::policy::InForce;
 use super::source::EventSource;
+use super::withdrawn::Strays;
 use crate::chain::chain;
 use crate::gate::fallback::{self, Filled, Job};
 use crate::gate::{Entries, Obstacle, entries, obstacles};
@@ -27,6 +28,9 @@ use tokio::sync::mpsc;
 const RETRY: Duration = Duration::from_secs(30);
 /// Tier B: time after which digests of libraries are put into the kernel again. It forgets them with the inode.
 const REFILL: Duration = Duration::from_secs(300);
+
+/// Time within which the package database must list a package, where no policy says another.
+const WITHIN: Duration = Duration::from_secs(900);
 
 /// What was worked out off the event loop.
 #[derive(Debug)]
@@ -70,6 +74,8 @@ pub(super) struct Gate {
     /// The operator's files when last looked at.
     operator: [Option<(u64, i64, i64)>; 2],
     operator_known: bool,
+    /// Searches for who runs what was not installed.
+    pub(super) strays: Strays,
     /// Packages that are being installed.
     provisional: Provisional,
     /// The settings in the kernel.
@@ -104,6 +110,7 @@ impl Gate {
             missing: None,
             operator: [None; 2],
             operator_known: false,
+            strays: Strays::new(),
             provisional: Provisional::default(),
             config: None,
             subjects: None,
@@ -177,7 +184,8 @@ impl Gate {
 
     /// Whether it is time to look again whether enforcement may begin.
     pub(super) fn is_due(&self, policy: Option<&Arc<InForce>>) -> bool {
-        if self.provisional.is_due() && !self.working {
+        let within = policy.map_or(WITHIN, |policy| provisional_within(policy));
+        if self.provisional.is_due(within) && !self.working {
             return true;
         }
         let refill = self.tier == Tier::B && self.mode == GateMode::Enforce && !self.working;
@@ -212,10 +220,10 @@ impl Gate {
             return (news, false);
         }
         let mut entries = entries;
-        for name in self
-            .provisional
-            .settle(|digest| entries.by_digest.contains_key(digest))
-        {
+        let withdrawn = self.provisional.settle(provisional_within(&policy), |digest| {
+            entries.by_digest.contains_key(digest)
+        });
+        for Withdrawn { name, .. } in &withdrawn {
             news.findings.push(Finding {
                 packages: vec![name.clone()],
                 ..Finding::new(
@@ -229,6 +237,10 @@ impl Gate {
             entries.sizes.push(*size);
         }
         let full = self.write_trust(entries, &policy, source, &mut news.findings);
+        // Only now: until then more of them could begin.
+        if !withdrawn.is_empty() {
+            self.strays.search(withdrawn);
+        }
         let mut begins = false;
         let (mode, why) = match self.wanted(&policy) {
             Err(None) if self.operator_observes() => (GateMode::Observe, self.operator_word()),
@@ -348,6 +360,10 @@ impl Gate {
             });
         }
     }
+}
+
+fn provisional_within(policy: &InForce) -> Duration {
+    Duration::from_secs(u64::from(policy.gate.provisional_s))
 }
 
 fn not_ready(first: &[Obstacle], count: usize) -> Finding {

@@ -5,13 +5,16 @@ use super::execs::Waiting;
 use super::gate::{Gate, Worked};
 use super::hardening::Look;
 use super::health::Health;
+use super::kill::kill;
 use super::notify::Notify;
 use super::packages::{Looked, Packages};
 use super::pipeline::Pipeline;
 use super::policy::{Keeper, News};
 use super::run::Signals;
 use super::source::EventSource;
+use super::withdrawn::{self, Stray};
 use crate::config::{self, Config};
+use crate::enrich::Proc;
 use crate::enrich::clock::{Clock, boottime_ns};
 use crate::enrich::pool::Done;
 use crate::gate::fallback;
@@ -19,6 +22,7 @@ use crate::trust::TrustUpdate;
 use hardpan_core::platform::TierDecision;
 use hardpan_core::record::{Finding, FindingCode, Service, ServiceEvent};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
@@ -234,6 +238,7 @@ impl Daemon<'_> {
                     self.renew_gate();
                 }
                 Some(worked) = self.gate_work.recv() => self.take_gate(worked, source),
+                Some(strays) = self.gate.strays.found.recv() => self.take_strays(&strays),
                 news = self.gate.fallback.next() => self.take_fallback(&news),
                 Some(look) = self.hardening.recv() => self.take_hardening(look),
                 Some(findings) = self.audits.recv() => self.take_findings(&findings),
@@ -366,6 +371,22 @@ impl Daemon<'_> {
         self.take_over(source);
         if again {
             self.renew_gate();
+        }
+    }
+
+    /// Processes that run what was not installed.
+    fn take_strays(&mut self, strays: &[Stray]) {
+        let is_to_kill = self.gate.enforces()
+            && self
+                .policy
+                .in_force()
+                .is_some_and(|policy| policy.gate.kill_withdrawn);
+        let proc = Proc::below(Path::new("/"));
+        for stray in strays {
+            let killed = is_to_kill.then(|| kill(&proc, stray.process));
+            let finding = withdrawn::finding(stray, killed.as_ref());
+            warn!(code = finding.code.word(), "{}", finding.message);
+            self.pipeline.recorder.emit(&finding.draft(self.at_us()));
         }
     }
 

@@ -20,6 +20,7 @@ mod source;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod withdrawn;
 mod writes;
 
 pub use error::DaemonError;

@@ -24,8 +24,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Time within which the package database must list a package.
-const WITHIN: Duration = Duration::from_secs(15 * 60);
 /// Batches verified at once.
 const WORKERS: usize = 2;
 /// Packages in a batch.
@@ -194,6 +192,15 @@ struct Expected {
     digests: Vec<([u8; 32], u64)>,
 }
 
+/// A package that the database did not list in time: its files are no longer trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Withdrawn {
+    /// Name and version.
+    pub name: String,
+    /// Digests of its files that nothing else vouches for, with their sizes.
+    pub digests: Vec<([u8; 32], u64)>,
+}
+
 /// The workers, seen from the event loop.
 #[derive(Debug)]
 pub(super) struct Packages {
@@ -246,26 +253,34 @@ impl Provisional {
         });
     }
 
-    /// Drops what the database lists by now (`is_trusted`) and what has had its time; names those of the latter that are
-    /// not installed.
-    pub(super) fn settle(&mut self, is_trusted: impl Fn(&[u8; 32]) -> bool) -> Vec<String> {
+    /// Drops what the database lists by now (`is_trusted`) and what has had its time (`within`); those of the latter that
+    /// are not installed come back.
+    pub(super) fn settle(
+        &mut self,
+        within: Duration,
+        is_trusted: impl Fn(&[u8; 32]) -> bool,
+    ) -> Vec<Withdrawn> {
         let mut withdrawn = Vec::new();
         self.packages.retain(|Expected { since, name, digests }| {
             if digests.iter().all(|(digest, _)| is_trusted(digest)) {
                 return false;
             }
-            if since.elapsed() < WITHIN {
+            if since.elapsed() < within {
                 return true;
             }
-            withdrawn.push(name.clone());
+            let lost = digests.iter().filter(|(digest, _)| !is_trusted(digest));
+            withdrawn.push(Withdrawn {
+                name: name.clone(),
+                digests: lost.copied().collect(),
+            });
             false
         });
         withdrawn
     }
 
     /// Whether the time of some is over.
-    pub(super) fn is_due(&self) -> bool {
-        self.packages.iter().any(|one| one.since.elapsed() >= WITHIN)
+    pub(super) fn is_due(&self, within: Duration) -> bool {
+        self.packages.iter().any(|one| one.since.elapsed() >= within)
     }
 
     /// The digests, and the sizes of the files.
@@ -304,9 +319,25 @@ mod tests {
         // rpm opens a package more than once.
         provisional.add(&verified("a", &[1, 2]));
         assert_eq!(provisional.digests().count(), 3);
-        assert!(provisional.settle(|digest| digest[0] != 3).is_empty());
+        let within = Duration::from_secs(900);
+        assert!(provisional.settle(within, |digest| digest[0] != 3).is_empty());
         let left: Vec<u8> = provisional.digests().map(|(digest, _)| digest[0]).collect();
         assert_eq!(left, [3]);
-        assert!(!provisional.is_due());
+        assert!(!provisional.is_due(within));
+        assert!(provisional.is_due(Duration::ZERO));
+        // Its time is over, and half of it is in another package.
+        provisional.add(&verified("c", &[4, 5]));
+        let withdrawn = provisional.settle(Duration::ZERO, |digest| digest[0] == 4);
+        let lost: Vec<_> = withdrawn
+            .iter()
+            .map(|one| {
+                (
+                    one.name.as_str(),
+                    one.digests.iter().map(|(digest, _)| digest[0]).collect(),
+                )
+            })
+            .collect();
+        assert_eq!(lost, [("b-1-1.noarch", vec![3]), ("c-1-1.noarch", vec![5])]);
+        assert_eq!(provisional.digests().count(), 0);
     }
 }

@@ -12,6 +12,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+/// A tick of the clock that `/proc` counts start times in, nanoseconds (USER_HZ is 100 on all architectures that EL has).
+const TICK_NS: u64 = 10_000_000;
+
 /// Most that is read of a file of `/proc` or `/sys`, in bytes.
 const MAX_BYTES: u64 = 16 << 10;
 
@@ -123,6 +126,15 @@ impl Proc {
             .then(|| (theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()))
     }
 
+    /// The process that has this id now; `None`: none has.
+    pub fn key(&self, tgid: u32) -> Option<ProcessKey> {
+        let ticks = start_ticks(&read_text(&self.place(tgid, "stat"))?)?;
+        Some(ProcessKey {
+            tgid,
+            start_boottime_ns: Some(ticks.checked_mul(TICK_NS)?),
+        })
+    }
+
     /// The process id still belongs to the process. Start times in `/proc` have a resolution of 10 ms.
     pub fn is_same(&self, process: ProcessKey) -> bool {
         let Some(start_ns) = process.start_boottime_ns else {
@@ -130,7 +142,7 @@ impl Proc {
         };
         read_text(&self.place(process.tgid, "stat"))
             .and_then(|text| start_ticks(&text))
-            .is_some_and(|ticks| ticks == start_ns / 10_000_000)
+            .is_some_and(|ticks| ticks == start_ns / TICK_NS)
     }
 
     /// The build id of a loaded module, from its ELF note.

@@ -19,6 +19,8 @@ pub(super) struct Package {
     summary: String,
     /// Release and vendor.
     from: (&'static str, &'static str),
+    /// Shell text of the scriptlet before its files are unpacked.
+    before: Option<&'static str>,
     files: Vec<(String, Content, u32)>,
 }
 
@@ -36,6 +38,7 @@ impl Package {
             name: name.into(),
             summary: summary.into(),
             from: ("1", "Hardpan test vendor"),
+            before: None,
             files: Vec::new(),
         }
     }
@@ -43,6 +46,12 @@ impl Package {
     /// The same package of another release and vendor.
     pub(super) const fn of(mut self, release: &'static str, vendor: &'static str) -> Self {
         self.from = (release, vendor);
+        self
+    }
+
+    /// The same package with a scriptlet that runs before its files are unpacked.
+    pub(super) const fn before(mut self, script: &'static str) -> Self {
+        self.before = Some(script);
         self
     }
 
@@ -62,7 +71,7 @@ impl Package {
         self.files.push((path.into(), content, mode));
     }
 
-    /// The spec file. No scripts, no generated dependencies: the files are what counts.
+    /// The spec file. No generated dependencies: the files are what counts.
     fn spec(&self) -> String {
         let mut files = String::new();
         for (path, content, mode) in &self.files {
@@ -76,9 +85,13 @@ impl Package {
             files.push_str(&line);
         }
         let (name, summary, (release, vendor)) = (&self.name, &self.summary, self.from);
+        let before = self
+            .before
+            .map(|script| format!("%pre\n{script}\n"))
+            .unwrap_or_default();
         format!(
             "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: {summary}\nLicense: none\nVendor: {vendor}\n\
-             AutoReqProv: no\n%description\n{summary}.\n%files\n{files}"
+             AutoReqProv: no\n%description\n{summary}.\n{before}%files\n{files}"
         )
     }
 }

@@ -189,6 +189,7 @@ pub(super) fn assemble(
     );
     place::copy(&builder.build(&loose, None)?, &stuff.join("unsigned.rpm"))?;
     left_over(&builder, &stuff)?;
+    never_installed(&builder, &vendor, &stuff)?;
     let marker = root.join(MARKER_PATH.trim_start_matches('/'));
     place::copy(&hello("marker", "marker")?, &marker)?;
     let content = place::read(&signed)?;
@@ -202,6 +203,21 @@ pub(super) fn assemble(
     place::write(&stuff.join("env"), env)?;
     install(&built.path("vm-init"), &root.join("init"), 0o755)?;
     Ok((root, builder.installed()))
+}
+
+/// A signed package whose first scriptlet fails, and its program, which stays as long as it is told to.
+fn never_installed(builder: &Builder, vendor: &Signer, stuff: &Path) -> Done {
+    let name = "busybox-late";
+    let mut content = place::read(&busybox_path()?)?;
+    // What follows an ELF file's last section is nobody's business.
+    content.extend(name.as_bytes());
+    let program = stuff.join(name);
+    place::write(&program, content)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+        .map_err(TaskError::file("setting the mode of", &program))?;
+    let mut package = Package::new("hp-late", "A package that is not installed").before("exit 1");
+    package.program("/usr/bin/busybox-late", program, 0o755);
+    place::copy(&builder.build(&package, Some(vendor))?, &stuff.join("late.rpm"))
 }
 
 /// What a move from another distribution's older release leaves in the package database: a package and a key.
@@ -241,13 +257,15 @@ fn filesystem(root: &Path) -> Done {
 
 fn busybox() -> Done<Package> {
     let mut package = Package::new("busybox", "The guest's commands");
-    let path = program("busybox")
-        .ok_or_else(|| TaskError::cannot("there is no busybox", "run `cargo xtask setup`"))?;
-    package.program("/usr/bin/busybox", path, 0o755);
+    package.program("/usr/bin/busybox", busybox_path()?, 0o755);
     for applet in APPLETS.split_whitespace() {
         package.link(&format!("/usr/bin/{applet}"), "busybox");
     }
     Ok(package)
+}
+
+fn busybox_path() -> Done<PathBuf> {
+    program("busybox").ok_or_else(|| TaskError::cannot("there is no busybox", "run `cargo xtask setup`"))
 }
 
 /// kmod with the libraries it needs: a dynamically linked program, loader and all.

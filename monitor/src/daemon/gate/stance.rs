@@ -13,6 +13,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 impl Gate {
+    /// Whether the kernel refuses at this moment.
+    pub(in crate::daemon) fn enforces(&self) -> bool {
+        self.mode == GateMode::Enforce
+    }
+
     /// Enforcement is asked for by configuration and policy, nobody has taken it back, and the kernel can do it. Else
     /// why not: `Ok` findings are silence (nobody asked).
     pub(super) fn wanted(&self, policy: &InForce) -> Result<(), Option<Box<Finding>>> {

@@ -142,7 +142,9 @@ impl Store {
     }
 
     pub(super) fn clear_pending(&self) -> Result<(), HardenError> {
-        match fs::remove_file(&self.pending_path) {
+        // For good: a confirmed transaction must not be taken back after a loss of power.
+        let gone = fs::remove_file(&self.pending_path).and_then(|()| files::sync_directory(&self.pending_path));
+        match gone {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(HardenError::Journal {
                 action: "clear",
                 path: self.pending_path.clone(),

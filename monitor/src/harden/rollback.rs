@@ -177,13 +177,27 @@ fn undo_mode(
     Ok(("kept", Some(format!("now mode {mode:04o}, {uid}:{gid}"))))
 }
 
-fn undo_tool(root: &Root, line: &Line, tool: &Tool, before: &str, after: &str) -> Result<What, HardenError> {
+fn undo_tool(
+    store: &mut Store,
+    root: &Root,
+    line: &Line,
+    tool: &Tool,
+    before: &str,
+    after: &str,
+) -> Result<What, HardenError> {
     let Some(found) = tool.current(root) else {
         return Ok(("gone", None));
     };
     // Where it was interrupted, its back ends may be new already: the value comes last.
     let is_half = line.stage == Stage::Intended && matches!(tool, Tool::CryptoPolicy);
     if found == after || (found == before && is_half) {
+        if matches!(tool, Tool::CryptoPolicy) {
+            // From here on the back ends and the configuration's text may be between the two.
+            store.append(&Line {
+                stage: Stage::Intended,
+                ..line.clone()
+            })?;
+        }
         let said = restore(root, tool, before, after, line.text.as_deref())?;
         return Ok(("restored", said));
     }
@@ -242,7 +256,7 @@ pub(super) fn undo_one(store: &mut Store, root: &Root, line: &Line) -> Result<Wh
                 Some(found) => ("kept", Some(format!("now {}", found.trim()))),
             }
         }
-        Edit::Tool { tool, before, after } => undo_tool(root, line, tool, before, after)?,
+        Edit::Tool { tool, before, after } => undo_tool(store, root, line, tool, before, after)?,
     };
     for directory in line.directories.iter().rev() {
         files::remove_directory(&root.resolve_parent(directory)?);

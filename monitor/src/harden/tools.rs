@@ -24,6 +24,8 @@ pub(super) fn write_sysctl(root: &Root, name: &str, value: &str) -> Result<(), H
 const NOT_RUNNING: i32 = 252;
 /// The same when it cannot talk to the system bus (`DBUS_ERROR`); without a bus firewalld cannot run either.
 const BUS_ERROR: i32 = 36;
+/// The crypto policy in force; newer than the configuration if that was applied.
+const CRYPTO_STATE: &str = "/etc/crypto-policies/state/current";
 /// The system bus.
 const BUS: &str = "/run/dbus/system_bus_socket";
 
@@ -47,9 +49,10 @@ pub(super) fn restore(
     let present = text_of(root, tool);
     let text = present.and_then(|present| {
         let original = original?;
-        // As `set` left it, or as the tool did before `set` could put the comments back, or not yet touched.
+        // As `set` left it, or as the tool did, there or on the way back, before the comments could be put back, or not
+        // yet touched.
         let is_ours = with_value(original, after).as_ref() == Some(&present)
-            || present.trim_end() == after
+            || [before, after].contains(&present.trim_end())
             || present == original;
         if is_ours {
             Some(original.to_owned())
@@ -58,9 +61,17 @@ pub(super) fn restore(
         }
     });
     match set_with(root, tool, before, text) {
-        Err(error) if was_set && tool.current(root).as_deref() == Some(before) => Ok(Some(chain(&error))),
+        Err(error) if was_set && tool.current(root).as_deref() == Some(before) && is_applied(root) => {
+            Ok(Some(chain(&error)))
+        }
         other => other.map(|()| None),
     }
+}
+
+/// Whether update-crypto-policies came to its end: it writes its state last, and `--is-applied` asks the same.
+fn is_applied(root: &Root) -> bool {
+    let time = |path: &str| fs::metadata(root.resolve(path).ok()?).ok()?.modified().ok();
+    time(CRYPTO_STATE) >= time(CRYPTO_CONFIG)
 }
 
 /// The text of the file that a tool writes anew, without what people wrote into it.

@@ -137,15 +137,23 @@ fn a_crypto_policy_that_was_set_with_complaints_is_taken_back_at_once() {
         assert!(!applied.changed && applied.failed, "{applied:?}");
         assert_eq!(fake.read("etc/crypto-policies/config"), "# This file\nDEFAULT\n");
     });
+    // It was killed on the way back, before its end: that is no way back.
+    let early = "case $2 in DEFAULT) test -e $root/mended || { touch -d '2001-01-01' $etc/state/current; kill -9 $$; } ;; esac; test $2 = FUTURE";
+    not_back(&|fake| complain(early)(fake));
     // There is no way back: what is in force waits for confirmation like any other change.
     let stuck = |fake: &Fake| {
         complain(
             "case $2 in FUTURE) ;; *) test -e $root/mended || echo FUTURE > $etc/config ;; esac; test ! -e $root/mended",
         )(fake);
     };
+    not_back(&stuck);
+}
+
+/// The tool sets the policy, complains, and fails on the way back until it is mended.
+fn not_back(prepare: &dyn Fn(&Fake)) {
     let fake = Fake::new(&KINDS[4]);
     tools(&fake);
-    stuck(&fake);
+    prepare(&fake);
     let root = Root::with_liveness(fake.path(), true).expect("root");
     let (resolved, items) = crypto_item(&KINDS[4]);
     let options = ApplyOptions {
@@ -190,6 +198,8 @@ fn a_crypto_policy_killed_half_way_is_taken_back_or_made_whole() {
         assert!(end().ends_with("FUTURE/openssl.txt"));
         assert_eq!(fake.read("etc/crypto-policies/config"), "# This file\nDEFAULT\n");
         fake.write(program, &whole);
+        // What a process that was killed had not yet moved into its place.
+        fake.write("etc/crypto-policies/.config.hardpan-1~", "FUTURE");
         if finish == "rollback" {
             rollback(&root, None).expect("rolled back");
             assert_eq!(fake.snapshot(), before);
@@ -202,6 +212,30 @@ fn a_crypto_policy_killed_half_way_is_taken_back_or_made_whole() {
             assert_eq!(fake.snapshot(), before);
         }
     }
+}
+
+#[test]
+fn a_rollback_killed_before_the_comments_are_back_can_be_finished() {
+    let fake = Fake::new(&KINDS[4]);
+    tools(&fake);
+    let before = fake.snapshot();
+    let root = Root::with_liveness(fake.path(), true).expect("root");
+    let (resolved, items) = crypto_item(&KINDS[4]);
+    let options = ApplyOptions {
+        irreversible: false,
+        confirm_within: Some(Duration::from_secs(60)),
+    };
+    apply(&root, &resolved, &items, &options).expect("applied");
+    // It did its part but for the end, and nobody was left to put the comments back.
+    let program = "usr/bin/update-crypto-policies";
+    let whole = fake.read(program);
+    fake.append(program, "touch -d 2001-01-01 $etc/state/current; kill -9 $$\n");
+    let report = rollback(&root, None).expect("read");
+    assert_eq!(report.edits[0].what, "failed", "{report:?}");
+    fake.write("etc/crypto-policies/config", "DEFAULT\n");
+    fake.write(program, &whole);
+    rollback(&root, None).expect("rolled back");
+    assert_eq!(fake.snapshot(), before);
 }
 
 #[test]

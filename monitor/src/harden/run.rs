@@ -300,7 +300,17 @@ fn make(
             Ok(line) => made.push(line),
             Err(error) => {
                 // Also the one that failed, if it was begun: a tool that reports a failure may have set the value.
-                let begun = store.journal.in_place.get(&key).cloned();
+                // Not firewalld's zone: a call that was not answered in time may still be worked on.
+                let begun = store.journal.in_place.get(&key).filter(|line| {
+                    !matches!(
+                        line.change,
+                        Edit::Tool {
+                            tool: Tool::FirewallZone,
+                            ..
+                        }
+                    )
+                });
+                let begun = begun.cloned();
                 for line in begun.iter().chain(made.iter().rev()) {
                     // The first error is the one to report; what could not be taken back stays in the journal.
                     drop(undo_one(store, root, line));

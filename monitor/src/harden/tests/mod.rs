@@ -579,3 +579,38 @@ fn a_tool_that_lies_about_success_is_not_believed() {
         "{applied:?}"
     );
 }
+
+#[test]
+fn a_zone_that_firewalld_may_still_be_setting_waits_for_confirmation() {
+    let kind = &KINDS[4];
+    let fake = Fake::new(kind);
+    tools(&fake);
+    let before = fake.snapshot();
+    let firewall = "usr/bin/firewall-cmd";
+    let not_running = fake.read(firewall);
+    fake.write(firewall, "#!/bin/sh\necho Did not receive a reply >&2; exit 1\n");
+    let root = Root::with_liveness(fake.path(), true).expect("root");
+    let selector = Selector {
+        el: kind.el,
+        vendor: kind.vendor.to_owned(),
+        hardware: "x86-64-v3".to_owned(),
+        role: "kiosk".to_owned(),
+        level: "strict".to_owned(),
+    };
+    let (resolved, _) = load(&selector, &shipped::shipped(), &[]);
+    let mut items = items(&resolved);
+    items.retain(|item| item.id.starts_with("firewall:"));
+    let options = ApplyOptions {
+        irreversible: false,
+        confirm_within: Some(Duration::ZERO),
+    };
+    let applied = apply(&root, &resolved, &items, &options).expect("applied");
+    assert!(applied.failed && applied.confirmation_needed, "{applied:?}");
+    // It answers nobody, and gets there in the end.
+    let conf = "etc/firewalld/firewalld.conf";
+    fake.write(conf, &fake.read(conf).replace("=public", "=drop"));
+    fake.write(firewall, &not_running);
+    let report = expire_unconfirmed(&root, SystemTime::now()).expect("rolled back");
+    assert!(report.is_some_and(|report| report.changed));
+    assert_eq!(fake.snapshot(), before);
+}

@@ -319,7 +319,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 /// Makes a rename or removal last.
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),

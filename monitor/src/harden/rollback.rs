@@ -4,10 +4,10 @@ use super::files;
 use super::root::Root;
 use super::run::HardenError;
 use super::store::Store;
-use super::tools::{run, set, write_sysctl};
+use super::tools::{restore, run, write_sysctl};
 use crate::chain::chain;
 use hardpan_core::policy::harden::Host as _;
-use hardpan_core::policy::harden::edit::{self, Edit, Reverted};
+use hardpan_core::policy::harden::edit::{self, Edit, Reverted, Tool};
 use hardpan_core::policy::harden::journal::{Line, Stage};
 use serde::Serialize;
 
@@ -177,6 +177,36 @@ fn undo_mode(
     Ok(("kept", Some(format!("now mode {mode:04o}, {uid}:{gid}"))))
 }
 
+fn undo_tool(
+    store: &mut Store,
+    root: &Root,
+    line: &Line,
+    tool: &Tool,
+    before: &str,
+    after: &str,
+) -> Result<What, HardenError> {
+    let Some(found) = tool.current(root) else {
+        return Ok(("gone", None));
+    };
+    // Where it was interrupted, its back ends may be new already: the value comes last.
+    let is_half = line.stage == Stage::Intended && matches!(tool, Tool::CryptoPolicy);
+    if found == after || (found == before && is_half) {
+        if matches!(tool, Tool::CryptoPolicy) {
+            // From here on the back ends and the configuration's text may be between the two.
+            store.append(&Line {
+                stage: Stage::Intended,
+                ..line.clone()
+            })?;
+        }
+        let said = restore(root, tool, before, after, line.text.as_deref())?;
+        return Ok(("restored", said));
+    }
+    if found == before {
+        return Ok(("gone", None));
+    }
+    Ok(("kept", Some(format!("now {found}"))))
+}
+
 /// Takes one edit back, three-way.
 pub(super) fn undo_one(store: &mut Store, root: &Root, line: &Line) -> Result<What, HardenError> {
     let failed = |source| HardenError::File {
@@ -226,15 +256,7 @@ pub(super) fn undo_one(store: &mut Store, root: &Root, line: &Line) -> Result<Wh
                 Some(found) => ("kept", Some(format!("now {}", found.trim()))),
             }
         }
-        Edit::Tool { tool, before, after } => match tool.current(root) {
-            Some(found) if found == *after => {
-                set(root, tool, before)?;
-                ("restored", None)
-            }
-            Some(found) if found == *before => ("gone", None),
-            Some(found) => ("kept", Some(format!("now {found}"))),
-            None => ("gone", None),
-        },
+        Edit::Tool { tool, before, after } => undo_tool(store, root, line, tool, before, after)?,
     };
     for directory in line.directories.iter().rev() {
         files::remove_directory(&root.resolve_parent(directory)?);

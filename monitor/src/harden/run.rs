@@ -7,10 +7,10 @@ use super::files::{self, FileError};
 use super::rollback::undo_one;
 use super::root::{Root, RootError};
 use super::store::Store;
-use super::tools::{run, set, write_sysctl};
+use super::tools::{run, set, text_of, write_sysctl};
 use crate::chain::chain;
 use hardpan_core::policy::Resolved;
-use hardpan_core::policy::harden::edit::{self, Edit};
+use hardpan_core::policy::harden::edit::{self, Edit, Tool};
 use hardpan_core::policy::harden::journal::{JOURNAL_VERSION, Line, Stage};
 use hardpan_core::policy::harden::plan::{self, Entry, State};
 use hardpan_core::policy::harden::{Host as _, Item};
@@ -197,6 +197,14 @@ pub fn apply(
                 }
                 Err(error) => {
                     applied.failed = true;
+                    // What could not be taken back is in force: it waits for confirmation like any other change.
+                    let is_left = store
+                        .journal
+                        .in_place
+                        .values()
+                        .any(|line| line.transaction == transaction && line.item == item.id);
+                    applied.changed |= is_left;
+                    applied.confirmation_needed |= guarded && is_left && item.needs_confirmation;
                     Outcome::Failed { why: chain(&error) }
                 }
             },
@@ -217,15 +225,25 @@ pub fn apply(
     Ok(applied)
 }
 
-/// Takes back changes of mode and owner that a crash interrupted: they are made in several steps, and what lies between
-/// can look as if nothing was left to do. Every other edit is made in one.
+/// Takes back changes of mode, owner and crypto policy that a crash interrupted: they are made in several steps, and
+/// what lies between can look as if nothing was left to do. Every other edit is made in one.
 fn take_back_halves(store: &mut Store, root: &Root) -> Result<(), HardenError> {
     let halves: Vec<Line> = store
         .journal
         .in_place
         .values()
         .rev()
-        .filter(|line| line.stage == Stage::Intended && matches!(line.change, Edit::Mode { .. }))
+        .filter(|line| line.stage == Stage::Intended)
+        .filter(|line| {
+            matches!(
+                line.change,
+                Edit::Mode { .. }
+                    | Edit::Tool {
+                        tool: Tool::CryptoPolicy,
+                        ..
+                    }
+            )
+        })
         .cloned()
         .collect();
     for line in &halves {
@@ -274,12 +292,26 @@ fn make(
             joined: false,
             directories: Vec::new(),
             capability: None,
+            text: None,
         };
+        let key = (transaction, *number);
         *number += 1;
         match make_one(store, root, line) {
             Ok(line) => made.push(line),
             Err(error) => {
-                for line in made.iter().rev() {
+                // Also the one that failed, if it was begun: a tool that reports a failure may have set the value.
+                // Not firewalld's zone: a call that was not answered in time may still be worked on.
+                let begun = store.journal.in_place.get(&key).filter(|line| {
+                    !matches!(
+                        line.change,
+                        Edit::Tool {
+                            tool: Tool::FirewallZone,
+                            ..
+                        }
+                    )
+                });
+                let begun = begun.cloned();
+                for line in begun.iter().chain(made.iter().rev()) {
                     // The first error is the one to report; what could not be taken back stays in the journal.
                     drop(undo_one(store, root, line));
                 }
@@ -348,6 +380,7 @@ fn make_one(store: &mut Store, root: &Root, mut line: Line) -> Result<Line, Hard
             write_sysctl(root, &name, &after)?;
         }
         Edit::Tool { tool, after, .. } => {
+            line.text = text_of(root, &tool);
             store.append(&line)?;
             set(root, &tool, &after)?;
         }

@@ -3,7 +3,7 @@
 use super::files;
 use super::root::Root;
 use super::run::HardenError;
-use hardpan_core::policy::harden::edit::Edit;
+use hardpan_core::policy::harden::edit::{CRYPTO_CONFIG, Edit, Tool};
 use hardpan_core::policy::harden::journal::{self, Journal, Line, MAX_JOURNAL_BYTES, Stage};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,8 @@ impl Store {
             .filter_map(|line| match &line.change {
                 Edit::Line { path, .. } => root.resolve(path).ok(),
                 Edit::Link { path, .. } => root.resolve_parent(path).ok(),
-                Edit::Mode { .. } | Edit::Runtime { .. } | Edit::Tool { .. } => None,
+                Edit::Tool { tool, .. } => root.resolve(written(tool)?).ok(),
+                Edit::Mode { .. } | Edit::Runtime { .. } => None,
             })
             .collect();
         for place in &places {
@@ -142,7 +143,10 @@ impl Store {
     }
 
     pub(super) fn clear_pending(&self) -> Result<(), HardenError> {
-        match fs::remove_file(&self.pending_path) {
+        // For good: a confirmed transaction must not be taken back after a loss of power.
+        let gone =
+            fs::remove_file(&self.pending_path).and_then(|()| files::sync_directory(&self.pending_path));
+        match gone {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(HardenError::Journal {
                 action: "clear",
                 path: self.pending_path.clone(),
@@ -150,6 +154,14 @@ impl Store {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+/// The file of a tool's own into which its value, or what the tool forgot of it, is written.
+fn written(tool: &Tool) -> Option<&'static str> {
+    match tool {
+        Tool::CryptoPolicy => Some(CRYPTO_CONFIG),
+        Tool::Authselect { .. } | Tool::FirewallZone => tool.file().map(|(file, _)| file),
     }
 }
 

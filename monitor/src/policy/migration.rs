@@ -3,7 +3,7 @@
 use crate::harden::Root;
 use hardpan_core::platform::Release;
 use hardpan_core::platform::migration::{
-    HostIdentity, IDENTITY_VERSION, InstalledPackage, Rebaseline, TRACES, Traces, parse_repositories,
+    HostIdentity, IDENTITY_VERSION, InstalledPackage, Rebaseline, STAGES, TRACES, Traces, parse_repositories,
     rebaseline, rebuilt,
 };
 use hardpan_core::policy::harden::Host as _;
@@ -64,6 +64,7 @@ pub fn gather_traces(root: &Root, packages: Vec<InstalledPackage>) -> Traces {
             .map(str::to_owned)
             .collect(),
         migration_results: root.read("/etc/migration-results"),
+        stages: root.list(STAGES),
         selinux_config: root.read("/etc/selinux/config"),
         boot_entries: root.list("/boot/loader/entries"),
         network_scripts: root.list("/etc/sysconfig/network-scripts"),

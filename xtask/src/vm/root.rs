@@ -220,11 +220,27 @@ fn never_installed(builder: &Builder, vendor: &Signer, stuff: &Path) -> Done {
     place::copy(&builder.build(&package, Some(vendor))?, &stuff.join("late.rpm"))
 }
 
-/// What a move from another distribution's older release leaves in the package database: a package and a key.
+/// What a move from another distribution's older release leaves in the package database: packages and a key.
 fn left_over(builder: &Builder, stuff: &Path) -> Done {
     let mut old = Package::new("hp-left-over", "A package of an older release").of("3.el8_10", "AlmaLinux");
     old.text("/usr/share/hp-left-over", "left over\n", 0o644);
     place::copy(&builder.build(&old, None)?, &stuff.join("left-over.rpm"))?;
+    // Of EL 8, whose files these are; EL 9 has no such package.
+    let mut scripts = Package::new(
+        "network-scripts",
+        "Legacy scripts for manipulating of network devices",
+    )
+    .of("1.el8", "AlmaLinux");
+    scripts.text(
+        "/etc/sysconfig/network-scripts/ifup",
+        "#!/bin/bash\nexit 1\n",
+        0o755,
+    );
+    scripts.text("/etc/rc.d/init.d/network", "#!/bin/bash\nexit 1\n", 0o755);
+    place::copy(
+        &builder.build(&scripts, None)?,
+        &stuff.join("network-scripts.rpm"),
+    )?;
     let key = Signer::generate("AlmaLinux OS 8 test")?;
     place::write(&stuff.join("left-over.asc"), key.public())
 }

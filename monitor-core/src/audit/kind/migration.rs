@@ -4,7 +4,7 @@ use super::super::facts::{Ctx, Stop, Want};
 use super::super::outcome::Outcome;
 use crate::platform::Release;
 use crate::platform::migration::{
-    InstalledPackage, MigrationCode, TRACES, Traces, distribution_of, findings, parse_repositories,
+    InstalledPackage, MigrationCode, STAGES, TRACES, Traces, distribution_of, findings, parse_repositories,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ fn traces(ctx: &Ctx<'_>) -> Result<Traces, Stop> {
     ctx.prefetch([OLD_DATABASE, NEW_DATABASE, "/var/lib/rpm"].map(|path| Want::Stat(path.to_owned())));
     ctx.prefetch([Want::Link("/var/lib/rpm".to_owned()), Want::Packages]);
     ctx.prefetch(["/etc/os-release", "/usr/lib/os-release", RESULTS, SELINUX].map(text));
-    ctx.prefetch([ENTRIES, SCRIPTS, REPOSITORIES].map(|path| Want::Dir(path.to_owned())));
+    ctx.prefetch([ENTRIES, SCRIPTS, STAGES, REPOSITORIES].map(|path| Want::Dir(path.to_owned())));
     let files: Vec<String> = names(ctx, REPOSITORIES)?
         .iter()
         .filter(|name| name.strip_suffix(".repo").is_some())
@@ -105,6 +105,7 @@ fn traces(ctx: &Ctx<'_>) -> Result<Traces, Stop> {
         },
         paths,
         migration_results: own(RESULTS)?,
+        stages: names(ctx, STAGES)?.to_vec(),
         selinux_config: own(SELINUX)?,
         boot_entries: names(ctx, ENTRIES)?.to_vec(),
         network_scripts: names(ctx, SCRIPTS)?.to_vec(),

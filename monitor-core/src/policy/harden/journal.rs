@@ -50,6 +50,9 @@ pub struct Line {
     /// clears it, and a crash may come before it is put back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<String>,
+    /// The text of the file that a tool of the system writes anew, before: the tool forgets what people wrote into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// The journal, read.
@@ -135,6 +138,7 @@ mod tests {
             joined: false,
             directories: Vec::new(),
             capability: None,
+            text: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Apply and rollback on fake roots.
 
+mod crypto;
 pub(crate) mod fake;
 
 use super::*;
@@ -466,10 +467,12 @@ fn tools(fake: &Fake) {
              disable-feature) rest=$(grep -vx -- \"$2\" \"$conf\"); echo \"$rest\" > \"$conf\" ;;\n\
              esac\n",
         ),
-        // Writes what the real one writes: configuration and state anew, without comments, and the back ends.
+        // Writes what the real one writes: configuration and state anew, without comments, and the back ends. Like that
+        // one it would look for policies in its working directory.
         (
             "usr/bin/update-crypto-policies",
-            "etc=\"${0%/usr/bin/update-crypto-policies}/etc/crypto-policies\"\n\
+            "root=\"${0%/usr/bin/update-crypto-policies}\"; test \"$PWD\" -ef \"$root\" || exit 9\n\
+             etc=\"$root/etc/crypto-policies\"\n\
              echo \"$2\" > \"$etc/config.new\"; mv \"$etc/config.new\" \"$etc/config\"\n\
              echo \"$2\" > \"$etc/state/current\"\n\
              for end in openssl gnutls; do ln -sfn /usr/share/crypto-policies/$2/$end.txt \"$etc/back-ends/$end.config\"; done\n",
@@ -577,74 +580,37 @@ fn a_tool_that_lies_about_success_is_not_believed() {
     );
 }
 
-/// The crypto policy's item of level locked, and the policy it is of.
-fn crypto_item(kind: &Kind) -> (Resolved, Vec<Item>) {
-    let (resolved, mut items) = policy(kind, "locked");
-    items.retain(|item| item.id == "crypto-policy");
-    assert_eq!(items.len(), 1);
-    (resolved, items)
-}
-
 #[test]
-fn the_crypto_policys_own_file_keeps_its_comments() {
+fn a_zone_that_firewalld_may_still_be_setting_waits_for_confirmation() {
     let kind = &KINDS[4];
     let fake = Fake::new(kind);
     tools(&fake);
     let before = fake.snapshot();
+    let firewall = "usr/bin/firewall-cmd";
+    let not_running = fake.read(firewall);
+    fake.write(firewall, "#!/bin/sh\necho Did not receive a reply >&2; exit 1\n");
     let root = Root::with_liveness(fake.path(), true).expect("root");
-    let (resolved, items) = crypto_item(kind);
+    let selector = Selector {
+        el: kind.el,
+        vendor: kind.vendor.to_owned(),
+        hardware: "x86-64-v3".to_owned(),
+        role: "kiosk".to_owned(),
+        level: "strict".to_owned(),
+    };
+    let (resolved, _) = load(&selector, &shipped::shipped(), &[]);
+    let mut items = items(&resolved);
+    items.retain(|item| item.id.starts_with("firewall:"));
     let options = ApplyOptions {
         irreversible: false,
-        confirm_within: Some(Duration::from_secs(60)),
+        confirm_within: Some(Duration::ZERO),
     };
     let applied = apply(&root, &resolved, &items, &options).expect("applied");
-    assert!(applied.changed && !applied.failed, "{applied:?}");
-    assert_eq!(fake.read("etc/crypto-policies/config"), "# This file\nFUTURE\n");
-    let time = |path: &str| {
-        let meta = std::fs::metadata(fake.at(path)).expect("metadata");
-        meta.modified().expect("time")
-    };
-    assert!(
-        time("etc/crypto-policies/state/current") >= time("etc/crypto-policies/config"),
-        "`update-crypto-policies --is-applied` would say no"
-    );
-    assert_eq!(drift(&root).expect("read"), []);
-    rollback(&root, None).expect("rolled back");
+    assert!(applied.failed && applied.confirmation_needed, "{applied:?}");
+    // It answers nobody, and gets there in the end.
+    let conf = "etc/firewalld/firewalld.conf";
+    fake.write(conf, &fake.read(conf).replace("=public", "=drop"));
+    fake.write(firewall, &not_running);
+    let report = expire_unconfirmed(&root, SystemTime::now()).expect("rolled back");
+    assert!(report.is_some_and(|report| report.changed));
     assert_eq!(fake.snapshot(), before);
-}
-
-#[test]
-fn an_images_crypto_policy_is_set_only_as_far_as_its_tool_is_not_needed() {
-    let kind = &KINDS[4];
-    let (resolved, items) = crypto_item(kind);
-    let check = |change: &dyn Fn(&Fake), expected: &str| {
-        let fake = Fake::new(kind);
-        change(&fake);
-        let before = fake.snapshot();
-        let root = Root::with_liveness(fake.path(), false).expect("root");
-        let applied = apply(&root, &resolved, &items, &ApplyOptions::default()).expect("applied");
-        let outcome = format!("{:?}", applied.results[0].outcome);
-        assert!(outcome.contains(expected), "{outcome}");
-        if applied.changed {
-            let nss = fake.read("etc/crypto-policies/back-ends/nss.config");
-            assert_eq!(
-                nss,
-                "library=\nname=Policy\nconfig=\"FUTURE nss\"\nname=p11-kit-proxy\nlibrary=p11-kit-proxy.so\n"
-            );
-            rollback(&root, None).expect("rolled back");
-        }
-        assert_eq!(fake.snapshot(), before);
-    };
-    check(&|_| {}, "Changed");
-    let config = "etc/crypto-policies/config";
-    check(&|fake| fake.write(config, "default\n"), "Changed");
-    check(&|fake| fake.write(config, "DEFAULT\nSHA1\n"), "sub-policies");
-    check(
-        &|fake| fake.write(config, "DEFAULT # ours\n"),
-        "has no line DEFAULT alone",
-    );
-    check(
-        &|fake| fake.append("etc/crypto-policies/back-ends/nss.config", "more\n"),
-        "is not /usr/share/crypto-policies/DEFAULT/nss.txt with what",
-    );
 }

@@ -6,6 +6,8 @@ use crate::policy::value::KeyPath;
 
 /// The policies' own definitions, and each one's text for each back end.
 const PROFILES: &str = "/usr/share/crypto-policies";
+/// Policies of the site, beside the release's.
+const SITE: &str = "/etc/crypto-policies";
 /// What is in force.
 const STATE: &str = "/etc/crypto-policies/state";
 /// What programs read.
@@ -95,6 +97,9 @@ impl Draft<'_> {
     }
 
     pub(super) fn crypto(&mut self, policy: &str) -> State {
+        // As the tool reads it.
+        let policy = policy.to_ascii_uppercase();
+        let policy = policy.as_str();
         if self.host.read(CRYPTO_CONFIG).is_none() {
             return not_applicable("crypto-policies is not installed");
         }
@@ -102,13 +107,8 @@ impl Draft<'_> {
         if self.good_enough(&KeyPath::new(&["crypto", "policy"]), policy, &current) {
             return satisfied(current);
         }
-        let base = policy.split(':').next().unwrap_or(policy);
-        if self
-            .host
-            .stat(&format!("{PROFILES}/policies/{base}.pol"))
-            .is_none()
-        {
-            return blocked(format!("this release has no crypto policy {base}"));
+        if let Some(missing) = self.crypto_unknown(policy) {
+            return blocked(format!("this host has no crypto {missing}"));
         }
         if self.host.is_live() {
             self.edits.push(Edit::Tool {
@@ -130,6 +130,24 @@ impl Draft<'_> {
         ));
         differs(current)
     }
+
+    /// The policy or sub-policy that has no file, the release's or the site's own.
+    fn crypto_unknown(&self, policy: &str) -> Option<String> {
+        let is_there = |file: &str| {
+            [PROFILES, SITE]
+                .iter()
+                .any(|directory| self.host.stat(&format!("{directory}/policies/{file}")).is_some())
+        };
+        policy
+            .split(':')
+            .filter(|name| !name.is_empty())
+            .enumerate()
+            .find_map(|(n, name)| match n {
+                0 => (!is_there(&format!("{name}.pol"))).then(|| format!("policy {name}")),
+                _ => (!is_there(&format!("modules/{name}.pmod"))).then(|| format!("sub-policy {name}")),
+            })
+    }
+
     /// In an image: what update-crypto-policies does for a policy without sub-policies. The error says what only it can do.
     fn crypto_of_an_image(&self, current: &str, policy: &str) -> Result<Vec<Edit>, String> {
         let mut edits = Vec::new();

@@ -1,55 +1,18 @@
 //! Hosts that were moved from one distribution or release to another, and what such a move left behind.
 //!
-//! Traces of ELevate/leapp, migrate2rocky and almalinux-deploy; then the loose ends that people forget: SELinux still
+//! Traces of ELevate/leapp, migrate2rocky, almalinux-deploy and convert2rhel; then the loose ends that people forget: SELinux still
 //! permissive, packages of the old release, repositories of the old vendor, network scripts. Pure: facts in, findings
 //! out. And what a monitor that lived through an upgrade must learn anew: [`rebaseline`].
+
+mod identity;
+mod tools;
 
 use super::{Release, os_release_value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use thiserror::Error;
 
-/// A program that moves hosts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Tool {
-    /// leapp, or ELevate, which is made of it.
-    Leapp,
-    /// migrate2rocky or migrate2rocky9.
-    Migrate2rocky,
-    /// almalinux-deploy.
-    AlmalinuxDeploy,
-    /// convert2rhel.
-    Convert2rhel,
-}
-
-impl Tool {
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Leapp => "leapp (ELevate)",
-            Self::Migrate2rocky => "migrate2rocky",
-            Self::AlmalinuxDeploy => "almalinux-deploy",
-            Self::Convert2rhel => "convert2rhel",
-        }
-    }
-}
-
-/// Paths that these programs leave. The caller says which of them exist.
-pub const TRACES: &[(&str, Tool)] = &[
-    ("/etc/migration-results", Tool::Leapp),
-    ("/var/log/leapp", Tool::Leapp),
-    ("/var/lib/leapp/leapp.db", Tool::Leapp),
-    ("/etc/rhsm/facts/leapp.facts", Tool::Leapp),
-    ("/root/tmp_leapp_py3", Tool::Leapp),
-    ("/var/log/migrate2rocky.log", Tool::Migrate2rocky),
-    ("/var/log/migrate2rocky9.log", Tool::Migrate2rocky),
-    ("/root/convert", Tool::Migrate2rocky),
-    ("/var/log/almalinux-deploy.log", Tool::AlmalinuxDeploy),
-    ("/var/log/almalinux-deploy.debug.log", Tool::AlmalinuxDeploy),
-    ("/var/run/almalinux-deploy-statuses", Tool::AlmalinuxDeploy),
-    ("/var/log/convert2rhel/convert2rhel.log", Tool::Convert2rhel),
-];
+pub use identity::{HostIdentity, IDENTITY_VERSION, IdentityError, Rebaseline, rebaseline, rebuilt};
+pub use tools::{STAGES, TRACES, Tool};
 
 /// An installed package, as far as migration goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +49,8 @@ pub struct Traces {
     pub paths: Vec<String>,
     /// /etc/migration-results.
     pub migration_results: Option<String>,
+    /// Names in [`STAGES`].
+    pub stages: Vec<String>,
     /// /etc/selinux/config.
     pub selinux_config: Option<String>,
     /// Names in /boot/loader/entries.
@@ -122,7 +87,7 @@ pub enum MigrationCode {
     ThirdPartyRepository,
     /// A repository's packages are not checked.
     UncheckedRepository,
-    /// ifcfg files that NetworkManager on EL 10 does not read.
+    /// ifcfg files that NetworkManager on EL 10 does not read, or the package network-scripts, which EL 9 has not.
     NetworkScripts,
     /// Two package databases.
     TwoRpmDatabases,
@@ -149,27 +114,22 @@ pub fn findings(traces: &Traces) -> Vec<MigrationFinding> {
     let release = Release::parse(&traces.os_release);
     let mut found = Vec::new();
     let mut add = |code, message: String, hint| found.push(MigrationFinding { code, message, hint });
-    let mut tools: BTreeMap<Tool, Vec<&str>> = BTreeMap::new();
-    for path in &traces.paths {
-        if let Some((_, tool)) = TRACES.iter().find(|(known, _)| known == path) {
-            tools.entry(*tool).or_default().push(path);
-        }
-    }
-    for (tool, paths) in &tools {
+    let movers = tools::movers(traces);
+    for (tool, paths) in &movers {
         add(
             MigrationCode::Migrated,
             format!("the host was moved with {} ({})", tool.name(), paths.join(", ")),
             "nothing to do; hardpan trust list --foreign shows packages of the old vendor",
         );
     }
-    if let Some(message) = unfinished(traces, tools.contains_key(&Tool::Leapp)) {
+    for message in tools::unfinished(traces) {
         add(
             MigrationCode::Unfinished,
             message,
             "finish or abort the upgrade before changing anything else",
         );
     }
-    let moved = !tools.is_empty();
+    let moved = !movers.is_empty();
     if let Some(config) = &traces.selinux_config {
         let mode = os_release_value(config, "SELINUX").unwrap_or_default();
         if mode != "enforcing" {
@@ -228,29 +188,6 @@ pub fn findings(traces: &Traces) -> Vec<MigrationFinding> {
     found
 }
 
-/// leapp writes its results at the end; before, its boot entry waits.
-fn unfinished(traces: &Traces, leapp: bool) -> Option<String> {
-    let waiting = traces.boot_entries.iter().find(|name| {
-        let name = name.to_ascii_lowercase();
-        name.contains("leapp") || name.contains("elevate") || name.contains("upgrade-initramfs")
-    });
-    if let Some(entry) = waiting {
-        return Some(format!("the boot entry {entry} of an upgrade is still there"));
-    }
-    let results = traces.migration_results.as_deref().unwrap_or_default();
-    let parsed: Option<serde_json::Value> = serde_json::from_str(results).ok();
-    let activities = parsed
-        .as_ref()
-        .and_then(|json| json.get("activities"))
-        .and_then(|list| list.as_array());
-    let last = activities.and_then(|list| list.last());
-    let success = last
-        .and_then(|activity| activity.get("success"))
-        .and_then(serde_json::Value::as_bool);
-    (leapp && success == Some(false))
-        .then(|| "the last activity in /etc/migration-results did not succeed".to_owned())
-}
-
 fn packages(
     traces: &Traces,
     release: &Release,
@@ -268,6 +205,20 @@ fn packages(
             MigrationCode::OldPackages,
             format!("{} packages of an older release: {}", old.len(), list(&old)),
             "dnf distro-sync, then remove what has no newer build",
+        );
+    }
+    let scripts = traces
+        .packages
+        .iter()
+        .find(|package| package.name == "network-scripts");
+    if let Some(scripts) = scripts.filter(|_| major >= 9) {
+        add(
+            MigrationCode::NetworkScripts,
+            format!(
+                "package network-scripts ({}) is installed, which EL {major} does not have",
+                scripts.release
+            ),
+            "nmcli connection migrate, see that the network comes up, then dnf remove network-scripts",
         );
     }
     let mut foreign: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -451,114 +402,6 @@ pub fn parse_repositories(file: &str, text: &str) -> Vec<Repository> {
     found
 }
 
-/// Version of [`HostIdentity`] as it is stored.
-pub const IDENTITY_VERSION: u32 = 1;
-
-/// What a host was when the monitor last looked. Kept in its state directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostIdentity {
-    /// [`IDENTITY_VERSION`].
-    pub version: u32,
-    /// Vendor, as policies name it.
-    pub vendor: String,
-    /// `VERSION_ID`.
-    pub release: String,
-    /// `uname -r`.
-    pub kernel: String,
-    /// Where the package database lies.
-    pub rpmdb: String,
-}
-
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
-}
-
-/// Why a stored identity cannot be used.
-#[derive(Debug, Error)]
-pub enum IdentityError {
-    /// Not JSON of the right shape.
-    #[error("the stored identity of the host cannot be read")]
-    Malformed(#[source] serde_json::Error),
-    /// Written by another version of the program.
-    #[error("the stored identity of the host has version {0}, not {IDENTITY_VERSION}")]
-    Version(u32),
-}
-
-impl HostIdentity {
-    /// Reads a stored identity.
-    pub fn parse(text: &str) -> Result<Self, IdentityError> {
-        // The version first: what another one has beside it is not known.
-        let Versioned { version } = serde_json::from_str(text).map_err(IdentityError::Malformed)?;
-        if version != IDENTITY_VERSION {
-            return Err(IdentityError::Version(version));
-        }
-        serde_json::from_str(text).map_err(IdentityError::Malformed)
-    }
-}
-
-/// What must be learned anew, and the sentence for the one record about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rebaseline {
-    /// The kernel differs: text hashes, offsets, probes, attached programs.
-    pub kernel: bool,
-    /// Release, vendor or database differ: trust index, keys, policy layers.
-    pub trust: bool,
-    /// For the record.
-    pub message: String,
-}
-
-/// Compares what a host was with what it is. `None` if everything learned still holds.
-pub fn rebaseline(before: &HostIdentity, now: &HostIdentity) -> Option<Rebaseline> {
-    let parts = [
-        ("vendor", &before.vendor, &now.vendor),
-        ("release", &before.release, &now.release),
-        ("kernel", &before.kernel, &now.kernel),
-        ("package database", &before.rpmdb, &now.rpmdb),
-    ];
-    let changes: Vec<String> = parts
-        .iter()
-        .filter(|(_, before, now)| before != now)
-        .map(|(what, before, now)| format!("{what} {before} -> {now}"))
-        .collect();
-    if changes.is_empty() {
-        return None;
-    }
-    let kernel = before.kernel != now.kernel;
-    let trust = (&before.vendor, &before.release, &before.rpmdb) != (&now.vendor, &now.release, &now.rpmdb);
-    Some(Rebaseline {
-        kernel,
-        trust,
-        message: format!("baseline renewed: {}{}", changes.join(", "), anew(kernel, trust)),
-    })
-}
-
-/// What is made anew where the stored identity cannot be compared with: in doubt everything.
-pub fn rebuilt(why: &IdentityError) -> Rebaseline {
-    Rebaseline {
-        kernel: true,
-        trust: true,
-        message: format!(
-            "baseline renewed: {why}; whether the host was upgraded meanwhile is not known{}",
-            anew(true, true)
-        ),
-    }
-}
-
-/// What does not hold any more, as the end of a sentence.
-fn anew(kernel: bool, trust: bool) -> String {
-    let parts = [
-        (kernel, "the kernel's offsets, probes and programs"),
-        (trust, "trusted digests, policy layers and the audit's baseline"),
-    ];
-    let parts: Vec<&str> = parts
-        .iter()
-        .filter(|(is_anew, _)| *is_anew)
-        .map(|(_, what)| *what)
-        .collect();
-    format!("; learned anew: {}", parts.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -624,6 +467,7 @@ mod tests {
             packages: vec![
                 package("bash", "9.el9", "AlmaLinux"),
                 package("leapp-upgrade-el8toel9", "1.el8", "AlmaLinux"),
+                package("network-scripts", "1.el8", "AlmaLinux"),
                 package("python36", "3.6.8-38.module+el8.5.0+671", "CentOS"),
             ],
             ..Traces::default()
@@ -633,11 +477,12 @@ mod tests {
             &expect![[r"
             Migrated: the host was moved with leapp (ELevate) (/etc/migration-results, /var/log/leapp)
             SelinuxNotEnforcing: SELINUX=permissive in /etc/selinux/config, as migration tools leave it
-            OldPackages: 2 packages of an older release: leapp-upgrade-el8toel9, python36
+            OldPackages: 3 packages of an older release: leapp-upgrade-el8toel9, network-scripts, python36
             ForeignPackages: 1 packages built by centos-stream: python36
             OldRepository: repository old (/etc/yum.repos.d/x.repo) is of another release
             ThirdPartyRepository: repository docker-ce (/etc/yum.repos.d/x.repo) is neither the vendor's nor EPEL's
             UncheckedRepository: repository docker-ce (/etc/yum.repos.d/x.repo) has gpgcheck=0
+            NetworkScripts: package network-scripts (1.el8) is installed, which EL 9 does not have
             NetworkScripts: network scripts: ifcfg-eth0
             OldKernels: boot entries of another release: 4c9a-4.18.0-553.el8_10.x86_64.conf
         "]],
@@ -666,9 +511,80 @@ mod tests {
         check(
             &failed,
             &expect![[r"
-            Migrated: the host was moved with leapp (ELevate) (/etc/migration-results)
-            Unfinished: the last activity in /etc/migration-results did not succeed
+            Unfinished: the last run of leapp (ELevate) in /etc/migration-results did not succeed
         "]],
+        );
+    }
+
+    #[test]
+    fn leapp_and_convert2rhel_share_a_file_and_looking_is_not_moving() {
+        let traces = |paths: &[&str], runs: &[(&str, bool)]| {
+            let runs: Vec<String> = runs
+                .iter()
+                .map(|(activity, success)| {
+                    format!("{{\"activity\":\"{activity}\",\"success\":{success},\"version\":\"1\"}}")
+                })
+                .collect();
+            Traces {
+                os_release: "ID=rhel\nVERSION_ID=9.6\n".to_owned(),
+                paths: texts(paths),
+                migration_results: Some(format!("{{\"activities\":[{}]}}", runs.join(","))),
+                ..Traces::default()
+            }
+        };
+        let results = "/etc/migration-results";
+        let log = "/var/log/convert2rhel/convert2rhel.log";
+        check(
+            &traces(&[results, log], &[("analysis", false), ("conversion", true)]),
+            &expect![[r"
+                Migrated: the host was moved with convert2rhel (/etc/migration-results, /var/log/convert2rhel/convert2rhel.log)
+            "]],
+        );
+        check(
+            &traces(
+                &[results, log, "/var/log/leapp"],
+                &[
+                    ("conversion", true),
+                    ("preupgrade", true),
+                    ("upgrade", true),
+                    ("upgrade", false),
+                ],
+            ),
+            &expect![[r"
+                Migrated: the host was moved with leapp (ELevate) (/etc/migration-results, /var/log/leapp)
+                Migrated: the host was moved with convert2rhel (/etc/migration-results, /var/log/convert2rhel/convert2rhel.log)
+                Unfinished: the last run of leapp (ELevate) in /etc/migration-results did not succeed
+            "]],
+        );
+        check(
+            &traces(
+                &[results, log, "/var/log/leapp"],
+                &[("analysis", true), ("preupgrade", false)],
+            ),
+            &expect![""],
+        );
+    }
+
+    #[test]
+    fn almalinux_deploy_says_whether_it_came_to_its_end() {
+        let traces = |stages: &[&str]| Traces {
+            os_release: "ID=almalinux\nVERSION_ID=9.6\n".to_owned(),
+            paths: texts(&["/var/log/almalinux-deploy.log", STAGES]),
+            stages: texts(stages),
+            ..Traces::default()
+        };
+        check(
+            &traces(&["distro_sync", "completed"]),
+            &expect![[r"
+                Migrated: the host was moved with almalinux-deploy (/var/log/almalinux-deploy.log, /var/run/almalinux-deploy-statuses)
+            "]],
+        );
+        check(
+            &traces(&["distro_sync"]),
+            &expect![[r"
+                Migrated: the host was moved with almalinux-deploy (/var/log/almalinux-deploy.log, /var/run/almalinux-deploy-statuses)
+                Unfinished: almalinux-deploy has not come to its end: no `completed` in /var/run/almalinux-deploy-statuses
+            "]],
         );
     }
 
@@ -692,47 +608,5 @@ mod tests {
             Some(9)
         );
         assert_eq!(path_release("https://8.8.8.8/x"), None);
-    }
-
-    #[test]
-    fn an_upgraded_host_is_learned_anew_once() {
-        let before = HostIdentity {
-            version: IDENTITY_VERSION,
-            vendor: "rocky".to_owned(),
-            release: "8.10".to_owned(),
-            kernel: "4.18.0-553.el8_10".to_owned(),
-            rpmdb: "/var/lib/rpm/Packages".to_owned(),
-        };
-        let stored = serde_json::to_string(&before).expect("json");
-        let read = HostIdentity::parse(&stored).expect("own text");
-        assert_eq!(rebaseline(&read, &before), None);
-        let now = HostIdentity {
-            release: "9.6".to_owned(),
-            kernel: "5.14.0-570.el9_6".to_owned(),
-            rpmdb: "/var/lib/rpm/rpmdb.sqlite".to_owned(),
-            ..before.clone()
-        };
-        let found = rebaseline(&before, &now).expect("changed");
-        assert!(found.kernel && found.trust);
-        assert_eq!(
-            found.message,
-            "baseline renewed: release 8.10 -> 9.6, kernel 4.18.0-553.el8_10 -> 5.14.0-570.el9_6, package database /var/lib/rpm/Packages -> /var/lib/rpm/rpmdb.sqlite; learned anew: the kernel's offsets, probes and programs, trusted digests, policy layers and the audit's baseline"
-        );
-        let kernel_only = HostIdentity {
-            kernel: "x".to_owned(),
-            ..before.clone()
-        };
-        assert!(rebaseline(&before, &kernel_only).is_some_and(|found| found.kernel && !found.trust));
-        assert!(HostIdentity::parse("{}").is_err());
-        let other = HostIdentity::parse(&stored.replace("\"version\":1", "\"version\":9"));
-        let why = other.expect_err("another version");
-        assert!(matches!(why, IdentityError::Version(9)));
-        let found = rebuilt(&why);
-        assert!(found.kernel && found.trust);
-        assert!(
-            found.message.contains("has version 9, not 1; whether the host"),
-            "{}",
-            found.message
-        );
     }
 }

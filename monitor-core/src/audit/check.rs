@@ -188,7 +188,7 @@ enum Condition {
     Uefi(bool),
     Logger(String),
     FirewallIs(String),
-    El(u32),
+    El(u32, bool),
     Before(u32, u32),
 }
 
@@ -203,7 +203,10 @@ impl Condition {
             "uefi" => Self::Uefi(!negated),
             "logger" => Self::Logger(value.to_owned()),
             "firewall" => Self::FirewallIs(value.to_owned()),
-            "el" => Self::El(value.parse().map_err(|_| format!("no release number: {text}"))?),
+            "el" => {
+                let major = value.parse().map_err(|_| format!("no release number: {text}"))?;
+                Self::El(major, !negated)
+            }
             "before" => {
                 let (major, minor) = value
                     .split_once('.')
@@ -277,9 +280,12 @@ impl Condition {
                     && own_minor.is_some_and(|own| own < *minor);
                 reason(holds, format!("the release is not before EL {major}.{minor}"))
             }
-            Self::El(major) => {
-                let host = ctx.facts.host.el_major();
-                reason(host == Some(*major), format!("the release is not EL {major}"))
+            Self::El(major, wanted) => {
+                let is_that = ctx.facts.host.el_major() == Some(*major);
+                reason(
+                    is_that == *wanted,
+                    format!("the release is {}EL {major}", if is_that { "" } else { "not " }),
+                )
             }
         })
     }
@@ -358,6 +364,7 @@ mod tests {
         check("package:gdm", Verdict::NotApplicable);
         check("logger:journald", Verdict::Pass);
         check("el:9", Verdict::NotApplicable);
+        check("!el:9", Verdict::Pass);
         check("before:8.2", Verdict::NotApplicable);
         for (version, expected) in [
             ("8.1", Verdict::Pass),

@@ -5,7 +5,7 @@ use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent};
 use crate::signal;
-use crate::vm::qemu::{Ending, Machine};
+use crate::vm::qemu::{self, Ending};
 use crate::vm::{Guest, Programs, select};
 use crate::{sh, ui};
 use hardpan_tests::frame::{DaemonState, Head, SayKind};
@@ -118,8 +118,9 @@ fn in_vm(places: &Places, yes: bool) -> Done {
     ));
     let mut shown = Shown::default();
     let console = results.join("console.log");
-    let ending = Machine::start(kernel, &initramfs, "", &console)?
-        .drive(PATIENCE, |head, payload| shown.frame(&head, &payload))?;
+    let ending = qemu::run(kernel, &initramfs, "", &console, PATIENCE, |head, payload| {
+        shown.frame(&head, &payload);
+    })?;
     place::write(&results.join("records.json"), &shown.records)?;
     ui::say(&format!(
         "every record in full: {}",

@@ -1,7 +1,7 @@
 //! What one boot left behind, gathered from its frames.
 
 use super::kernels::Kernel;
-use super::qemu::{Ending, Machine, trouble};
+use super::qemu::{self, Ending, trouble};
 use crate::error::{Done, TaskError};
 use crate::place;
 use crate::{sh, ui};
@@ -99,12 +99,11 @@ impl Boot {
             ..Self::default()
         };
         let started = Instant::now();
-        let ending =
-            Machine::start(kernel, initramfs, append, &console)?.drive(patience, |head, payload| {
-                if let Err(error) = boot.take(head, &payload) {
-                    boot.troubles.push(ui::chain(&error));
-                }
-            })?;
+        let ending = qemu::run(kernel, initramfs, append, &console, patience, |head, payload| {
+            if let Err(error) = boot.take(head, &payload) {
+                boot.troubles.push(ui::chain(&error));
+            }
+        })?;
         boot.took = started.elapsed();
         boot.stood_still = ending.stood_still;
         boot.end(

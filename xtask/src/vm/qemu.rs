@@ -4,7 +4,7 @@ use super::kernels::Kernel;
 use crate::error::{Done, TaskError};
 use crate::place::{self, program};
 use crate::setup::QEMU;
-use crate::signal;
+use crate::{signal, ui};
 use hardpan_tests::frame::{self, FrameError, Head};
 use std::fs;
 use std::io::BufReader;
@@ -93,9 +93,12 @@ impl Firmware {
     }
 }
 
+/// Boots of a machine whose kernel ends by itself before the guest has begun.
+const MOST_BOOTS: u32 = 3;
+
 /// A running machine.
 #[derive(Debug)]
-pub(crate) struct Machine {
+struct Machine {
     child: Child,
     frames: Receiver<Result<(Head, Vec<u8>), FrameError>>,
     stood_still: Duration,
@@ -126,9 +129,43 @@ pub(crate) enum Ending {
     Interrupted,
 }
 
+/// Boots a machine and hands every frame to `take` until its end. `patience`: how long the guest may be silent.
+///
+/// A kernel that dies before the first frame is booted again: nothing of Hardpan runs until then, and QEMU 7.2 now and
+/// then spoils a processor's flags (seen: a double fault behind a `cmpxchg16b`, the flags full of what RAX held). The
+/// console of such a boot is kept.
+pub(crate) fn run(
+    kernel: &Kernel,
+    initramfs: &Path,
+    append: &str,
+    console: &Path,
+    patience: Duration,
+    mut take: impl FnMut(Head, Vec<u8>),
+) -> Done<Ended> {
+    let mut boots = 1;
+    loop {
+        let mut is_heard = false;
+        let ended =
+            Machine::start(kernel, initramfs, append, console)?.drive(patience, |head, payload| {
+                is_heard = true;
+                take(head, payload);
+            })?;
+        if is_heard || ended.how != Ending::Abrupt || boots == MOST_BOOTS {
+            return Ok(ended);
+        }
+        let kept = console.with_extension(format!("{boots}.log"));
+        fs::rename(console, &kept).map_err(TaskError::file("keeping", &kept))?;
+        ui::step(&format!(
+            "booting again: the guest's kernel ended before anything of Hardpan ran, see {}",
+            kept.display()
+        ));
+        boots += 1;
+    }
+}
+
 impl Machine {
     /// Starts a machine. It dies with this process.
-    pub(crate) fn start(kernel: &Kernel, initramfs: &Path, append: &str, console: &Path) -> Done<Self> {
+    fn start(kernel: &Kernel, initramfs: &Path, append: &str, console: &Path) -> Done<Self> {
         place::write(console, "")?;
         let qemu = QEMU
             .iter()
@@ -194,8 +231,8 @@ impl Machine {
         })
     }
 
-    /// Hands every frame to `take` until the end. `patience`: how long the guest may be silent.
-    pub(crate) fn drive(mut self, patience: Duration, mut take: impl FnMut(Head, Vec<u8>)) -> Done<Ended> {
+    /// Hands every frame to `take` until the end.
+    fn drive(mut self, patience: Duration, mut take: impl FnMut(Head, Vec<u8>)) -> Done<Ended> {
         let mut heard = Instant::now();
         let ending = loop {
             if signal::seen() {
@@ -210,7 +247,7 @@ impl Machine {
                     heard = Instant::now();
                     take(frame, payload);
                 }
-                Ok(Err(error)) => break Ending::Garbled(crate::ui::chain(&error)),
+                Ok(Err(error)) => break Ending::Garbled(ui::chain(&error)),
                 Err(RecvTimeoutError::Disconnected) => break Ending::Abrupt,
                 Err(RecvTimeoutError::Timeout) if heard.elapsed() > patience => break Ending::Hang(patience),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -77,7 +77,7 @@ fn rolled_back(report: &harden::RollbackReport) -> Finding {
     let failed = report.edits.iter().filter(|edit| edit.what == "failed").count();
     let items: Vec<&str> = report.edits.iter().map(|edit| edit.item.as_str()).collect();
     let rest = if failed > 0 {
-        format!("; {failed} could not be taken back")
+        format!("; {failed} could not be taken back, which is tried again within the hour")
     } else {
         String::new()
     };

@@ -29,7 +29,12 @@ pub fn confirm(root: &Root) -> Result<Option<u64>, HardenError> {
     Ok(waiting.map(|pending| pending.transaction))
 }
 
-/// Rolls back a transaction whose time is up. `hardpand` and every `hardpan harden` call do this first.
+/// Shortest and longest time until what could not be taken back is tried again, seconds; in between as long as it was
+/// tried already.
+const AGAIN_S: (u64, u64) = (60, 3600);
+
+/// Rolls back a transaction whose time is up. `hardpand` and every `hardpan harden` call do this first. What cannot be
+/// taken back (firewalld does not answer) still waits for confirmation, and is tried again.
 pub fn expire_unconfirmed(root: &Root, now: SystemTime) -> Result<Option<RollbackReport>, HardenError> {
     let mut store = Store::open(root)?;
     let Some(waiting) = store.pending() else {
@@ -39,6 +44,17 @@ pub fn expire_unconfirmed(root: &Root, now: SystemTime) -> Result<Option<Rollbac
         return Ok(None);
     }
     let report = rollback_in(&mut store, root, Some(waiting.transaction));
-    store.clear_pending()?;
+    if report.edits.iter().any(|edit| edit.what == "failed") {
+        let tried_s = waiting.tried_s.unwrap_or_else(|| seconds(now));
+        let (least, most) = AGAIN_S;
+        let again = seconds(now).saturating_sub(tried_s).clamp(least, most);
+        store.write_pending(&Confirmation {
+            deadline_s: seconds(now).saturating_add(again),
+            tried_s: Some(tried_s),
+            ..waiting
+        })?;
+    } else {
+        store.clear_pending()?;
+    }
     Ok(Some(report))
 }

@@ -27,6 +27,9 @@ pub struct Confirmation {
     pub transaction: u64,
     /// When it is rolled back, seconds since 1970.
     pub deadline_s: u64,
+    /// The first time that this was tried, if not all of it could be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried_s: Option<u64>,
 }
 
 /// The journal on disk, locked.
@@ -130,12 +133,15 @@ impl Store {
     }
 
     pub(super) fn set_pending(&self, transaction: u64, within: Duration) -> Result<(), HardenError> {
-        let deadline_s = seconds(SystemTime::now()).saturating_add(within.as_secs());
-        let text = serde_json::to_string(&Confirmation {
+        self.write_pending(&Confirmation {
             transaction,
-            deadline_s,
+            deadline_s: seconds(SystemTime::now()).saturating_add(within.as_secs()),
+            tried_s: None,
         })
-        .map_err(HardenError::Encode)?;
+    }
+
+    pub(super) fn write_pending(&self, pending: &Confirmation) -> Result<(), HardenError> {
+        let text = serde_json::to_string(pending).map_err(HardenError::Encode)?;
         files::replace(&self.pending_path, &text).map_err(|source| HardenError::File {
             item: "the pending confirmation".to_owned(),
             source,

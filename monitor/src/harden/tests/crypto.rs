@@ -165,8 +165,18 @@ fn not_back(prepare: &dyn Fn(&Fake)) {
         applied.changed && applied.failed && applied.confirmation_needed,
         "{applied:?}"
     );
+    // Nobody confirms, and it cannot be taken back: it is tried again, not at once.
+    let first = SystemTime::now();
+    let report = expire_unconfirmed(&root, first).expect("tried").expect("due");
+    assert!(
+        report.edits.iter().any(|edit| edit.what == "failed"),
+        "{report:?}"
+    );
     fake.write("mended", "");
-    let report = expire_unconfirmed(&root, SystemTime::now()).expect("rolled back");
+    assert_eq!(expire_unconfirmed(&root, first).expect("too early"), None);
+    let later = first + Duration::from_secs(60);
+    let report = expire_unconfirmed(&root, later).expect("rolled back");
+    assert_eq!(pending(&root).expect("read"), None, "nothing waits any more");
     assert!(report.is_some_and(|report| report.changed));
     assert_eq!(fake.read("etc/crypto-policies/config"), "# This file\nDEFAULT\n");
 }

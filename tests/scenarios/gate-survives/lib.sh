@@ -41,8 +41,14 @@ busy() {
         cp /usr/bin/hp-hello /tmp/busy/hello && /tmp/busy/hello
         sleep 0.1
     done > /dev/null 2>&1 &
+    busy_pid=$!
 }
-idle() { rm -rf /tmp/busy; }
+# The loop ends first: what it copies just then would keep the folder.
+idle() {
+    kill $busy_pid
+    wait $busy_pid || true
+    rm -rf /tmp/busy || { sleep 1; rm -rf /tmp/busy; }
+}
 # linked: the generations whose gate stays by itself.
 linked() { ls -d /sys/fs/bpf/hardpan/g*/links 2> /dev/null | cut -d/ -f6; }
 # told N PATTERN: waits until there are so many such records.

@@ -79,8 +79,10 @@ pub(crate) const MATRIX: [Debian; 4] = [
     Debian {
         name: "6.12",
         tier: "A",
-        suites: &["bookworm-backports"],
-        more_suites: &["bookworm", "bookworm-security", "trixie-security", "trixie"],
+        // Both, whatever was asked for beside it: the newest of them. 6.12.95 of the backports fell in four of seven boots to
+        // what QEMU 7.2 makes of the flags behind a `cmpxchg16b`; 6.12.117 never did.
+        suites: &["bookworm-security", "bookworm-backports"],
+        more_suites: &["bookworm", "trixie-security", "trixie"],
         image: ("linux-image-6.12.", CLOUD),
         modules: None,
     },

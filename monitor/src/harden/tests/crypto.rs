@@ -13,30 +13,20 @@ fn crypto_item(kind: &Kind) -> (Resolved, Vec<Item>) {
 
 #[test]
 fn the_crypto_policys_own_file_keeps_its_comments() {
-    let kind = &KINDS[4];
-    let fake = Fake::new(kind);
-    tools(&fake);
-    let before = fake.snapshot();
-    let root = Root::with_liveness(fake.path(), true).expect("root");
-    let (resolved, items) = crypto_item(kind);
-    let options = ApplyOptions {
-        irreversible: false,
-        confirm_within: Some(Duration::from_secs(60)),
-    };
-    let applied = apply(&root, &resolved, &items, &options).expect("applied");
-    assert!(applied.changed && !applied.failed, "{applied:?}");
-    assert_eq!(fake.read("etc/crypto-policies/config"), "# This file\nFUTURE\n");
-    let time = |path: &str| {
-        let meta = std::fs::metadata(fake.at(path)).expect("metadata");
-        meta.modified().expect("time")
-    };
-    assert!(
-        time("etc/crypto-policies/state/current") >= time("etc/crypto-policies/config"),
-        "`update-crypto-policies --is-applied` would say no"
-    );
-    assert_eq!(drift(&root).expect("read"), []);
-    rollback(&root, None).expect("rolled back");
-    assert_eq!(fake.snapshot(), before);
+    live_crypto(&|_| (), &|fake, applied| {
+        assert!(applied.changed && !applied.failed, "{applied:?}");
+        assert_eq!(fake.read("etc/crypto-policies/config"), "# This file\nFUTURE\n");
+        let time = |path: &str| {
+            let meta = std::fs::metadata(fake.at(path)).expect("metadata");
+            meta.modified().expect("time")
+        };
+        assert!(
+            time("etc/crypto-policies/state/current") >= time("etc/crypto-policies/config"),
+            "`update-crypto-policies --is-applied` would say no"
+        );
+        let root = Root::with_liveness(fake.path(), true).expect("root");
+        assert_eq!(drift(&root).expect("read"), []);
+    });
 }
 
 /// Applies level locked's crypto policy to a live host whose configuration is this, and takes it back.

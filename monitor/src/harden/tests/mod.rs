@@ -488,13 +488,8 @@ fn tools(fake: &Fake) {
     }
 }
 
-#[test]
-fn pam_and_firewall_go_through_their_own_tools_and_need_confirmation() {
-    let kind = &KINDS[4];
-    let fake = Fake::new(kind);
-    tools(&fake);
-    let before = fake.snapshot();
-    let root = Root::with_liveness(fake.path(), true).expect("root");
+/// A kiosk's policy of level strict, and its items whose names begin so.
+fn kiosk(kind: &Kind, names: &[&str]) -> (Resolved, Vec<Item>) {
     let selector = Selector {
         el: kind.el,
         vendor: kind.vendor.to_owned(),
@@ -503,10 +498,19 @@ fn pam_and_firewall_go_through_their_own_tools_and_need_confirmation() {
         level: "strict".to_owned(),
     };
     let (resolved, _) = load(&selector, &shipped::shipped(), &[]);
-    let items: Vec<Item> = items(&resolved)
-        .into_iter()
-        .filter(|item| item.id.starts_with("pam:") || item.id.starts_with("firewall:"))
-        .collect();
+    let mut items = items(&resolved);
+    items.retain(|item| names.iter().any(|name| item.id.starts_with(name)));
+    (resolved, items)
+}
+
+#[test]
+fn pam_and_firewall_go_through_their_own_tools_and_need_confirmation() {
+    let kind = &KINDS[4];
+    let fake = Fake::new(kind);
+    tools(&fake);
+    let before = fake.snapshot();
+    let root = Root::with_liveness(fake.path(), true).expect("root");
+    let (resolved, items) = kiosk(kind, &["pam:", "firewall:"]);
     let refused = apply(&root, &resolved, &items, &ApplyOptions::default()).expect("refused");
     assert!(!refused.changed);
     for result in &refused.results {
@@ -590,16 +594,7 @@ fn a_zone_that_firewalld_may_still_be_setting_waits_for_confirmation() {
     let not_running = fake.read(firewall);
     fake.write(firewall, "#!/bin/sh\necho Did not receive a reply >&2; exit 1\n");
     let root = Root::with_liveness(fake.path(), true).expect("root");
-    let selector = Selector {
-        el: kind.el,
-        vendor: kind.vendor.to_owned(),
-        hardware: "x86-64-v3".to_owned(),
-        role: "kiosk".to_owned(),
-        level: "strict".to_owned(),
-    };
-    let (resolved, _) = load(&selector, &shipped::shipped(), &[]);
-    let mut items = items(&resolved);
-    items.retain(|item| item.id.starts_with("firewall:"));
+    let (resolved, items) = kiosk(kind, &["firewall:"]);
     let options = ApplyOptions {
         irreversible: false,
         confirm_within: Some(Duration::ZERO),

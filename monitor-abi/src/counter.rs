@@ -58,11 +58,13 @@ pub enum Counter {
     PackageGenerated = 32,
     /// Records of opened packages that found no room in the ring.
     PackageLost = 33,
+    /// Interpreters that found no room in the list of those that run: what they are given is not judged.
+    InterpreterFull = 34,
 }
 
 impl Counter {
     /// All counters, in slot order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::ExecGenerated,
         Self::ExecLost,
         Self::CredGenerated,
@@ -87,6 +89,7 @@ impl Counter {
         Self::GateAskedProtect,
         Self::PackageGenerated,
         Self::PackageLost,
+        Self::InterpreterFull,
     ];
 
     /// The counter's name in records and in `hardpan status`.
@@ -116,6 +119,7 @@ impl Counter {
             Self::GateAskedProtect => "gate_asked_protect",
             Self::PackageGenerated => "package_generated",
             Self::PackageLost => "package_lost",
+            Self::InterpreterFull => "interpreter_full",
         }
     }
 }

@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of every struct in this crate. The reader refuses records of another version: programs and daemon
 /// come from one build, so a difference means a stale pinned program.
-pub const ABI_VERSION: u16 = 1;
+pub const ABI_VERSION: u16 = 2;
 
 /// Length of `task_struct.comm`, terminating NUL included.
 pub const TASK_COMM_LEN: usize = 16;

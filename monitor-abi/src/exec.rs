@@ -187,8 +187,8 @@ pub struct ExecStash {
     pub script_path: [u8; EXEC_PATH_LEN],
     /// Bytes of `script_path` used, without NUL.
     pub script_path_bytes: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Number of the program's grammar, if it is an interpreter.
+    pub grammar: u32,
 }
 
 /// True for file systems whose content another host or an unprivileged process can change between two reads: a digest

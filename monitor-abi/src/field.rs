@@ -14,6 +14,8 @@ pub enum FieldNeed {
     Required,
     /// Without it the named thing is missing from records; `doctor` says so.
     Optional(&'static str),
+    /// Only some kernels have what it is part of; where it is not there nothing is missing.
+    IfThere,
 }
 
 /// One kernel struct field and the names it has had.
@@ -48,6 +50,10 @@ macro_rules! kernel_fields {
             // 4.18 calls it real_start_time; both count suspend.
             OFF_TASK_START_BOOTTIME, "task_struct", ["start_boottime", "real_start_time"], Optional("start time of processes");
             OFF_TASK_NSPROXY, "task_struct", ["nsproxy"], Optional("namespaces of processes");
+            // The path walk that is going on, with the name as it was asked for.
+            OFF_TASK_NAMEIDATA, "task_struct", ["nameidata"], Optional("files given to interpreters");
+            OFF_NAMEIDATA_NAME, "nameidata", ["name"], Optional("files given to interpreters");
+            OFF_FILENAME_NAME, "filename", ["name"], Optional("files given to interpreters");
             OFF_TASK_LOGINUID, "task_struct", ["loginuid"], Optional("audit login uid");
             OFF_TASK_SESSIONID, "task_struct", ["sessionid"], Optional("audit session id");
             OFF_NSPROXY_MNT_NS, "nsproxy", ["mnt_ns"], Optional("mount namespace of processes");
@@ -72,6 +78,13 @@ macro_rules! kernel_fields {
             OFF_CRED_USER_NS, "cred", ["user_ns"], Optional("user namespace of credentials");
             OFF_USER_NS_INUM, "user_namespace", ["ns.inum"], Optional("user namespace of credentials");
             OFF_CRED_GROUP_INFO, "cred", ["group_info"], Optional("integrity of supplementary groups");
+            OFF_GROUPS_COUNT, "group_info", ["ngroups"], Optional("group lists edited in place");
+            OFF_GROUPS_IDS, "group_info", ["gid"], Optional("group lists edited in place");
+            OFF_CRED_SECURITY, "cred", ["security"], IfThere;
+            // 6.18 gave credentials a struct of their own.
+            OFF_SELINUX_SID, "task_security_struct", ["sid"], IfThere;
+            OFF_SELINUX_CRED_SID, "cred_security_struct", ["sid"], IfThere;
+            OFF_BLOB_CRED, "lsm_blob_sizes", ["lbs_cred"], IfThere;
             OFF_USER_NS_PARENT, "user_namespace", ["parent"], Optional("rule for new user namespaces");
             // Integrity of tasks.
             OFF_TASK_FLAGS, "task_struct", ["flags"], Required;
@@ -79,6 +92,8 @@ macro_rules! kernel_fields {
             OFF_TASK_SECCOMP_MODE, "task_struct", ["seccomp.mode"], Optional("integrity of seccomp");
             OFF_TASK_SECCOMP_FILTER, "task_struct", ["seccomp.filter"], Optional("integrity of seccomp filters");
             OFF_SECCOMP_FILTER_PREV, "seccomp_filter", ["prev"], Optional("integrity of seccomp filters");
+            // x86 until 5.9 (EL 8), arm64 until 5.10. Other kernels have no such limit.
+            OFF_TASK_ADDRESS_LIMIT, "task_struct", ["thread.addr_limit.seg", "thread_info.addr_limit"], IfThere;
             // Until 5.10 (and in EL 8) a bit of thread_info.flags, whose number BTF does not tell.
             OFF_TASK_SYSCALL_WORK, "task_struct", ["thread_info.syscall_work"], Optional("integrity of the thread flag that turns seccomp on");
             OFF_NSPROXY_UTS_NS, "nsproxy", ["uts_ns"], Optional("integrity of UTS namespaces");
@@ -109,6 +124,7 @@ macro_rules! kernel_fields {
             // Files.
             OFF_FILE_INODE, "file", ["f_inode"], Required;
             OFF_FILE_PATH, "file", ["f_path"], Required;
+            OFF_FILE_DENTRY, "file", ["f_path.dentry"], Optional("digests of files on overlayfs are remembered");
             OFF_FILE_MODE, "file", ["f_mode"], Required;
             OFF_DENTRY_INODE, "dentry", ["d_inode"], Optional("files cut or replaced by path");
             OFF_IATTR_VALID, "iattr", ["ia_valid"], Optional("files cut by path");
@@ -222,9 +238,17 @@ pub mod switch {
     pub const OVERRIDE_HOOKS: &str = "HAS_OVERRIDE_HOOKS";
     /// The functions that move root directories are watched.
     pub const ROOT_HOOKS: &str = "HAS_ROOT_HOOKS";
+    /// Shadows are in task storage (5.13 for the programs that use it), else in a hash.
+    pub const TASK_STORAGE: &str = "HAS_TASK_STORAGE";
+    /// All is there that is read to tell whether a task opens a file as what it was at its last open.
+    pub const OPEN_MARK: &str = "HAS_OPEN_MARK";
+    /// A hook for a task that gives itself another security context is attached: such a change needs its witness.
+    pub const CONTEXT_HOOK: &str = "HAS_CONTEXT_HOOK";
 }
 
 /// Global that holds the generation written into each record's head.
 pub const GLOBAL_GENERATION: &str = "GENERATION";
+/// Global that holds the address of `selinux_blob_sizes` (`u64`): where SELinux keeps its part of credentials. 0: unknown.
+pub const GLOBAL_SELINUX_BLOBS: &str = "SELINUX_BLOBS";
 /// Global that caps the size of files hashed in the kernel, in bytes (`u64`).
 pub const GLOBAL_HASH_MAX_BYTES: &str = "HASH_MAX_BYTES";

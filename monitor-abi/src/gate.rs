@@ -267,6 +267,10 @@ pub mod trusted_mark {
     pub const CAPABILITIES: u32 = 1 << 2;
     /// Content of a package that installs packages: what such a program opens is looked at.
     pub const PACKAGE_MANAGER: u32 = 1 << 3;
+    /// Where the number of an interpreter's [`Grammar`](super::Grammar) begins: 4 bits, 0 for what is no interpreter.
+    pub const GRAMMAR_SHIFT: u32 = 4;
+    /// The bits of that number.
+    pub const GRAMMAR: u32 = 0xf << GRAMMAR_SHIFT;
     /// The first of the marks that rules on digests use; the rest up to bit 31 is theirs.
     pub const RULES_FROM: u32 = 8;
 }
@@ -279,6 +283,41 @@ pub struct TrustedEntry {
     pub class: u32,
     /// [`trusted_mark`] bits.
     pub marks: u32,
+    /// Capabilities that some packaged file with this content gives, as a mask.
+    pub capabilities: u64,
+}
+
+/// Room for grammars; number 0 is none.
+pub const GRAMMARS_MAX: u32 = 16;
+
+/// How an interpreter tells its program among its arguments, as far as files are concerned. Letters are those of options
+/// that begin with one hyphen: bit `c & 63` of word `c >> 6`. Option words are their first 8 bytes, NUL padded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Grammar {
+    /// Letters behind which no argument is a program: code comes with the option.
+    pub ends: [u64; 2],
+    /// Letters behind which the rest of the argument is a value.
+    pub stops: [u64; 2],
+    /// Letters whose value is the next argument, if they stand last or do not stop.
+    pub takes: [u64; 2],
+    /// Words whose value is the next argument.
+    pub words: [u64; 4],
+    /// 1: options may begin with `+`, and a lone hyphen ends them.
+    pub shell: u64,
+}
+
+/// Last components of file names, by their last 32 bytes, with zeroes in front.
+pub type LastComponent = [u64; 4];
+
+/// What a running interpreter was given: names under which it may open its program. Kernel side only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct GivenNames {
+    /// The names; those that are zero stand for none.
+    pub names: [LastComponent; 4],
+    /// Not 0: they could not be told among so many options. Each file counts.
+    pub any: u64,
 }
 
 /// The gate's settings, one value.
@@ -469,10 +508,12 @@ pub mod gate_flag {
     pub const DOUBT: u32 = 1 << 4;
     /// Within the grace after boot: not refused.
     pub const GRACE: u32 = 1 << 5;
-    /// Capabilities would have been gained that no packaged file with this content carries.
+    /// Capabilities would be gained that no packaged file with this content gives.
     pub const CAPS_NOT_SIGNED: u32 = 1 << 6;
     /// A private copy of the file that was written to is made executable (text relocations do this).
     pub const PRIVATE_COPY: u32 = 1 << 7;
+    /// The file was given to an interpreter as an argument.
+    pub const ARGUMENT: u32 = 1 << 8;
 }
 
 /// The gate refused something, or would have: a denial of any kind, or an alert about a mapping or a write. Alerts
@@ -566,7 +607,7 @@ const _: () = {
     assert!(GATE_SIZE_BITS == 1 << 20);
     assert!(size_of::<GateConfig>() == 200);
     assert!(size_of::<GateRule>() == 112);
-    assert!(size_of::<TrustedEntry>() == 8);
+    assert!(size_of::<TrustedEntry>() == 16);
     assert!(size_of::<FileKey>() == 16);
     assert!(core::mem::offset_of!(GateEvent, path) % 8 == 0);
     assert!(GateClass::ALL.len() <= GateClass::SLOTS && GateClass::SLOTS <= 32);

@@ -30,16 +30,17 @@ pub use exec::{
 };
 pub use field::{
     ABSENT, ENUM_CONSTANTS, EnumConstant, FIELDS, Field, FieldNeed, GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES,
-    switch,
+    GLOBAL_SELINUX_BLOBS, switch,
 };
 pub use gate::{
     BLOCK_DEVICES_MAX, FileKey, GATE_HASH_ALWAYS_BYTES, GATE_HASH_SIGNED_BYTES, GATE_NO_RULE, GATE_RULES_MAX,
-    GATE_SIZE_BITS, GateAction, GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule,
-    OBJECT_NAME_LEN, OBJECT_NAMES_MAX, ObjectClass, ObjectEvent, PROTECTED_MAX, PackageEvent, TrustedEntry,
-    WriteClass, gate_flag, gate_size_bits, gate_test, trusted_mark,
+    GATE_SIZE_BITS, GRAMMARS_MAX, GateAction, GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode,
+    GateRule, GivenNames, Grammar, LastComponent, OBJECT_NAME_LEN, OBJECT_NAMES_MAX, ObjectClass,
+    ObjectEvent, PROTECTED_MAX, PackageEvent, TrustedEntry, WriteClass, gate_flag, gate_size_bits, gate_test,
+    trusted_mark,
 };
 pub use module::{MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin};
 pub use task::{
-    NS_COUNT, NS_NAMES, TASKS_MAX, TaskFindingEvent, TaskFindingKind, TaskHook, TaskResponse, TaskRest,
-    TaskShadow, TaskView, TaskWitness, task_state,
+    GROUPS_SEEN, NS_COUNT, NS_NAMES, OPENS_SEEN, TASKS_MAX, TaskFindingEvent, TaskFindingKind, TaskHook,
+    TaskResponse, TaskRest, TaskShadow, TaskView, TaskWitness, task_state,
 };

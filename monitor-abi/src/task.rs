@@ -7,6 +7,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// not fit is counted ([`Counter::TaskUntracked`](crate::Counter::TaskUntracked)).
 pub const TASKS_MAX: u32 = 32_768;
 
+/// Ids of a group list that its mark covers. A list edited beyond them is not noticed.
+pub const GROUPS_SEEN: usize = 16;
+
+/// Slots of the map of what opens were last found in order with.
+pub const OPENS_SEEN: usize = 8192;
+
 /// Namespaces of a task that are watched: the members of `struct nsproxy`, in the order of [`NS_NAMES`].
 pub const NS_COUNT: usize = 8;
 
@@ -42,11 +48,14 @@ pub enum TaskFindingKind {
     RootMoved = 7,
     /// Another process, not one of its ancestors, got hold of its memory.
     Accessed = 8,
+    /// The task's address limit is the kernel's: its system calls read and write kernel memory (EL 8; later kernels have
+    /// no such limit).
+    AddressLimit = 9,
 }
 
 impl TaskFindingKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::CredNoWitness,
         Self::CredRule,
         Self::CredEdited,
@@ -55,6 +64,7 @@ impl TaskFindingKind {
         Self::SeccompWeakened,
         Self::RootMoved,
         Self::Accessed,
+        Self::AddressLimit,
     ];
 
     /// The kind with this number, if there is one.
@@ -68,6 +78,7 @@ impl TaskFindingKind {
             6 => Some(Self::SeccompWeakened),
             7 => Some(Self::RootMoved),
             8 => Some(Self::Accessed),
+            9 => Some(Self::AddressLimit),
             _ => None,
         }
     }
@@ -95,6 +106,8 @@ pub enum TaskWitness {
     UserNs = 7,
     /// Born by fork: credentials are the parent's.
     Fork = 8,
+    /// `security_setprocattr` or `security_setselfattr`: the task gives itself another security context.
+    SetContext = 9,
 }
 
 impl TaskWitness {
@@ -110,6 +123,7 @@ impl TaskWitness {
             6 => Some(Self::Prctl),
             7 => Some(Self::UserNs),
             8 => Some(Self::Fork),
+            9 => Some(Self::SetContext),
             _ => None,
         }
     }
@@ -184,11 +198,15 @@ pub enum TaskHook {
     RootLeave = 30,
     /// Entry of `mem_write`: a write to `/proc/PID/mem`.
     MemWrite = 31,
+    /// `security_setprocattr`.
+    SetProcAttr = 32,
+    /// `security_setselfattr` (since 6.8).
+    SetSelfAttr = 33,
 }
 
 impl TaskHook {
     /// Slots of the map of run counts.
-    pub const SLOTS: u32 = 32;
+    pub const SLOTS: u32 = 40;
 
     /// The hook with this number and the name it has in records.
     pub const fn name(raw: u32) -> Option<&'static str> {
@@ -221,6 +239,8 @@ impl TaskHook {
             28 => "revert_creds",
             29 | 30 => "set_fs_root",
             31 => "mem_write",
+            32 => "security_setprocattr",
+            33 => "security_setselfattr",
             _ => return None,
         })
     }
@@ -250,7 +270,7 @@ impl TaskResponse {
     }
 }
 
-/// What else of a task is watched, with what it was. 56 bytes.
+/// What else of a task is watched, with what it was. 64 bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct TaskRest {
@@ -268,6 +288,10 @@ pub struct TaskRest {
     pub groups_differ: u32,
     /// 1 if the root directory differs from that of the other side of the record.
     pub root_differs: u32,
+    /// SELinux security id; 0 if unknown.
+    pub selinux_sid: u32,
+    /// 1 if the address limit is the kernel's.
+    pub address_limit_kernel: u32,
 }
 
 /// A finding about a task.
@@ -318,6 +342,10 @@ pub struct TaskView {
     pub user_ns: u64,
     /// Address of their group list.
     pub groups: u64,
+    /// A mark of the group list's content: its length and first [`GROUPS_SEEN`] ids; 0 if unknown.
+    pub groups_mark: u64,
+    /// SELinux security id; 0 if unknown.
+    pub selinux_sid: u64,
     /// Address of the `struct cred`.
     pub cred: u64,
     /// Addresses of the namespaces, in the order of [`NS_NAMES`].
@@ -326,6 +354,8 @@ pub struct TaskView {
     pub root: [u64; 2],
     /// Address of the newest seccomp filter.
     pub seccomp_filter: u64,
+    /// Highest address that system calls take from the task; 0 if the kernel has no such limit.
+    pub address_limit: u64,
     /// `SECCOMP_MODE_*`.
     pub seccomp_mode: u32,
     /// 1 if the thread flag says that seccomp looks at system calls; 0 also where that is unknown.
@@ -340,17 +370,20 @@ impl TaskView {
     /// Its size in words of eight bytes.
     pub const WORDS: usize = size_of::<Self>() / 8;
     /// How many words at its beginning are the content of the credentials.
-    pub const CRED_WORDS: usize = 12;
+    pub const CRED_WORDS: usize = 14;
 
     /// All zero: a place to read into.
     pub const EMPTY: Self = Self {
         ids: CredIds::EMPTY,
         user_ns: 0,
         groups: 0,
+        groups_mark: 0,
+        selinux_sid: 0,
         cred: 0,
         ns: [0; NS_COUNT],
         root: [0; 2],
         seccomp_filter: 0,
+        address_limit: 0,
         seccomp_mode: 0,
         seccomp_flag: 0,
         no_new_privs: 0,
@@ -372,6 +405,8 @@ pub struct TaskShadow {
     pub ns_inum: [u32; NS_COUNT],
     /// The one-shot note: address of the announced `struct cred`, 0 if the hook does not know it.
     pub note_cred: u64,
+    /// When it was left (`bpf_ktime_get_ns`).
+    pub note_ns: u64,
     /// The note's [`TaskWitness`] number.
     pub note_witness: u32,
     /// [`task_state`] bits.
@@ -396,6 +431,7 @@ impl TaskShadow {
         now: TaskView::EMPTY,
         ns_inum: [0; NS_COUNT],
         note_cred: 0,
+        note_ns: 0,
         note_witness: 0,
         state: 0,
         overrides: 0,
@@ -407,9 +443,9 @@ impl TaskShadow {
 }
 
 const _: () = {
-    assert!(size_of::<TaskRest>() == 56);
-    assert!(size_of::<TaskFindingEvent>() == 112 + 88 + 160 + 112 + 16);
-    assert!(size_of::<TaskView>() == 80 + 24 + 64 + 16 + 8 + 16);
+    assert!(size_of::<TaskRest>() == 64);
+    assert!(size_of::<TaskFindingEvent>() == 112 + 88 + 160 + 128 + 16);
+    assert!(size_of::<TaskView>() == 80 + 40 + 64 + 16 + 16 + 16);
     assert!(core::mem::offset_of!(TaskView, cred) == 8 * TaskView::CRED_WORDS);
-    assert!(size_of::<TaskShadow>() == 2 * 208 + 32 + 8 + 16 + 24);
+    assert!(size_of::<TaskShadow>() == 2 * 232 + 32 + 16 + 16 + 24);
 };

@@ -9,6 +9,7 @@ use crate::{
     maps::count,
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
+    shadow_read::{mixed, opaque},
 };
 use aya_ebpf::{helpers::generated::bpf_ima_file_hash, macros::map, maps::Array};
 use hardpan_abi::{
@@ -21,6 +22,8 @@ const HASH_ALGO_SHA256: i64 = 4;
 
 /// `TMPFS_MAGIC` (include/uapi/linux/magic.h).
 const TMPFS: u64 = 0x0102_1994;
+/// `OVERLAYFS_SUPER_MAGIC` (include/uapi/linux/magic.h).
+const OVERLAY: u64 = 0x794c_7630;
 /// `F_SEAL_WRITE` (include/uapi/linux/fcntl.h).
 const F_SEAL_WRITE: u32 = 8;
 
@@ -101,19 +104,25 @@ impl Content {
     }
 }
 
+/// When a file was changed last; of a file on overlayfs a mark of the file below, which the host can change by itself.
+pub struct Changed {
+    s: i64,
+    ns: u32,
+}
+
 /// Whether the entry holds the digest of the file as it is.
 ///
 /// # Safety
 /// `entry` is a live entry.
 #[inline(always)]
-pub unsafe fn holds(entry: *const InodeDigest, info: &FileInfo) -> bool {
+pub unsafe fn holds(entry: *const InodeDigest, info: &FileInfo, changed: &Changed) -> bool {
     // SAFETY: by the caller's promise. Fields may be torn by a concurrent exec of the same file, which writes the same
     // bytes for the same size and ctime.
     let entry = unsafe { &*entry };
     entry.filled == 1
         && entry.size_bytes == info.size_bytes
-        && entry.ctime_s == info.ctime_s
-        && entry.ctime_ns == info.ctime_ns
+        && entry.ctime_s == changed.s
+        && entry.ctime_ns == changed.ns
         && entry.raw_writes == raw_writes()
 }
 
@@ -123,7 +132,8 @@ pub unsafe fn holds(entry: *const InodeDigest, info: &FileInfo) -> bool {
 ///
 /// # Safety
 /// `file` and its `inode` are typed pointers; `info` describes the inode.
-#[inline(always)]
+// A function of its own: its stack is free again when the file is judged.
+#[inline(never)]
 pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
     file: *const u8,
     inode: *const u8,
@@ -145,14 +155,24 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
         out.state = DigestState::Writers as u32;
         return nothing;
     }
+    let mut changed = Changed {
+        s: info.ctime_s,
+        ns: info.ctime_ns,
+    };
+    let mut remembers = on(&off::HAS_INODE_STORAGE);
+    if info.fs_magic == OVERLAY {
+        changed.s = real_mark(file) as i64;
+        changed.ns = 0;
+        remembers &= changed.s != 0;
+    }
     let (mut writes, mut entry) = (0, nothing);
-    if on(&off::HAS_INODE_STORAGE) {
+    if remembers {
         // SAFETY: typed inode.
         entry = unsafe { C::entry(inode, false) };
         if !entry.is_null() {
             // SAFETY: the helper returned a live value.
             unsafe {
-                if holds(entry, info) {
+                if holds(entry, info, &changed) {
                     copy4((&raw const (*entry).digest).cast(), &mut out.digest);
                     out.state = DigestState::Sha256 as u32;
                     out.cached = 1;
@@ -174,7 +194,7 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
         out.missing = 1;
         return entry;
     }
-    if on(&off::HAS_INODE_STORAGE) && entry.is_null() {
+    if remembers && entry.is_null() {
         // Made before the hash, so that a writer has something to leave a trace in.
         // SAFETY: typed inode.
         entry = unsafe { C::entry(inode, true) };
@@ -203,8 +223,11 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
             Typed::read::<u32>(inode, &off::OFF_INODE_CTIME_NS) & file::CTIME_NS,
         )
     };
-    let is_same =
+    let mut is_same =
         writers <= 0 && size == info.size_bytes && ctime_s == info.ctime_s && ctime_ns == info.ctime_ns;
+    if info.fs_magic == OVERLAY {
+        is_same &= real_mark(file) as i64 == changed.s;
+    }
     if !is_same {
         out.state = DigestState::Writers as u32;
         return entry;
@@ -219,8 +242,8 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
             let entry = &mut *entry;
             entry.filled = 0;
             entry.size_bytes = info.size_bytes;
-            entry.ctime_s = info.ctime_s;
-            entry.ctime_ns = info.ctime_ns;
+            entry.ctime_s = changed.s;
+            entry.ctime_ns = changed.ns;
             entry.epoch = 0;
             entry.raw_writes = raw;
             copy4(digest.as_ptr(), &mut *(&raw mut entry.digest).cast());
@@ -231,6 +254,47 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
     unsafe { copy4(digest.as_ptr(), &mut out.digest) };
     out.state = DigestState::Sha256 as u32;
     entry
+}
+
+/// Which file an opened file of an overlay really is, and how it is: a mark of its address, size and change time. 0 if that
+/// cannot be told, or somebody has it open for writing: then nothing is remembered.
+///
+/// What overlayfs keeps of an opened file is the opened file below, from 6.13 on behind one more pointer. Its inode is the
+/// one below; its name, by kernel, that of the overlay or the real one.
+// A function of its own: its stack is free again when the file is judged.
+#[inline(never)]
+fn real_mark(file: *const u8) -> u64 {
+    if !(on(&off::HAS_PROBE_READ)
+        && has(&off::OFF_FILE_PRIVATE)
+        && has(&off::OFF_FILE_DENTRY)
+        && has(&off::OFF_DENTRY_INODE))
+    {
+        return 0;
+    }
+    // SAFETY (all): probed; what can't be read is zero.
+    unsafe {
+        let name = Probed::pointer(file, &off::OFF_FILE_DENTRY);
+        let mut below = Probed::pointer(file, &off::OFF_FILE_PRIVATE);
+        let mut step = 0;
+        while step < 2 {
+            let inode = Probed::pointer(below, &off::OFF_FILE_INODE);
+            let named = Probed::pointer(below, &off::OFF_FILE_DENTRY);
+            let by_name = Probed::pointer(named, &off::OFF_DENTRY_INODE);
+            if !inode.is_null() && (named == name || by_name == inode) {
+                let writers: i32 = Probed::read(inode, &off::OFF_INODE_WRITECOUNT);
+                if writers > 0 {
+                    return 0;
+                }
+                let mut mark = mixed(inode as u64, Probed::read(inode, &off::OFF_INODE_SIZE));
+                mark = mixed(mark, Probed::read(inode, &off::OFF_INODE_CTIME_S));
+                let ns = Probed::read::<u32>(inode, &off::OFF_INODE_CTIME_NS) & file::CTIME_NS;
+                return mixed(mark, u64::from(ns)) | 1;
+            }
+            below = Probed::read::<u64>(below, &off::FIRST) as *const u8;
+            step = opaque(step + 1);
+        }
+    }
+    0
 }
 
 /// Whether nobody can write to this anonymous memory any more.

@@ -11,7 +11,7 @@ use crate::{
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Typed},
     off::{self, on},
-    package, task,
+    package, script, task,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -45,7 +45,7 @@ static EMPTY_STASH: ExecStash = ExecStash {
     path: [0; EXEC_PATH_LEN],
     script_path: [0; EXEC_PATH_LEN],
     script_path_bytes: 0,
-    reserved: 0,
+    grammar: 0,
 };
 
 /// `bprm_check_security(struct linux_binprm *bprm)`: the same argument on every kernel since 4.18.
@@ -76,12 +76,29 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Checked 
             written: 0,
         };
         let answer = gate::ask::<true>(file, &info, &content, entry, asked);
-        if !entry.is_null() && (*entry).filled == 1 && (*entry).marks & trusted_mark::PACKAGE_MANAGER != 0 {
-            package::noted();
+        if !entry.is_null()
+            && (*entry).filled == 1
+            && (*entry).marks & (trusted_mark::PACKAGE_MANAGER | trusted_mark::GRAMMAR) != 0
+        {
+            noted((*entry).marks);
         }
         answer
     };
     Checked { state, answer }
+}
+
+/// The execution that is being checked is of a program that is watched for what it opens.
+#[inline(always)]
+fn noted(marks: u32) {
+    if let Some(stash) = EXEC_STASH.get_ptr_mut(&bpf_get_current_pid_tgid()) {
+        // SAFETY: the entry is this thread's own.
+        unsafe {
+            (*stash).grammar = marks >> trusted_mark::GRAMMAR_SHIFT & 15;
+            if marks & trusted_mark::PACKAGE_MANAGER != 0 {
+                (*stash).flags |= exec_flag::PACKAGE_MANAGER;
+            }
+        }
+    }
 }
 
 /// What a look at an execution came to.
@@ -129,6 +146,7 @@ fn keep(bprm: *const u8, file: *const u8, info: &FileInfo, content: &Content) ->
     stash.file = *info;
     stash.digest_state = content.state as u8;
     stash.digest_errno = content.errno;
+    stash.grammar = 0;
     // SAFETY: both are 32 bytes and 8-aligned inside their structs.
     unsafe { copy_words::<4>(content.digest.as_ptr(), (&raw mut stash.digest).cast()) };
     stash.flags &= !exec_flag::DIGEST_CACHED;
@@ -216,6 +234,7 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
         count(Counter::ExecLost);
     }
     package::executed(&key);
+    script::executed(&key, start, end);
     let _gone = EXEC_STASH.remove(&key);
 }
 
@@ -333,6 +352,7 @@ pub fn exit<C: EbpfContext>(_ctx: &C) {
     let key = bpf_get_current_pid_tgid();
     let _gone = EXEC_STASH.remove(&key);
     package::exited(key);
+    script::exited(key);
 }
 
 /// Reads a kernel string; its length without NUL, 0 if it can't be read.

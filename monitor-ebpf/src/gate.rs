@@ -32,10 +32,10 @@ use hardpan_abi::{
     GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule, InodeDigest, TrustedEntry, WriteClass,
     gate_flag, trusted_mark,
 };
-pub use hooks::{exec_kind, mmap, mprotect};
+pub use hooks::{exec_kind, gained, mmap, mprotect};
 use rules::{first_rule, marks_word};
 pub use subject::subject;
-pub use write::{block_closed, cut, opened, replaced};
+pub use write::{block_closed, cut, is_worth_a_look, opened, replaced};
 
 /// Digests that somebody vouches for. Preallocated: sleepable programs of older kernels take no other. User space sets
 /// the size when loading.
@@ -135,7 +135,10 @@ pub unsafe fn ask<const PATHS: bool>(
         asked.flags |= gate_flag::SETID_NOT_SIGNED;
         class = GateClass::Untrusted as u32;
     }
-    if asked.flags & gate_flag::PRIVATE_COPY != 0 {
+    let vouched = class != GateClass::Unknown as u32;
+    if asked.flags & gate_flag::PRIVATE_COPY != 0
+        || (vouched && asked.flags & gate_flag::CAPS_NOT_SIGNED != 0)
+    {
         class = GateClass::Untrusted as u32;
     }
     if asked.kind == GateKind::Write as u32 {
@@ -298,7 +301,9 @@ unsafe fn act<const PATHS: bool>(
     if refuse == 0 {
         // Executions that happen have a record of their own, unless it can't know what is wrong.
         let told_elsewhere = asked.kind < GateKind::Library as u32 || asked.kind == GateKind::Script as u32;
-        if told_elsewhere && asked.flags & (gate_flag::SETID_NOT_SIGNED | gate_flag::GRACE) == 0 {
+        let untold =
+            gate_flag::SETID_NOT_SIGNED | gate_flag::CAPS_NOT_SIGNED | gate_flag::GRACE | gate_flag::ARGUMENT;
+        if told_elsewhere && asked.flags & untold == 0 {
             return 0;
         }
         if !entry.is_null() && asked.kind < GateKind::WriteRunning as u32 {

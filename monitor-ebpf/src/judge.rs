@@ -7,6 +7,7 @@
 use crate::{
     maps::{FINDINGS, count},
     mem::{Mem, Typed},
+    off::{self, on},
     rule,
     shadow::TASK_POLICY,
     shadow_read as read, task,
@@ -29,7 +30,7 @@ fn cred_differs(known: &TaskView, now: &TaskView) -> u64 {
 /// What is wrong at one of the task's own hooks: kind and (from bit 16) witness, or 0. The gravest of what differs; the
 /// record names every field.
 #[inline(always)]
-pub fn judge(shadow: &TaskShadow, now: &TaskView, root_excused: u64) -> u32 {
+pub fn judge(shadow: &TaskShadow, now: &TaskView, root_excused: u64, top: bool) -> u32 {
     let known = &shadow.known;
     let mut what = 0;
     if cred_differs(known, now) != 0 {
@@ -42,7 +43,12 @@ pub fn judge(shadow: &TaskShadow, now: &TaskView, root_excused: u64) -> u32 {
         // The same content elsewhere: keyrings and LSMs do that.
         count(Counter::TaskAdopted);
     }
-    rest(shadow, now, root_excused, what)
+    what = rest(shadow, now, root_excused, what);
+    // Kernels that have it set it to their own for a while, deep in calls of their own; not where the task's call begins.
+    if what == 0 && top && now.address_limit == u64::MAX && known.address_limit != u64::MAX {
+        what = TaskFindingKind::AddressLimit as u32;
+    }
+    what
 }
 
 /// What is wrong with credentials about to be committed.
@@ -108,6 +114,7 @@ fn other_content(shadow: &TaskShadow, now: &TaskView, unannounced: TaskFindingKi
             u64::from(known.no_new_privs),
         );
     }
+    let beyond = beyond | context(witness, known.selinux_sid, now.selinux_sid);
     if beyond == 0 {
         return 0;
     }
@@ -117,6 +124,16 @@ fn other_content(shadow: &TaskShadow, now: &TaskView, unannounced: TaskFindingKi
         TaskFindingKind::CredRule
     };
     kind as u32 | witness << 16
+}
+
+/// 1 if a security context changes by a way that does not change it. Where the kernel has no hook for the call that does,
+/// nothing can tell.
+#[inline(always)]
+fn context(witness: u32, known: u64, now: u64) -> u64 {
+    let lawful = witness == TaskWitness::Exec as u32
+        || witness == TaskWitness::SetContext as u32
+        || !on(&off::HAS_CONTEXT_HOOK);
+    rule::nonzero(known ^ now) & u64::from(!lawful)
 }
 
 /// A number that two readings share if they show the same.
@@ -176,7 +193,7 @@ pub unsafe fn respond<M: Mem>(shadow: &mut TaskShadow, task: *const u8, what: u3
         if shadow.state & task_state::RECORDED == 0 {
             emit::<M, false>(shadow, &shadow.now, task, what, response);
         }
-        M::read::<u32>(task, &crate::off::OFF_TASK_TGID)
+        M::read::<u32>(task, &off::OFF_TASK_TGID)
     };
     if response == TaskResponse::Record as u32 {
         return 0;
@@ -199,7 +216,7 @@ pub unsafe fn respond_from_sweep(shadow: &mut TaskShadow, now: &TaskView, task: 
     // SAFETY: the caller's promises are handed on.
     let leader = unsafe {
         emit::<Typed, true>(shadow, now, task, what, response);
-        Typed::read::<u32>(task, &crate::off::OFF_TASK_TGID)
+        Typed::read::<u32>(task, &off::OFF_TASK_TGID)
     };
     if response != TaskResponse::Record as u32 && leader != 1 {
         shadow.condemned = response;
@@ -237,7 +254,9 @@ unsafe fn emit<M: Mem, const SWEEP: bool>(
         read::read_inums::<M>(&mut record.new_rest.ns, task);
         read::rest_of(&mut record.old_rest, &shadow.known);
         read::rest_of(&mut record.new_rest, now);
-        record.new_rest.groups_differ = rule::nonzero(now.groups ^ shadow.known.groups) as u32;
+        record.new_rest.groups_differ =
+            rule::nonzero((now.groups ^ shadow.known.groups) | (now.groups_mark ^ shadow.known.groups_mark))
+                as u32;
         record.new_rest.root_differs =
             rule::nonzero((now.root[0] ^ shadow.known.root[0]) | (now.root[1] ^ shadow.known.root[1])) as u32;
         record.kind = what & 0xff;

@@ -23,6 +23,7 @@ pub mod module;
 pub mod off;
 pub mod package;
 pub mod rule;
+pub mod script;
 pub mod shadow;
 pub mod shadow_read;
 pub mod task;

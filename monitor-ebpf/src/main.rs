@@ -16,7 +16,7 @@ use hardpan_ebpf::{
     content::DigestCache,
     cred, exec, gate,
     mem::{Mem, Typed},
-    module, off, shadow,
+    module, off, script, shadow,
 };
 
 /// Digests by inode; an entry dies with its inode.
@@ -215,7 +215,7 @@ fn shadow_exec_commit(ctx: LsmContext) -> i32 {
     let bprm: *const u8 = ctx.arg(0);
     // SAFETY: typed; the hook runs right before `commit_creds(bprm->cred)`.
     let cred = unsafe { Typed::pointer(bprm, &off::OFF_BPRM_CRED) };
-    shadow::note(TaskHook::ExecCommit, cred, TaskWitness::Exec);
+    shadow::note_exec(cred);
     0
 }
 
@@ -344,13 +344,61 @@ macro_rules! guard {
 
 // No argument is looked at, so no prototype matters.
 guard! {
-    guard_file_open, "file_open", FileOpen;
     guard_capable, "capable", Capable;
     guard_exec, "bprm_check_security", ExecCheck;
     guard_kill, "task_kill", Kill;
     guard_read_file, "kernel_read_file", ReadFile;
     guard_bpf, "bpf", Bpf;
     guard_socket, "socket_create", SocketCreate;
+}
+
+// match-proto: int file_open(struct file *file)
+// Default on doubt: open.
+#[lsm(hook = "file_open")]
+fn guard_file_open(_ctx: LsmContext) -> i32 {
+    shadow::answer(shadow::check_open())
+}
+
+// match-proto: int file_open(struct file *file)
+// Default on doubt: open. The guard and the gate in one, for the verifiers that take it: opens are many.
+#[lsm(hook = "file_open")]
+fn open_check(ctx: LsmContext) -> i32 {
+    let own = shadow::check_open();
+    if own != 0 {
+        return shadow::answer(own);
+    }
+    // SAFETY (both): the hook's own argument.
+    unsafe {
+        if !gate::is_worth_a_look(ctx.arg(0)) {
+            return 0;
+        }
+        shadow::answer(opened_apart(ctx.arg(0)))
+    }
+}
+
+/// A function of its own: the stack of the guard is free again by then, and that of the gate not taken before.
+///
+/// # Safety
+/// `file` is the argument of `file_open` (typed).
+#[inline(never)]
+unsafe fn opened_apart(file: *const u8) -> i32 {
+    // SAFETY: the caller's promise is handed on.
+    unsafe { gate::opened::<Cache>(file) }
+}
+
+// match-proto: int security_setprocattr(const char *lsm, const char *name, void *value, size_t size)
+// Not the LSM hook: the kernel calls only one module's, and that is the one the attribute belongs to.
+#[fentry(function = "security_setprocattr")]
+fn shadow_setprocattr(_ctx: FEntryContext) -> i32 {
+    shadow::note(TaskHook::SetProcAttr, core::ptr::null(), TaskWitness::SetContext);
+    0
+}
+
+// match-proto: int security_setselfattr(unsigned int attr, struct lsm_ctx *ctx, u32 size, u32 flags)
+#[fentry(function = "security_setselfattr")]
+fn shadow_setselfattr(_ctx: FEntryContext) -> i32 {
+    shadow::note(TaskHook::SetSelfAttr, core::ptr::null(), TaskWitness::SetContext);
+    0
 }
 
 /// The first argument as a number (see [`gate::mmap`]).
@@ -394,6 +442,32 @@ fn gate_mprotect(ctx: LsmContext) -> i32 {
 fn gate_file_open(ctx: LsmContext) -> i32 {
     // SAFETY: the hook's own argument.
     shadow::answer(unsafe { gate::opened::<Cache>(ctx.arg(0)) })
+}
+
+// match-proto: int bprm_creds_from_file(struct linux_binprm *bprm, struct file *file)
+// Default on doubt: what the policy's gate.on_doubt says; open while the gate is off.
+#[lsm(hook = "bprm_creds_from_file")]
+fn gate_exec_caps(ctx: LsmContext) -> i32 {
+    // SAFETY: the hook's own arguments.
+    shadow::answer(unsafe { gate::gained::<Cache>(ctx.arg(0), ctx.arg(1)) })
+}
+
+// match-proto: int file_open(struct file *file)
+// Default on doubt: what the policy's gate.on_doubt says; open while the gate is off. Kernels without file_post_open.
+#[lsm(hook = "file_open")]
+fn gate_script(ctx: LsmContext) -> i32 {
+    let hook = GateHook::FileOpen as u32;
+    // SAFETY: the hook's own argument.
+    shadow::answer(unsafe { script::opened::<Cache, false>(ctx.arg(0), hook) })
+}
+
+// match-proto: int file_post_open(struct file *file, int mask)
+// Default on doubt: as above.
+#[lsm(hook = "file_post_open", sleepable)]
+fn gate_script_sleepable(ctx: LsmContext) -> i32 {
+    let hook = GateHook::FilePostOpen as u32;
+    // SAFETY: the hook's own argument.
+    shadow::answer(unsafe { script::opened::<Cache, true>(ctx.arg(0), hook) })
 }
 
 // match-proto: int inode_setattr(struct dentry *dentry, struct iattr *attr)

@@ -22,13 +22,23 @@ pub static COUNTERS: Array<u64> = Array::with_max_entries(COUNTER_SLOTS, 0);
 #[inline(always)]
 pub fn count(counter: Counter) {
     if let Some(slot) = COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: the map returned a valid, aligned slot; all users add atomically. Written out because the BPF target
-        // has no `fetch_add` in core; this form (no fetch) exists since before 5.10.
-        #[cfg(target_arch = "bpf")]
-        unsafe {
-            core::arch::asm!("lock *(u64 *)({slot} + 0) += {one}", slot = in(reg) slot, one = in(reg) 1u64);
-        }
-        #[cfg(not(target_arch = "bpf"))]
-        let _unused = slot;
+        // SAFETY: the map returned a valid, aligned slot.
+        unsafe { add(slot, 1) };
     }
+}
+
+/// Adds atomically. Written out because the BPF target has no `fetch_add` in core; this form (no fetch) exists since before
+/// 5.10.
+///
+/// # Safety
+/// `slot` is a live, aligned word.
+#[inline(always)]
+pub unsafe fn add(slot: *mut u64, what: u64) {
+    // SAFETY: the caller's promise; all users add atomically.
+    #[cfg(target_arch = "bpf")]
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({slot} + 0) += {what}", slot = in(reg) slot, what = in(reg) what);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    let _unused = (slot, what);
 }

@@ -15,6 +15,9 @@ macro_rules! declare {
 
 hardpan_abi::kernel_fields!(declare);
 
+/// The first member of whatever it is.
+#[unsafe(no_mangle)]
+pub static FIRST: Global<u32> = Global::new(0);
 /// Enum constant `READING_MODULE`.
 #[unsafe(no_mangle)]
 pub static READING_MODULE: Global<u32> = Global::new(ABSENT);
@@ -56,6 +59,19 @@ pub static HAS_OVERRIDE_HOOKS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static HAS_ROOT_HOOKS: Global<u32> = Global::new(0);
 
+/// See [`hardpan_abi::switch::TASK_STORAGE`].
+#[unsafe(no_mangle)]
+pub static HAS_TASK_STORAGE: Global<u32> = Global::new(0);
+/// See [`hardpan_abi::switch::OPEN_MARK`].
+#[unsafe(no_mangle)]
+pub static HAS_OPEN_MARK: Global<u32> = Global::new(0);
+/// See [`hardpan_abi::switch::CONTEXT_HOOK`].
+#[unsafe(no_mangle)]
+pub static HAS_CONTEXT_HOOK: Global<u32> = Global::new(0);
+
+/// See [`hardpan_abi::GLOBAL_SELINUX_BLOBS`].
+#[unsafe(no_mangle)]
+pub static SELINUX_BLOBS: Global<u64> = Global::new(0);
 /// Generation of this load, written into every record.
 #[unsafe(no_mangle)]
 pub static GENERATION: Global<u32> = Global::new(0);

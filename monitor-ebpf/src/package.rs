@@ -8,7 +8,7 @@ use crate::{
     exec::EXEC_STASH,
     file::{path_into, read_inode},
     gate,
-    maps::{EVENTS, count},
+    maps::{self, EVENTS, count},
     mem::Typed,
     off::{self, on},
     shadow_read::opaque,
@@ -17,26 +17,25 @@ use crate::{
 use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_uid_gid},
     macros::map,
-    maps::{Array, HashMap},
+    maps::HashMap,
 };
+use core::cell::UnsafeCell;
 use hardpan_abi::{Counter, EXEC_PATH_LEN, EventKind, PackageEvent, exec_flag};
 
 /// Running package managers, by process.
 #[map]
 pub static MANAGERS: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 
-/// How many there are: opens are many, and mostly nobody installs anything.
-#[map]
-pub static MANAGING: Array<u64> = Array::with_max_entries(1, 0);
+/// A number that is there, not looked up.
+#[repr(transparent)]
+struct Number(UnsafeCell<u64>);
 
-/// The execution that is being checked is of a package manager.
-#[inline(always)]
-pub fn noted() {
-    if let Some(stash) = EXEC_STASH.get_ptr_mut(&bpf_get_current_pid_tgid()) {
-        // SAFETY: the entry is this thread's own.
-        unsafe { (*stash).flags |= exec_flag::PACKAGE_MANAGER };
-    }
-}
+// SAFETY: one word, read whole and added to atomically.
+unsafe impl Sync for Number {}
+
+/// How many there are: opens are many, and mostly nobody installs anything.
+#[unsafe(no_mangle)]
+static MANAGING: Number = Number(UnsafeCell::new(0));
 
 /// The execution succeeded: the process is a package manager now, or no longer.
 #[inline(always)]
@@ -83,22 +82,17 @@ pub fn is_manager() -> bool {
     any() && unsafe { MANAGERS.get(&process) }.is_some()
 }
 
+/// Some package manager runs.
 #[inline(always)]
-fn any() -> bool {
-    MANAGING.get(0).is_some_and(|number| *number != 0)
+pub fn any() -> bool {
+    // SAFETY: a word that is there.
+    unsafe { core::ptr::read_volatile(MANAGING.0.get()) != 0 }
 }
 
 #[inline(always)]
 fn add(what: u64) {
-    if let Some(slot) = MANAGING.get_ptr_mut(0) {
-        // SAFETY: a live slot; all users add atomically (see `maps::count`).
-        #[cfg(target_arch = "bpf")]
-        unsafe {
-            core::arch::asm!("lock *(u64 *)({slot} + 0) += {what}", slot = in(reg) slot, what = in(reg) what);
-        }
-        #[cfg(not(target_arch = "bpf"))]
-        let _unused = (slot, what);
-    }
+    // SAFETY: a word that is there.
+    unsafe { maps::add(MANAGING.0.get(), what) };
 }
 
 /// A file was opened for reading: is it a package, and who opened it a package manager? Told once per process and

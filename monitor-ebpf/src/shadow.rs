@@ -5,28 +5,59 @@
 //!
 //! Every hook takes the short way: all that is watched is compared, without branches. Only where something differs the
 //! task's state is read as a whole and judged (see [`crate::judge`]).
+//!
+//! Opens are too many for that: of each task one number is remembered of what its last open was found in order with (see
+//! [`read::opening`]). Whatever changes a shadow, or condemns a task, makes it forgotten.
 
 use crate::{
     judge::{self, carry_out},
-    maps::count,
+    maps::{self, count},
     mem::{Mem, Probed, Typed},
-    off::{self, on},
+    off::{self, has, on},
+    rule,
     shadow_read::{self as read, Slot},
 };
 use aya_ebpf::{
-    bindings::{BPF_ANY, BPF_NOEXIST},
+    bindings::{BPF_ANY, BPF_LOCAL_STORAGE_GET_F_CREATE, BPF_NOEXIST},
     helpers::{
         bpf_get_current_task,
-        generated::{bpf_get_current_task_btf, bpf_ktime_get_ns},
+        generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_task_storage_get},
     },
     macros::map,
     maps::{Array, HashMap},
 };
-use hardpan_abi::{Counter, TASKS_MAX, TaskHook, TaskShadow, TaskView, TaskWitness, task_state};
+use core::cell::UnsafeCell;
+use hardpan_abi::{Counter, OPENS_SEEN, TASKS_MAX, TaskHook, TaskShadow, TaskView, TaskWitness, task_state};
 
-/// Shadows by address of the `task_struct`.
+/// Shadows by address of the `task_struct`; or task storage, which user space puts in its place where the kernel has it
+/// ([`off::HAS_TASK_STORAGE`]): the verifier looks at what is called with this map, not at what the object says of it.
 #[map]
 pub static TASKS: HashMap<u64, TaskShadow> = HashMap::with_max_entries(TASKS_MAX, 0);
+
+/// What tasks were last found in order with when they opened a file ([`read::opening`]), by [`read::opening_slot`].
+#[repr(transparent)]
+struct Opens(UnsafeCell<[u64; OPENS_SEEN]>);
+
+// SAFETY: single words, read and written whole.
+unsafe impl Sync for Opens {}
+
+/// Not a map that is looked up: an address that is there.
+#[unsafe(no_mangle)]
+static OPENS: Opens = Opens(UnsafeCell::new([0; OPENS_SEEN]));
+
+/// The place of the table in memory.
+#[inline(always)]
+fn opens() -> *const u8 {
+    OPENS.0.get().cast()
+}
+
+/// A task's place in it.
+#[inline(always)]
+fn place_of(task: *const u8) -> *mut u64 {
+    let slot = read::opening_slot(task, opens());
+    // SAFETY: within the table.
+    unsafe { OPENS.0.get().cast::<u64>().add(slot) }
+}
 
 /// How often each program ran, by [`TaskHook`], up to [`RUNS_COUNTED`]; for self-tests.
 #[map]
@@ -50,6 +81,10 @@ const NOT_WATCHED: u32 = 0x4 | 0x0020_0000;
 /// How long a shadow that a sweep made of a running task may be wrong by the sweep's own race.
 const SEED_NS: u64 = 2_000_000_000;
 
+/// How long an announced change is waited for. A call that fails leaves its note behind, and must not keep the task from
+/// being looked at.
+const NOTE_NS: u64 = 100_000_000;
+
 static EMPTY: TaskShadow = TaskShadow::EMPTY;
 
 #[inline(always)]
@@ -60,11 +95,57 @@ fn ran(hook: TaskHook) {
     }
 }
 
+/// The task's place in task storage; null if there is none.
+///
+/// # Safety
+/// `task` is typed.
+#[inline(always)]
+unsafe fn stored(task: *const u8, flags: u32) -> *mut TaskShadow {
+    let map = (&raw const TASKS).cast_mut().cast();
+    // SAFETY: by the caller's promise; without a value the helper makes one of zeroes.
+    unsafe {
+        bpf_task_storage_get(
+            map,
+            task.cast_mut().cast(),
+            core::ptr::null_mut(),
+            u64::from(flags),
+        )
+        .cast()
+    }
+}
+
+/// The shadow of this task: typed where there is task storage.
 #[inline(always)]
 fn find(task: *const u8) -> Option<&'static mut TaskShadow> {
-    let shadow = TASKS.get_ptr_mut(&(task as u64))?;
-    // SAFETY: the entry lives until its task exits; only that task's own hooks write to it (see the module's head).
-    Some(unsafe { &mut *shadow })
+    let shadow = if on(&off::HAS_TASK_STORAGE) {
+        // SAFETY: typed, see above.
+        unsafe { stored(task, 0) }
+    } else {
+        TASKS.get_ptr_mut(&(task as u64))?
+    };
+    // SAFETY: null, or an entry that lives until its task exits; only that task's own hooks write to it (see the module's
+    // head).
+    unsafe { shadow.as_mut() }
+}
+
+/// The shadow of the current task.
+#[inline(always)]
+fn find_own() -> Option<&'static mut TaskShadow> {
+    if on(&off::HAS_TASK_BTF) {
+        // SAFETY: helper without arguments.
+        find(unsafe { bpf_get_current_task_btf() }.cast())
+    } else {
+        find(current())
+    }
+}
+
+/// The task's next open is looked at in full.
+#[inline(always)]
+fn forget_opens(task: *const u8) {
+    if on(&off::HAS_OPEN_MARK) {
+        // SAFETY: a place in the table.
+        unsafe { core::ptr::write_volatile(place_of(task), 0) };
+    }
 }
 
 #[inline(always)]
@@ -126,14 +207,26 @@ fn root_moves() -> (u64, bool) {
 // A function of its own: inlined, it would be in every hook.
 #[inline(never)]
 unsafe fn create<M: Mem>(task: *const u8, flags: u32, seeded_ns: u64, condemned: u32) {
-    let key = task as u64;
-    match TASKS.insert(&key, &EMPTY, u64::from(flags)) {
-        Ok(()) => {}
-        // Somebody else was quicker (EEXIST).
-        Err(error) if error == -17 => return,
-        Err(_) => {
-            count(Counter::TaskUntracked);
-            return;
+    if on(&off::HAS_TASK_STORAGE) {
+        // SAFETY (both): typed, for that is what there is task storage for.
+        unsafe {
+            if flags == BPF_NOEXIST && !stored(task, 0).is_null() {
+                return;
+            }
+            if stored(task, BPF_LOCAL_STORAGE_GET_F_CREATE).is_null() {
+                count(Counter::TaskUntracked);
+                return;
+            }
+        }
+    } else {
+        match TASKS.insert(&(task as u64), &EMPTY, u64::from(flags)) {
+            Ok(()) => {}
+            // Somebody else was quicker (EEXIST).
+            Err(error) if error == -17 => return,
+            Err(_) => {
+                count(Counter::TaskUntracked);
+                return;
+            }
         }
     }
     if let Some(shadow) = find(task) {
@@ -154,6 +247,7 @@ unsafe fn create<M: Mem>(task: *const u8, flags: u32, seeded_ns: u64, condemned:
 
 #[inline(never)]
 unsafe fn fill<M: Mem>(shadow: &mut TaskShadow, task: *const u8) {
+    forget_opens(task);
     // SAFETY: `task` is a task_struct; a task always has credentials.
     unsafe {
         read::view_cred::<M>(&mut shadow.known, M::pointer(task, &off::OFF_TASK_REAL_CRED));
@@ -189,11 +283,58 @@ pub fn check(hook: TaskHook) -> i32 {
     ran(hook);
     if on(&off::HAS_TASK_BTF) {
         // SAFETY: the helper returns the current task as a typed pointer, never null.
-        unsafe { check_task::<Typed>(bpf_get_current_task_btf().cast(), hook) }
+        unsafe { check_task::<Typed>(bpf_get_current_task_btf().cast(), hook) & 1 }
     } else {
         check_probed(hook as u32, is_top(hook) as u32)
     }
 }
+
+/// The same when a file is opened: by the number that is remembered of this task, else in full.
+#[inline(always)]
+pub fn check_open() -> i32 {
+    if !on(&off::HAS_OPEN_MARK) {
+        return open_whole();
+    }
+    // SAFETY (all): the current task, typed and never null; a place in the table.
+    unsafe {
+        let task: *const u8 = bpf_get_current_task_btf().cast();
+        let mark = read::opening(task, opens());
+        if core::ptr::read_volatile(place_of(task)) == mark {
+            // An empty place has the mark of who acts with other credentials than his own.
+            if mark != 0 {
+                return 0;
+            }
+        }
+        open_unknown(mark)
+    }
+}
+
+/// Without a mark.
+// A function of its own: its stack is not that of the short way.
+#[inline(never)]
+fn open_whole() -> i32 {
+    check(TaskHook::FileOpen)
+}
+
+/// The long way of an open. The mark was read before the state that is compared now: what changes in between is either
+/// found here, or not what is remembered.
+#[inline(never)]
+fn open_unknown(mark: u64) -> i32 {
+    ran(TaskHook::FileOpen);
+    // SAFETY (both): the current task, typed and never null; a place in the table.
+    unsafe {
+        let task: *const u8 = bpf_get_current_task_btf().cast();
+        let answer = check_task::<Typed>(task, TaskHook::FileOpen);
+        if answer == IN_ORDER {
+            core::ptr::write_volatile(place_of(task), mark);
+            return 0;
+        }
+        answer & 1
+    }
+}
+
+/// Answer of a check that compared everything and found no difference: not to be denied.
+const IN_ORDER: i32 = 2;
 
 /// The same with probed reads, which need stack: all is read into the shadow's own place, then compared there.
 #[inline(never)]
@@ -264,17 +405,15 @@ unsafe fn check_task<M: Mem>(task: *const u8, hook: TaskHook) -> i32 {
             | overridden
             | u64::from((pid ^ known.pid) | shadow.condemned | shadow.overrides)
             | read::seccomp_diff::<M>(slot, known, task);
-        // Opens are too many to look at everything each time.
-        if matches!(hook, TaskHook::FileOpen) {
-            differs |= read::cred_diff_open::<M>(slot, known, real);
-        } else {
-            differs |= read::cred_diff::<M>(slot, known, real) | read::root_diff::<M>(slot, known, task);
-            if shadow.state & task_state::NS_CALL == 0 {
-                differs |= read::ns_diff::<M>(slot, known, task);
-            }
+        differs |= read::cred_diff::<M>(slot, known, real) | read::root_diff::<M>(slot, known, task);
+        if shadow.state & task_state::NS_CALL == 0 {
+            differs |= read::ns_diff::<M>(slot, known, task);
+        }
+        if is_top(hook) && has(&off::OFF_TASK_ADDRESS_LIMIT) {
+            differs |= rule::nonzero(read::address_limit::<M>(task) ^ known.address_limit);
         }
         if differs == 0 {
-            return 0;
+            return IN_ORDER;
         }
         differs_at::<M>(task, shadow, hook as u32 | (is_top(hook) as u32) << 8)
     }
@@ -286,6 +425,7 @@ unsafe fn differs_at<M: Mem>(task: *const u8, shadow: &mut TaskShadow, at: u32) 
     let hook = at & 0xff;
     // SAFETY (all): `task` is the current task, `shadow` its own.
     unsafe {
+        forget_opens(task);
         if shadow.condemned != 0 {
             return carry_out(shadow.condemned);
         }
@@ -309,7 +449,7 @@ unsafe fn differs_at<M: Mem>(task: *const u8, shadow: &mut TaskShadow, at: u32) 
             }
         }
         let excuse = root_excuse(shadow, epoch, moving);
-        let what = judge::judge(shadow, &shadow.now, excuse);
+        let what = judge::judge(shadow, &shadow.now, excuse, at >> 8 != 0);
         let mut answer = 0;
         if what != 0 {
             answer = judge::respond::<M>(shadow, task, what | hook << 8);
@@ -323,6 +463,7 @@ unsafe fn differs_at<M: Mem>(task: *const u8, shadow: &mut TaskShadow, at: u32) 
             read::copy_words(known.cast(), now.cast(), hardpan_abi::NS_COUNT);
         }
         let adopted = shadow.now.cred;
+        forget_opens(task);
         read::adopt(shadow);
         shadow.state &= !task_state::RECORDED;
         answer | overrides::<M>(task, shadow, adopted, at)
@@ -385,6 +526,7 @@ pub unsafe fn commit(new: *const u8) {
 #[inline(never)]
 unsafe fn commit_new<M: Mem>(task: *const u8, new: *const u8) {
     let Some(shadow) = find(task) else { return };
+    forget_opens(task);
     // SAFETY: the caller's promises.
     unsafe {
         if shadow.state & task_state::FILLED == 0 {
@@ -410,10 +552,23 @@ unsafe fn commit_new<M: Mem>(task: *const u8, new: *const u8) {
 #[inline(always)]
 pub fn note(hook: TaskHook, cred: *const u8, witness: TaskWitness) {
     ran(hook);
-    if let Some(shadow) = find(current()) {
+    if let Some(shadow) = find_own() {
         shadow.note_cred = cred as u64;
         shadow.note_witness = witness as u32;
+        // SAFETY: helper without arguments.
+        shadow.note_ns = unsafe { bpf_ktime_get_ns() };
     }
+}
+
+/// An exec is about to commit `cred`. A program that the kernel starts has no shadow yet: it was a kernel thread until now.
+#[inline(always)]
+pub fn note_exec(cred: *const u8) {
+    with_current!(|task, M| {
+        if find(task).is_none() && watched::<M>(task) {
+            create::<M>(task, BPF_NOEXIST, 0, 0);
+        }
+    });
+    note(TaskHook::ExecCommit, cred, TaskWitness::Exec);
 }
 
 /// `security_task_prctl(int option, …)`: notes the options that commit credentials.
@@ -431,7 +586,7 @@ pub fn prctl(option: u32) {
 #[inline(always)]
 pub fn overriding(hook: TaskHook, by: u32) {
     ran(hook);
-    if let Some(shadow) = find(current()) {
+    if let Some(shadow) = find_own() {
         let now = shadow.overrides.wrapping_add(by);
         // A revert whose override was not seen.
         shadow.overrides = if now == u32::MAX { 0 } else { now };
@@ -443,13 +598,8 @@ pub fn overriding(hook: TaskHook, by: u32) {
 pub fn root_move(hook: TaskHook, slot: u32) {
     ran(hook);
     if let Some(moves) = ROOT_MOVES.get_ptr_mut(slot) {
-        // SAFETY: a live slot; all users add atomically (see `maps::count`).
-        #[cfg(target_arch = "bpf")]
-        unsafe {
-            core::arch::asm!("lock *(u64 *)({slot} + 0) += {one}", slot = in(reg) moves, one = in(reg) 1u64);
-        }
-        #[cfg(not(target_arch = "bpf"))]
-        let _unused = moves;
+        // SAFETY: a live slot.
+        unsafe { maps::add(moves, 1) };
     }
 }
 
@@ -473,7 +623,7 @@ pub fn root_moved(hook: TaskHook) {
 pub fn namespace_call(hook: TaskHook) {
     // What was there before must be in order, or the call would launder it.
     let _observed = check(hook);
-    if let Some(shadow) = find(current()) {
+    if let Some(shadow) = find_own() {
         shadow.state |= task_state::NS_CALL;
     }
 }
@@ -498,7 +648,7 @@ pub fn namespace_return(hook: TaskHook) {
 #[inline(always)]
 pub fn namespace_call_unchecked(hook: TaskHook) {
     ran(hook);
-    if let Some(shadow) = find(current()) {
+    if let Some(shadow) = find_own() {
         shadow.state |= task_state::NS_CALL;
     }
 }
@@ -517,7 +667,7 @@ pub fn seccomp_return(hook: TaskHook) {
 #[inline(always)]
 pub unsafe fn fork(child: *const u8) {
     let _observed = check(TaskHook::Fork);
-    let condemned = find(current()).map_or(0, |parent| parent.condemned);
+    let condemned = find_own().map_or(0, |parent| parent.condemned);
     // SAFETY: by the caller's promise; the child does not run yet.
     unsafe {
         if watched::<Typed>(child) {
@@ -553,6 +703,10 @@ pub unsafe fn exec(task: *const u8) {
 #[inline(always)]
 pub fn exit(task: *const u8) {
     ran(TaskHook::Exit);
+    if on(&off::HAS_TASK_STORAGE) {
+        // It goes with the task.
+        return;
+    }
     let _gone = TASKS.remove(&(task as u64));
 }
 
@@ -572,9 +726,11 @@ pub unsafe fn sweep(task: *const u8) {
             create::<Typed>(task, BPF_NOEXIST, bpf_ktime_get_ns(), 0);
             return;
         };
-        if shadow.state & task_state::FILLED == 0 || shadow.note_witness != 0 || shadow.seeded_ns != 0 {
+        let now_ns = bpf_ktime_get_ns();
+        let announced = shadow.note_witness != 0 && now_ns.wrapping_sub(shadow.note_ns) < NOTE_NS;
+        if announced || shadow.state & task_state::FILLED == 0 || shadow.seeded_ns != 0 {
             // A seeded shadow has had its moment once the next sweep comes.
-            if shadow.seeded_ns != 0 && bpf_ktime_get_ns().wrapping_sub(shadow.seeded_ns) > SEED_NS {
+            if shadow.seeded_ns != 0 && now_ns.wrapping_sub(shadow.seeded_ns) > SEED_NS {
                 shadow.seeded_ns = 0;
             }
             return;
@@ -605,6 +761,7 @@ pub unsafe fn sweep(task: *const u8) {
         }
         if shadow.state & task_state::RECORDED == 0 {
             judge::respond_from_sweep(shadow, now, task, what | (TaskHook::Sweep as u32) << 8);
+            forget_opens(task);
             shadow.state |= task_state::RECORDED;
         }
     }

@@ -1,13 +1,13 @@
 //! Reading what the shadow holds, and comparing it without branches.
 
 use crate::{
-    mem::{Mem, Probed},
+    mem::{Mem, Probed, Typed},
     off::{self, has, on},
     rule::nonzero,
     task::read_creds,
 };
-use aya_ebpf::Global;
-use hardpan_abi::{ABSENT, NS_COUNT, TaskRest, TaskShadow, TaskView};
+use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
+use hardpan_abi::{ABSENT, GROUPS_SEEN, NS_COUNT, OPENS_SEEN, TaskRest, TaskShadow, TaskView};
 
 /// Calls `$each!(index, member offset, inode-number offset)` for every namespace, in the order of `NS_NAMES`.
 macro_rules! namespaces {
@@ -152,41 +152,72 @@ pub unsafe fn cred_diff<M: Mem>(slot: Slot, known: &TaskView, cred: *const u8) -
     differs
 }
 
-/// The same for what counts when a file is opened: whom the task acts as, and its capabilities. The rest counts in calls
-/// that have hooks of their own, where all is compared.
+/// How far one address is from another: a number, which addresses are not to the verifier.
+#[inline(always)]
+fn distance(address: *const u8, from: *const u8) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let number: u64;
+        // SAFETY: registers only.
+        unsafe {
+            core::arch::asm!("{n} = {a}", "{n} -= {f}", n = out(reg) number, a = in(reg) address, f = in(reg) from);
+        }
+        number
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        (address as u64).wrapping_sub(from as u64)
+    }
+}
+
+/// Odd, so that no two states of 64 bits become one by a multiplication.
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// One number of two: another one if either changes. No secret: who can write to the kernel can write to its tables, too.
+#[inline(always)]
+pub const fn mixed(mark: u64, with: u64) -> u64 {
+    (mark ^ with).wrapping_mul(MIX)
+}
+
+/// What a task is when it opens a file, as one number, as far as it counts there: which task it is, whom it acts as, its
+/// effective capabilities, by which filter seccomp looks at its calls. The rest counts in calls that have hooks of their
+/// own, where all is compared. 0 if other credentials are in force than the task's own. Addresses are taken relative to
+/// `table`, the one place that every program knows.
 ///
 /// # Safety
-/// As [`cred_diff`].
+/// `task` is the current task (typed), on a kernel with all that is read here ([`off::HAS_OPEN_MARK`]).
 #[inline(always)]
-pub unsafe fn cred_diff_open<M: Mem>(slot: Slot, known: &TaskView, cred: *const u8) -> u64 {
-    let ids = &known.ids;
-    let mut differs = 0u64;
-    // SAFETY (all): fields of `cred`.
+pub unsafe fn opening(task: *const u8, table: *const u8) -> u64 {
+    // SAFETY (all): fields of `task` and of its credentials.
     unsafe {
-        differs =
-            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_UID) ^ at(&raw const ids.uid)));
-        differs =
-            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EUID) ^ at(&raw const ids.euid)));
-        differs = joined(
-            differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSUID) ^ at(&raw const ids.fsuid)),
-        );
-        differs = joined(
-            differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSGID) ^ at(&raw const ids.fsgid)),
-        );
-        differs = joined(
-            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_PERMITTED) ^ at(&raw const ids.cap_permitted)),
-        );
-        differs = joined(
-            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ at(&raw const ids.cap_effective)),
-        );
-        differs = joined(
-            differs | (number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ at(&raw const known.user_ns)),
-        );
-        differs = joined(
-            differs | (number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ at(&raw const known.groups)),
-        );
+        let real = Typed::pointer(task, &off::OFF_TASK_REAL_CRED);
+        if real != Typed::pointer(task, &off::OFF_TASK_CRED) {
+            return 0;
+        }
+        let ids = u64::from(Typed::read::<u32>(real, &off::OFF_CRED_FSUID))
+            | u64::from(Typed::read::<u32>(real, &off::OFF_CRED_FSGID)) << 32;
+        let mut mark = mixed(distance(task, table), distance(real, table));
+        mark = mixed(mark, ids);
+        mark = mixed(mark, Typed::read::<u64>(real, &off::OFF_CRED_CAP_EFFECTIVE));
+        // The word of thread flags that says whether seccomp looks at calls; a tracer changes it, too, which costs one full
+        // comparison.
+        mark = mixed(mark, Typed::read::<u64>(task, &off::OFF_TASK_SYSCALL_WORK));
+        let filter = Typed::pointer(task, &off::OFF_TASK_SECCOMP_FILTER);
+        mixed(mark, distance(filter, table)) | 1
     }
-    differs
+}
+
+/// Where the table holds the number of the task at this distance.
+#[inline(always)]
+const fn slot_of(which: u64) -> usize {
+    const { assert!(OPENS_SEEN.is_power_of_two()) };
+    (which.wrapping_mul(MIX) >> (64 - OPENS_SEEN.trailing_zeros())) as usize & (OPENS_SEEN - 1)
+}
+
+/// Where the table holds the number of this task.
+#[inline(always)]
+pub fn opening_slot(task: *const u8, table: *const u8) -> usize {
+    slot_of(distance(task, table))
 }
 
 /// What differs between the task's namespaces and the known ones, or-ed. A task without (exiting) differs in nothing.
@@ -301,8 +332,102 @@ pub unsafe fn view_cred<M: Mem>(view: &mut TaskView, cred: *const u8) {
         read_creds::<M>(&mut view.ids, cred);
         view.user_ns = pointer_or_0::<M>(cred, &off::OFF_CRED_USER_NS);
         view.groups = pointer_or_0::<M>(cred, &off::OFF_CRED_GROUP_INFO);
+        view.groups_mark = groups_mark::<M>(cred);
+        view.selinux_sid = selinux_sid::<M>(cred);
     }
     view.cred = cred as u64;
+}
+
+/// A mark of the group list's content, of which the first ids count.
+#[inline(always)]
+unsafe fn groups_mark<M: Mem>(cred: *const u8) -> u64 {
+    const WORDS: usize = GROUPS_SEEN / 2;
+    if !(has(&off::OFF_CRED_GROUP_INFO) && has(&off::OFF_GROUPS_COUNT) && has(&off::OFF_GROUPS_IDS))
+        || !on(&off::HAS_PROBE_READ)
+    {
+        return 0;
+    }
+    // SAFETY: a field of `cred`, a field of the list.
+    let (list, count) = unsafe {
+        let list = M::pointer(cred, &off::OFF_CRED_GROUP_INFO);
+        (list, M::read::<u32>(list, &off::OFF_GROUPS_COUNT))
+    };
+    if count == 0 {
+        return 1;
+    }
+    let mut ids = core::mem::MaybeUninit::<[u64; WORDS]>::uninit();
+    let words: *mut u64 = ids.as_mut_ptr().cast();
+    let mut at = 0;
+    while at < WORDS {
+        // SAFETY: so many words. Volatile keeps LLVM from calling memset.
+        unsafe { core::ptr::write_volatile(words.add(at), 0) };
+        at += 1;
+    }
+    // SAFETY: the helper checks the address and writes no more than there is room.
+    unsafe {
+        let bytes = at_most::<{ WORDS * 8 }>(u64::from(count) * 4);
+        let from = list.wrapping_add(off::OFF_GROUPS_IDS.load() as usize);
+        bpf_probe_read_kernel(words.cast(), bytes as u32, from.cast());
+    }
+    let mut mark = mixed(MIX, u64::from(count));
+    let mut at = 0;
+    while at < WORDS {
+        // SAFETY: as above; all of it was written.
+        mark = mixed(mark, unsafe { core::ptr::read_volatile(words.add(at)) });
+        at += 1;
+    }
+    mark
+}
+
+/// `min(value, N)` in a form whose bound the verifier sees.
+#[inline(always)]
+fn at_most<const N: usize>(value: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut bounded = value;
+        // SAFETY: registers only.
+        unsafe {
+            core::arch::asm!("if {n} <= {max} goto +1", "{n} = {max}", n = inout(reg) bounded, max = const N);
+        }
+        bounded
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    value.min(N as u64)
+}
+
+/// The security id in SELinux's part of the credentials, which begins where SELinux's table of sizes says.
+#[inline(always)]
+unsafe fn selinux_sid<M: Mem>(cred: *const u8) -> u64 {
+    let sid = if has(&off::OFF_SELINUX_CRED_SID) {
+        &off::OFF_SELINUX_CRED_SID
+    } else {
+        &off::OFF_SELINUX_SID
+    };
+    let table = off::SELINUX_BLOBS.load();
+    if table == 0
+        || !(has(sid) && has(&off::OFF_CRED_SECURITY) && has(&off::OFF_BLOB_CRED))
+        || !on(&off::HAS_PROBE_READ)
+    {
+        return 0;
+    }
+    // SAFETY (all): probed; what can't be read is zero.
+    unsafe {
+        let blob = M::pointer(cred, &off::OFF_CRED_SECURITY) as u64;
+        let begins: u32 = Probed::read(table as *const u8, &off::OFF_BLOB_CRED);
+        let own = blob.wrapping_add(u64::from(begins)) as *const u8;
+        u64::from(Probed::read::<u32>(own, sid))
+    }
+}
+
+/// Address limit of a task; 0 if the kernel has none.
+#[inline(always)]
+pub unsafe fn address_limit<M: Mem>(task: *const u8) -> u64 {
+    if has(&off::OFF_TASK_ADDRESS_LIMIT) {
+        // SAFETY: a field of `task`, by the caller's promise.
+        unsafe { M::read(task, &off::OFF_TASK_ADDRESS_LIMIT) }
+    } else {
+        0
+    }
 }
 
 /// Reads all the rest of a view. What can't be read (a task on its way out) is taken from `or`.
@@ -319,6 +444,7 @@ pub unsafe fn view_rest<M: Mem>(view: &mut TaskView, or: &TaskView, task: *const
         view.seccomp_flag = flag::<M>(task);
         view.no_new_privs = no_new_privs::<M>(task);
         view.seccomp_filter = pointer_or_0::<M>(task, &off::OFF_TASK_SECCOMP_FILTER);
+        view.address_limit = address_limit::<M>(task);
         view.pid = M::read(task, &off::OFF_TASK_PID);
     }
 }
@@ -528,6 +654,8 @@ pub fn rest_of(out: &mut TaskRest, view: &TaskView) {
     out.seccomp_filter = nonzero(view.seccomp_filter) as u32;
     out.groups_differ = 0;
     out.root_differs = 0;
+    out.selinux_sid = view.selinux_sid as u32;
+    out.address_limit_kernel = u32::from(view.address_limit == u64::MAX);
 }
 
 /// Takes over what a task has become.

@@ -1,6 +1,6 @@
 //! What asks the gate, beside the check of executions.
 
-use super::{Asked, ask, config, doubt};
+use super::{Asked, TRUSTED, ask, config, doubt};
 use crate::{
     content::{self, Content, DigestCache},
     file::read_inode,
@@ -78,6 +78,61 @@ pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
             asked.flags |= gate_flag::PRIVATE_COPY;
         }
         ask::<false>(core::ptr::null(), &info, &content, entry, asked)
+    }
+}
+
+/// `bprm_creds_from_file(struct linux_binprm *bprm, struct file *file)`: the capabilities that the file gives have been
+/// added to the new credentials. Does a signed file with this content give them? 1 to refuse.
+///
+/// Only of users other than root, in the initial user namespace: root and the roots of namespaces have them without the file.
+///
+/// # Safety
+/// Both are the hook's arguments (typed).
+#[inline(always)]
+pub unsafe fn gained<C: DigestCache>(bprm: *const u8, file: *const u8) -> i32 {
+    let Some(config) = config() else { return 0 };
+    if !(has(&off::OFF_CRED_USER_NS) && has(&off::OFF_USER_NS_INUM)) {
+        return 0;
+    }
+    // SAFETY (all): typed pointers, never null here; entries of a preallocated map stay readable.
+    unsafe {
+        let cred = Typed::pointer(bprm, &off::OFF_BPRM_CRED);
+        let permitted: u64 = Typed::read(cred, &off::OFF_CRED_CAP_PERMITTED);
+        // Those are the task's own.
+        let ambient: u64 = Typed::read(cred, &off::OFF_CRED_CAP_AMBIENT);
+        let given = permitted & !ambient;
+        if given == 0
+            || Typed::read::<u32>(cred, &off::OFF_CRED_EUID) == 0
+            || Typed::read::<u32>(cred, &off::OFF_CRED_UID) == 0
+        {
+            return 0;
+        }
+        let user_ns = Typed::pointer(cred, &off::OFF_CRED_USER_NS);
+        if Typed::read::<u32>(user_ns, &off::OFF_USER_NS_INUM) != config.init_user_ns {
+            return 0;
+        }
+        let mut info = FileInfo::EMPTY;
+        let mut content = Content::none();
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        read_inode::<Typed>(&mut info, inode);
+        let entry = content::look::<C, false>(file, inode, &info, &mut content);
+        content.forget(&info);
+        let key: &[u8; 32] = &*(&raw const content.digest).cast();
+        let signed = match TRUSTED.get(key) {
+            Some(found) => found.capabilities,
+            None => 0,
+        };
+        if given & !signed == 0 {
+            return 0;
+        }
+        let asked = Asked {
+            kind: GateKind::Exec as u32,
+            hook: GateHook::ExecCreds as u32,
+            flags: gate_flag::CAPS_NOT_SIGNED | doubt::<false>(&content),
+            subject: 0,
+            written: 0,
+        };
+        ask::<false>(file, &info, &content, entry, asked)
     }
 }
 

@@ -95,8 +95,9 @@ impl Facts {
         }
     }
 
-    /// 0 if the rule fits. Without branches: with them the verifier would walk 2^n ways per rule.
-    #[inline(always)]
+    /// 0 if the rule fits. Without branches: with them the verifier would walk 2^n ways per rule. A function of its own: in
+    /// the loop it would take more stack than there is beside that of the callers.
+    #[inline(never)]
     fn miss(&self, rule: &GateRule, what: u64) -> u64 {
         let (kind, class, marks) = (what & 31, what >> 8 & 31, what >> 16 & 0xffff);
         let (subject, program_type) = (what >> 32 & 31, what >> 40 & 63);

@@ -32,6 +32,17 @@ pub static PROTECTED: HashMap<FileKey, u32> = HashMap::with_max_entries(PROTECTE
 #[map]
 pub static BLOCK_DEVICES: HashMap<u32, u32> = HashMap::with_max_entries(BLOCK_DEVICES_MAX, 0);
 
+/// Whether [`opened`] has anything to do: mostly files are read, and nobody installs packages.
+///
+/// # Safety
+/// `file` is the hook's argument (typed).
+#[inline(always)]
+pub unsafe fn is_worth_a_look(file: *const u8) -> bool {
+    // SAFETY: typed.
+    let mode: u32 = unsafe { Typed::read(file, &off::OFF_FILE_MODE) };
+    mode & FMODE_WRITE != 0 || package::any()
+}
+
 /// `file_open(struct file *file)`: an opening for writing withdraws the verdict; of what runs, is protected or is in use
 /// it is worth telling. 1 to refuse.
 ///

@@ -14,5 +14,6 @@ pub mod platform;
 pub mod policy;
 pub mod process;
 pub mod record;
+pub mod syntax;
 pub mod trust;
 pub mod verdict;

@@ -89,7 +89,7 @@ impl Benchmark {
     pub fn read(file: &str, text: &str) -> Result<Self, ContentError> {
         toml::from_str(text).map_err(|error| ContentError::Syntax {
             file: file.to_owned(),
-            why: error.to_string(),
+            why: crate::syntax::complaint(text, &error),
         })
     }
 

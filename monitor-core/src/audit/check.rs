@@ -121,7 +121,7 @@ impl Checks {
         for (file, text) in files {
             let parsed: CheckFile = toml::from_str(text).map_err(|error| ContentError::Syntax {
                 file: file.to_owned(),
-                why: error.to_string(),
+                why: crate::syntax::complaint(text, &error),
             })?;
             for check in parsed.check {
                 check.validate()?;

@@ -64,7 +64,8 @@ pub enum WaiverError {
 impl Waivers {
     /// Reads a file. Every waiver needs a reason, an owner and a date.
     pub fn parse(text: &str) -> Result<Self, WaiverError> {
-        let waivers: Self = toml::from_str(text).map_err(|error| WaiverError::Syntax(error.to_string()))?;
+        let waivers: Self = toml::from_str(text)
+            .map_err(|error| WaiverError::Syntax(crate::syntax::complaint(text, &error)))?;
         for waiver in &waivers.waiver {
             let error = |why| WaiverError::Incomplete {
                 control: waiver.control.clone(),

@@ -46,10 +46,10 @@ pub fn resolve(btf: &Btf) -> Resolved {
     let mut missing = Vec::new();
     let mut note = |global, value: Option<u32>, looked_for: String, need: FieldNeed| {
         globals.push((global, value.unwrap_or(ABSENT)));
-        if value.is_none() {
+        if value.is_none() && need != FieldNeed::IfThere {
             let consequence = match need {
-                FieldNeed::Required => None,
                 FieldNeed::Optional(what) => Some(what),
+                FieldNeed::Required | FieldNeed::IfThere => None,
             };
             missing.push(Unresolved {
                 global,

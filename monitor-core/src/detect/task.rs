@@ -60,6 +60,11 @@ pub const fn task_text(kind: TaskFindingKind) -> TaskFindingText {
             5,
         ),
         TaskFindingKind::Accessed => ("process-accessed", "was accessed by a process not above it", 4),
+        TaskFindingKind::AddressLimit => (
+            "address-limit",
+            "reads and writes the kernel's memory by ordinary system calls",
+            5,
+        ),
     };
     TaskFindingText { code, what, severity }
 }
@@ -110,6 +115,12 @@ pub fn differences(finding: &TaskFinding) -> Vec<Difference> {
     rest("seccomp_flag", old.seccomp_flag, new.seccomp_flag);
     rest("seccomp_filter", old.seccomp_filter, new.seccomp_filter);
     rest("no_new_privs", old.no_new_privs, new.no_new_privs);
+    rest("selinux_sid", old.selinux_sid, new.selinux_sid);
+    rest(
+        "address_limit_kernel",
+        old.address_limit_kernel,
+        new.address_limit_kernel,
+    );
     if new.groups_differ != 0 {
         found.push(Difference {
             field: "groups",
@@ -155,6 +166,7 @@ pub(crate) const fn witness_word(witness: TaskWitness) -> &'static str {
         TaskWitness::Prctl => "prctl",
         TaskWitness::UserNs => "user-namespace",
         TaskWitness::Fork => "fork",
+        TaskWitness::SetContext => "setcontext",
     }
 }
 
@@ -197,6 +209,15 @@ mod tests {
                 w.new_rest = w.old_rest;
             }),
             ["euid: 1000 > 7"]
+        );
+        assert_eq!(
+            fields(|w| {
+                w.new = w.old;
+                w.new_rest = w.old_rest;
+                (w.old_rest.selinux_sid, w.new_rest.selinux_sid) = (1, 2);
+                w.new_rest.address_limit_kernel = 1;
+            }),
+            ["selinux_sid: 1 > 2", "address_limit_kernel: 0 > 1"]
         );
         assert!(
             fields(|w| {

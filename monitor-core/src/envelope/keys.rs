@@ -9,6 +9,7 @@
 
 use super::check::Crypto;
 use super::claims::{Algorithm, KeyId, Kind};
+use crate::syntax::complaint;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -36,8 +37,8 @@ pub struct PublicKey {
 #[non_exhaustive]
 pub enum KeyFileError {
     /// Not the TOML that is expected.
-    #[error("cannot read the public key")]
-    Toml(#[source] toml::de::Error),
+    #[error("cannot read the public key: {0}")]
+    Toml(String),
     /// A key with a value that is not allowed.
     #[error("\"{key}\" {must}")]
     Value {
@@ -60,7 +61,7 @@ struct Raw {
 impl PublicKey {
     /// Reads a file.
     pub fn from_toml(text: &str) -> Result<Self, KeyFileError> {
-        let raw: Raw = toml::from_str(text).map_err(KeyFileError::Toml)?;
+        let raw: Raw = toml::from_str(text).map_err(|error| KeyFileError::Toml(complaint(text, &error)))?;
         let value = |key, must: String| KeyFileError::Value { key, must };
         if raw.name.trim().is_empty()
             || raw.name.len() > MAX_NAME_BYTES

@@ -33,6 +33,10 @@ pub struct GateEvent {
     pub grace: bool,
     /// Set-user-id or set-group-id where no packaged file with this content is.
     pub setid_not_signed: bool,
+    /// Capabilities that no packaged file with this content gives.
+    pub caps_not_signed: bool,
+    /// The file was given to an interpreter as an argument.
+    pub argument: bool,
     /// The content could not be had: the answer is the one for doubt.
     pub doubt: bool,
     /// A private copy of the file that was written to.
@@ -81,6 +85,8 @@ impl GateEvent {
             refused: flag(gate_flag::REFUSED),
             grace: flag(gate_flag::GRACE),
             setid_not_signed: flag(gate_flag::SETID_NOT_SIGNED),
+            caps_not_signed: flag(gate_flag::CAPS_NOT_SIGNED),
+            argument: flag(gate_flag::ARGUMENT),
             doubt: flag(gate_flag::DOUBT),
             private_copy: flag(gate_flag::PRIVATE_COPY),
             digest_cached: flag(gate_flag::DIGEST_CACHED),

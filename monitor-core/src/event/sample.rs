@@ -145,6 +145,8 @@ pub(crate) fn task_wire() -> TaskFindingEvent {
         seccomp_filter: 1,
         groups_differ: 0,
         root_differs: 0,
+        selinux_sid: 0,
+        address_limit_kernel: 0,
     };
     let head = header(EventKind::TaskFinding, size_of::<TaskFindingEvent>(), "victim");
     TaskFindingEvent {

@@ -63,6 +63,8 @@ pub struct Gate {
     pub kill_withdrawn: bool,
     /// Packages whose programs install packages.
     pub package_managers: Vec<String>,
+    /// Packages and files whose programs are interpreters, by family (as in [`FAMILIES`](super::interpreter::FAMILIES)).
+    pub interpreters: Vec<Vec<String>>,
     /// Files that must be allowed to run before the gate enforces.
     pub must_run: Vec<String>,
     /// Patterns of files that are protected against writing.
@@ -165,6 +167,10 @@ impl Effective {
                 provisional_s: get.number(&["gate", "provisional_s"])?,
                 kill_withdrawn: get.text(&["gate", "withdrawn"])? == "kill",
                 package_managers: get.texts(&["gate", "package_managers"])?,
+                interpreters: super::interpreter::NAMES
+                    .iter()
+                    .map(|name| get.texts(&["gate", "interpreters", name]))
+                    .collect::<Result<_, _>>()?,
                 must_run: get.texts(&["gate", "must_run"])?,
                 protect: get.texts(&["protect", "paths"])?,
                 hooks: [

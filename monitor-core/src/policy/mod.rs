@@ -9,6 +9,7 @@ pub mod effective;
 pub mod fapolicyd;
 pub mod gate;
 pub mod harden;
+pub mod interpreter;
 pub mod replay;
 pub mod requirement;
 pub mod resolve;

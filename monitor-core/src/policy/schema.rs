@@ -3,6 +3,7 @@
 //! One table feeds the parser, `policy check`'s suggestions, the strength order behind `final` and the reference in
 //! docs/POLICY.md (`hardpan policy show --schema`).
 
+use super::interpreter;
 use super::rule::Kind as EventKind;
 
 /// Version of the policy language. A file says which it was written for; others are refused.
@@ -228,6 +229,12 @@ pub static KEYS: &[KeySpec] = &[
         Kind::Texts,
         Order::None,
         "packages whose programs install packages: what they open is verified, and trusted before it is unpacked",
+    ),
+    key(
+        &[at("gate"), at("interpreters"), Segment::OneOf(interpreter::NAMES)],
+        Kind::Texts,
+        Order::None,
+        "packages (or, with a slash, files of packages) whose programs run files that they are given like this family's",
     ),
     key(
         &[at("gate"), at("must_run")],

@@ -49,24 +49,12 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
         .then(|| explain(&facts.verdict, &file))
         .into_iter()
         .collect();
-    let mut note = |is: bool, word, text: &str| {
+    for (is, word, text) in notes(event) {
         if is {
             why.push(word);
             reasons.push(text.to_owned());
         }
-    };
-    note(
-        event.setid_not_signed,
-        "setid-not-signed",
-        "set-id, which no package makes this content",
-    );
-    note(
-        event.private_copy,
-        "private-copy",
-        "a copy in memory that was written to",
-    );
-    note(event.doubt, "doubt", "its content could not be had in the kernel");
-    note(event.grace, "boot-grace", "not refused so soon after boot");
+    }
     let (noun, mut verb) = words(event.kind);
     if let Some(class) = event.written {
         let (done, because) = written(class, event.hook);
@@ -127,9 +115,33 @@ pub fn gate(event: &GateEvent, facts: &GateFacts<'_>, scene: &Scene<'_>) -> Draf
     draft
 }
 
+/// What was found on the way to the verdict: whether it holds, its word in records, and as a text.
+const fn notes(event: &GateEvent) -> [(bool, &'static str, &'static str); 6] {
+    [
+        (
+            event.setid_not_signed,
+            "setid-not-signed",
+            "set-id, which no package makes this content",
+        ),
+        (
+            event.caps_not_signed,
+            "caps-not-signed",
+            "it gives capabilities, which no package gives this content",
+        ),
+        (event.argument, "argument", "given to an interpreter"),
+        (
+            event.private_copy,
+            "private-copy",
+            "a copy in memory that was written to",
+        ),
+        (event.doubt, "doubt", "its content could not be had in the kernel"),
+        (event.grace, "boot-grace", "not refused so soon after boot"),
+    ]
+}
+
 /// The technique that it looks like.
 fn technique_of(event: &GateEvent, judged: bool, verdict: &Verdict) -> Option<&'static Technique> {
-    match (event.kind, event.setid_not_signed) {
+    match (event.kind, event.setid_not_signed || event.caps_not_signed) {
         (_, true) => Some(&attack::SETID),
         (GateKind::Library, _) => Some(&attack::HIJACKED_LIBRARY),
         (GateKind::WriteRunning, _) => Some(&attack::BINARY_REPLACED),

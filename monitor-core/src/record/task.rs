@@ -139,7 +139,8 @@ pub fn task_finding(event: &TaskFinding, scene: &Scene<'_>) -> Draft {
         TaskFindingKind::CredNoWitness
         | TaskFindingKind::CredRule
         | TaskFindingKind::CredEdited
-        | TaskFindingKind::CredSwapped => &attack::PRIVILEGE_EXPLOIT,
+        | TaskFindingKind::CredSwapped
+        | TaskFindingKind::AddressLimit => &attack::PRIVILEGE_EXPLOIT,
         TaskFindingKind::NsRepointed | TaskFindingKind::RootMoved => &attack::ESCAPE_TO_HOST,
         TaskFindingKind::SeccompWeakened => &attack::TOOLS_IMPAIRED,
         TaskFindingKind::Accessed if event.hook == "mem_write" => &attack::PROC_MEMORY,

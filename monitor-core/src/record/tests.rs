@@ -1140,7 +1140,7 @@ proptest! {
 fn rules_decide_events_and_their_records_alike() {
     use crate::policy::replay::events_of;
     use crate::policy::rule::observed::{Around, exec_events};
-    use crate::policy::rule::{ATTRIBUTES, Side};
+    use crate::policy::rule::{ATTRIBUTES, Asked, Side};
     let mut event = an_exec();
     let mut with_script = facts("/usr/bin/bash");
     let script = FileFacts {
@@ -1187,8 +1187,15 @@ fn rules_decide_events_and_their_records_alike() {
             container: Some(in_container),
             parent_executable: Some(&parent),
             cgroup: None,
+            asked: None,
         };
         let (file, script) = exec_events(&event, &facts, &judged, around);
+        // What no rule looks at is left out, the class by which the defaults decide is not.
+        let class_only = Asked::by(&[]);
+        let asked = Some(&class_only);
+        let (short, _) = exec_events(&event, &facts, &judged, Around { asked, ..around });
+        assert_eq!(short.class(), file.class());
+        assert_eq!(short.fact(Side::Subject, "uid"), None);
         let scene = Scene {
             parent_executable: Some(&parent),
             container: in_container.then_some(&container),

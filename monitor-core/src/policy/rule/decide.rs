@@ -12,27 +12,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What happens to events that no rule names: action and origin by kind and class.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Defaults {
-    table: BTreeMap<(Kind, String), (Action, Origin)>,
+    table: BTreeMap<Kind, BTreeMap<String, (Action, Origin)>>,
 }
 
 impl Defaults {
     /// Sets the action for a class.
     pub fn set(&mut self, kind: Kind, class: &str, action: Action, origin: Origin) {
-        self.table.insert((kind, class.to_owned()), (action, origin));
+        let classes = self.table.entry(kind).or_default();
+        classes.insert(class.to_owned(), (action, origin));
     }
 
     /// The action for a class.
     pub fn action(&self, kind: Kind, class: &str) -> Option<(Action, &Origin)> {
-        self.table
-            .get(&(kind, class.to_owned()))
-            .map(|(action, origin)| (*action, origin))
+        let (action, origin) = self.table.get(&kind)?.get(class)?;
+        Some((*action, origin))
     }
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, &str, Action, &Origin)> {
-        self.table
-            .iter()
-            .map(|((kind, class), (action, origin))| (*kind, class.as_str(), *action, origin))
+        self.table.iter().flat_map(|(kind, classes)| {
+            let of_kind = classes.iter();
+            of_kind.map(|(class, (action, origin))| (*kind, class.as_str(), *action, origin))
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! An event as rules see it.
 
 use super::kind::{Kind, Side};
+use super::model::Rule;
 use std::collections::BTreeMap;
 
 /// What is known of one attribute.
@@ -14,6 +15,30 @@ pub enum Fact {
     Text(String),
     /// Several at once (capabilities).
     Texts(Vec<String>),
+}
+
+/// The attributes that some rule looks at. Most policies name a handful, and a host runs hundreds of programs a second:
+/// what nobody asks about need not be put into words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked(Vec<(Side, &'static str)>);
+
+impl Asked {
+    /// What these rules, and the defaults (by the object's class), look at.
+    pub fn by(rules: &[Rule]) -> Self {
+        let tests = rules.iter().flat_map(|rule| &rule.tests);
+        let mut asked: Vec<_> = tests
+            .map(|test| (test.attribute.side, test.attribute.name))
+            .collect();
+        asked.push((Side::Object, "class"));
+        asked.sort_unstable();
+        asked.dedup();
+        Self(asked)
+    }
+
+    /// Whether any of them looks at this attribute.
+    pub fn contains(&self, side: Side, name: &str) -> bool {
+        self.0.iter().any(|(at, asked)| *at == side && *asked == name)
+    }
 }
 
 /// An event's kind and attributes. What is not there is unknown.

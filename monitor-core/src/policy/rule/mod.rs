@@ -13,7 +13,7 @@ pub mod observed;
 mod test;
 
 pub use decide::{Decision, Defaults, HitCounters, Step, StepOutcome, Why, decide, explain};
-pub use facts::{Fact, Facts};
+pub use facts::{Asked, Fact, Facts};
 pub use glob::Glob;
 pub use kind::{ATTRIBUTES, Action, Attribute, AttributeKind, Decider, Kind, Side};
 pub use lint::lint;

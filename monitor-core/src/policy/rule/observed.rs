@@ -1,7 +1,7 @@
 //! Events as they come from the kernel, in the terms of rules. The same event, read back from its record by
 //! [`replay`](crate::policy::replay), must be decided the same way; a test holds both together.
 
-use super::facts::{Fact, Facts};
+use super::facts::{Asked, Fact, Facts};
 use super::kind::{Kind, Side};
 use crate::event::{Exec, ModuleChange, RawText, SignatureState, Task, TaskFinding};
 use crate::record::{ExecFacts, FileFacts};
@@ -17,6 +17,22 @@ pub struct Around<'a> {
     pub parent_executable: Option<&'a RawText>,
     /// Path of its cgroup, from the root of the hierarchy; `None` if nobody looked.
     pub cgroup: Option<&'a str>,
+    /// What the rules look at; `None`: all there is.
+    pub asked: Option<&'a Asked>,
+}
+
+/// An event that is being put into the terms of rules, as far as they ask.
+struct Draft<'a> {
+    facts: Facts,
+    asked: Option<&'a Asked>,
+}
+
+impl Draft<'_> {
+    fn set(&mut self, side: Side, name: &'static str, fact: impl FnOnce() -> Option<Fact>) {
+        if self.asked.is_none_or(|asked| asked.contains(side, name)) {
+            self.facts.set(side, name, fact());
+        }
+    }
 }
 
 /// An execution: the file whose code runs, and the script if there is one.
@@ -32,7 +48,7 @@ pub fn exec_events(
         (Some(facts), Some(verdict)) => Some(of_file(subject(Kind::Script), facts, verdict, around)),
         _ => None,
     };
-    (file, script)
+    (file.facts, script.map(|script| script.facts))
 }
 
 /// A module that enters the kernel.
@@ -42,9 +58,9 @@ pub fn module_event(event: &ModuleChange, around: Around<'_>) -> Facts {
         SignatureState::NotGood | SignatureState::Unknown => "unsigned",
     };
     let mut facts = subject(Kind::Module, &event.head.task, &event.creds, around);
-    facts.set(Side::Object, "class", Some(Fact::Text(class.to_owned())));
-    facts.set(Side::Object, "name", Some(text(&event.name)));
-    facts
+    facts.set(Side::Object, "class", || Some(Fact::Text(class.to_owned())));
+    facts.set(Side::Object, "name", || Some(text(&event.name)));
+    facts.facts
 }
 
 /// A task that is not as it lawfully would be, or that another one wrote into.
@@ -56,21 +72,24 @@ pub fn task_event(event: &TaskFinding, around: Around<'_>) -> Facts {
     };
     let mut facts = subject(kind, &event.task, &event.new, around);
     let Some(class) = class else {
-        facts.set(Side::Object, "uid", Some(Fact::Id(u64::from(event.new.euid))));
-        return facts;
+        facts.set(Side::Object, "uid", || Some(Fact::Id(u64::from(event.new.euid))));
+        return facts.facts;
     };
-    facts.set(Side::Object, "class", Some(Fact::Text(class.to_owned())));
-    let fields = crate::detect::differences(event);
-    let names = fields.iter().map(|one| one.field.to_owned()).collect();
-    facts.set(Side::Object, "field", Some(Fact::Texts(names)));
-    facts
+    facts.set(Side::Object, "class", || Some(Fact::Text(class.to_owned())));
+    facts.set(Side::Object, "field", || {
+        let fields = crate::detect::differences(event);
+        Some(Fact::Texts(
+            fields.iter().map(|one| one.field.to_owned()).collect(),
+        ))
+    });
+    facts.facts
 }
 
 /// The class of a finding about a task, as rules name it; `None`: it is about another task's access to it.
 pub const fn task_class(kind: TaskFindingKind) -> Option<&'static str> {
     Some(match kind {
         TaskFindingKind::CredNoWitness | TaskFindingKind::CredRule => "unwitnessed",
-        TaskFindingKind::CredEdited => "tampered",
+        TaskFindingKind::CredEdited | TaskFindingKind::AddressLimit => "tampered",
         TaskFindingKind::CredSwapped => "pointer",
         TaskFindingKind::NsRepointed | TaskFindingKind::RootMoved => "namespace",
         TaskFindingKind::SeccompWeakened => "seccomp",
@@ -133,39 +152,44 @@ fn text(raw: &RawText) -> Fact {
     Fact::Text(raw.text().into_owned())
 }
 
-fn subject(kind: Kind, task: &Task, creds: &CredIds, around: Around<'_>) -> Facts {
-    let mut facts = Facts::new(kind);
+fn subject<'a>(kind: Kind, task: &Task, creds: &CredIds, around: Around<'a>) -> Draft<'a> {
+    let mut event = Draft {
+        facts: Facts::new(kind),
+        asked: around.asked,
+    };
     let id = |id: u32| Some(Fact::Id(u64::from(id)));
-    facts.set(Side::Subject, "uid", id(creds.euid));
-    facts.set(Side::Subject, "gid", id(creds.egid));
+    event.set(Side::Subject, "uid", || id(creds.euid));
+    event.set(Side::Subject, "gid", || id(creds.egid));
     // Nobody logged in is a value of its own, which policies write as 4294967295.
-    facts.set(Side::Subject, "loginuid", id(task.loginuid.unwrap_or(u32::MAX)));
-    facts.set(Side::Subject, "container", around.container.map(Fact::Flag));
-    facts.set(Side::Subject, "parent", around.parent_executable.map(text));
-    facts.set(Side::Subject, "comm", Some(text(&task.comm)));
-    let cgroup = around.cgroup.map(|path| Fact::Text(path.to_owned()));
-    facts.set(Side::Subject, "cgroup", cgroup);
-    facts
+    let loginuid = task.loginuid.unwrap_or(u32::MAX);
+    event.set(Side::Subject, "loginuid", || id(loginuid));
+    event.set(Side::Subject, "container", || around.container.map(Fact::Flag));
+    event.set(Side::Subject, "parent", || around.parent_executable.map(text));
+    event.set(Side::Subject, "comm", || Some(text(&task.comm)));
+    event.set(Side::Subject, "cgroup", || around.cgroup.and_then(own));
+    event
 }
 
-fn of_file(mut event: Facts, facts: &FileFacts, verdict: &Verdict, around: Around<'_>) -> Facts {
-    let own = |text: &str| Some(Fact::Text(text.to_owned()));
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "what an attribute is set to may be unknown"
+)]
+fn own(text: &str) -> Option<Fact> {
+    Some(Fact::Text(text.to_owned()))
+}
+
+fn of_file<'a>(mut event: Draft<'a>, facts: &FileFacts, verdict: &Verdict, around: Around<'_>) -> Draft<'a> {
     let class = class_of(verdict, around.container == Some(true));
-    event.set(Side::Object, "class", own(class));
-    event.set(
-        Side::Object,
-        "path",
-        facts.path.as_ref().map(|(path, _)| text(path)),
-    );
+    event.set(Side::Object, "class", || own(class));
+    let path = facts.path.as_ref().map(|(path, _)| path);
+    event.set(Side::Object, "path", || path.map(text));
     let digest = facts.digest.as_ref().ok();
-    event.set(
-        Side::Object,
-        "digest",
-        digest.map(|digest| Fact::Text(hex::encode(digest.sha256))),
-    );
+    event.set(Side::Object, "digest", || {
+        digest.map(|digest| Fact::Text(hex::encode(digest.sha256)))
+    });
     if let Some(owner) = verdict.owner() {
-        event.set(Side::Object, "package", own(&owner.package.name));
-        event.set(Side::Object, "signer", own(&owner.signer.fingerprint));
+        event.set(Side::Object, "package", || own(&owner.package.name));
+        event.set(Side::Object, "signer", || own(&owner.signer.fingerprint));
     }
     if let Some(info) = &facts.info {
         of_inode(&mut event, info);
@@ -173,12 +197,15 @@ fn of_file(mut event: Facts, facts: &FileFacts, verdict: &Verdict, around: Aroun
     event
 }
 
-fn of_inode(event: &mut Facts, info: &FileInfo) {
-    event.set(Side::Object, "inode", Some(Fact::Id(info.ino)));
-    event.set(Side::Object, "owner", Some(Fact::Id(u64::from(info.uid))));
-    let device = format!("{}:{}", info.dev >> 20, info.dev & 0xf_ffff);
-    event.set(Side::Object, "device", Some(Fact::Text(device)));
-    event.set(Side::Object, "setid", Some(Fact::Flag(info.mode & 0o6000 != 0)));
-    let filesystem = filesystem_of(info.fs_magic).map(|name| Fact::Text(name.to_owned()));
-    event.set(Side::Object, "filesystem", filesystem);
+fn of_inode(event: &mut Draft<'_>, info: &FileInfo) {
+    event.set(Side::Object, "inode", || Some(Fact::Id(info.ino)));
+    event.set(Side::Object, "owner", || Some(Fact::Id(u64::from(info.uid))));
+    event.set(Side::Object, "device", || {
+        Some(Fact::Text(format!("{}:{}", info.dev >> 20, info.dev & 0xf_ffff)))
+    });
+    let setid = info.mode & 0o6000 != 0;
+    event.set(Side::Object, "setid", || Some(Fact::Flag(setid)));
+    event.set(Side::Object, "filesystem", || {
+        filesystem_of(info.fs_magic).and_then(own)
+    });
 }

@@ -8,6 +8,7 @@
 mod build;
 mod codec;
 
+use crate::verify::FileCaps;
 pub use build::IndexBuilder;
 pub use codec::DecodeError;
 use codec::{FileRecord, Layout};
@@ -278,8 +279,8 @@ pub struct TrustedDigest {
     pub provenance: Provenance,
     /// Mode bits (set-user-id, set-group-id) that at least one of the files carries, as in `st_mode`.
     pub special_mode: u32,
-    /// Whether at least one of the files carries capabilities.
-    pub has_capabilities: bool,
+    /// Capabilities that at least one of the files gives: permitted and inheritable ones, as a mask.
+    pub capabilities: u64,
 }
 
 /// For fuzzing: puts the right checksum into a damaged index.
@@ -412,7 +413,7 @@ impl DigestIndex {
             class: ExecClass::default(),
             provenance: Provenance::Retired,
             special_mode: 0,
-            has_capabilities: false,
+            capabilities: 0,
         };
         for at in self.layout.digest_files(&self.bytes, number)? {
             let owner = self.owner(self.layout.digest_file(&self.bytes, at)?)?;
@@ -423,7 +424,9 @@ impl DigestIndex {
             digest.class.kernel_module |= class.kernel_module;
             digest.provenance = digest.provenance.min(owner.provenance());
             digest.special_mode |= owner.mode() & 0o6000;
-            digest.has_capabilities |= owner.capabilities().is_some();
+            let caps = owner.capabilities();
+            let caps = caps.and_then(|text| FileCaps::from_text(text.as_bytes()));
+            digest.capabilities |= caps.map_or(0, |caps| caps.permitted | caps.inheritable);
         }
         Some(digest)
     }

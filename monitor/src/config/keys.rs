@@ -141,6 +141,9 @@ keys! {
     "sensor.self_test_s" = "5",
         "Longest time to wait for the events of the self-test, in seconds.",
         |config, value| config.sensor.self_test = seconds(value, 0, 60)?;
+    "sensor.gate" = "true",
+        "Judge what is executed, mapped and written. false: the gate's programs return at once, whatever the policy says; for hosts where something else does it.",
+        |config, value| config.sensor.gate = boolean(value)?;
     "sensor.watch_tasks" = "true",
         "Compare the credentials, namespaces, seccomp filters and root of every task with what it lawfully has.",
         |config, value| config.sensor.watch_tasks = boolean(value)?;

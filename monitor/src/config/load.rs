@@ -1,6 +1,7 @@
 //! Reading configuration files.
 
 use super::{Config, DEFAULT_DIR, DEFAULT_FILE, KEYS};
+use hardpan_core::syntax::line_of;
 use nix::unistd::Uid;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -238,15 +239,6 @@ fn apply(
         key: key.to_owned(),
         must,
     })
-}
-
-fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
-    let start = span.map_or(0, |span| span.start);
-    text.bytes()
-        .take(start)
-        .filter(|byte| *byte == b'\n')
-        .count()
-        .saturating_add(1)
 }
 
 /// The known key that differs least, if it differs little: a slip of the finger, or a forgotten table.

@@ -150,6 +150,8 @@ pub struct Sensor {
     pub hash_max_bytes: u64,
     /// Longest time to wait for the self-test's events.
     pub self_test: Duration,
+    /// Whether the exec gate judges at all.
+    pub gate: bool,
     /// Whether tasks are compared with their shadows.
     pub watch_tasks: bool,
     /// Time between two sweeps over all tasks; zero for none, `None`: as the policy says.
@@ -218,6 +220,7 @@ impl Default for Config {
                 best_tier: Tier::A,
                 hash_max_bytes: 256 << 20,
                 self_test: Duration::from_secs(5),
+                gate: true,
                 watch_tasks: true,
                 sweep: None,
                 task_response: None,

@@ -11,12 +11,12 @@ use super::source::EventSource;
 use super::withdrawn::Strays;
 use crate::chain::chain;
 use crate::gate::fallback::{self, Filled, Job};
-use crate::gate::{Entries, Obstacle, entries, obstacles};
+use crate::gate::{self, Entries, Obstacle, entries, obstacles};
 use crate::harden::Root;
 use crate::sensor::{Remembered, Sensor, SubjectIds, Subjects};
 use crate::trust::LoadedTrust;
-use hardpan_abi::{GateConfig, GateMode};
-use hardpan_core::platform::Tier;
+use hardpan_abi::{GateConfig, GateHook, GateMode};
+use hardpan_core::platform::{HookState, Tier};
 use hardpan_core::record::{Finding, FindingCode};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -86,6 +86,8 @@ pub(super) struct Gate {
     knows_subjects: bool,
     /// Tier B: number of the kernel's memory of inodes.
     maps: Option<SubjectIds>,
+    /// Digests of scripts are put into the kernel in advance: it takes none of what interpreters open.
+    fills_scripts: bool,
     /// Tier B: who takes digests of what is executed.
     pub(super) fallback: Fallback,
 }
@@ -116,14 +118,25 @@ impl Gate {
             subjects: None,
             knows_subjects: false,
             maps: None,
+            fills_scripts: false,
             fallback: Fallback::new(),
         };
         (gate, worked)
     }
 
+    /// Else it judges nothing: its programs are never told of a policy, and return at once.
+    pub(super) fn only_if(mut self, wanted: bool) -> Self {
+        self.missing = (!wanted).then(|| "sensor.gate = false in hardpand's configuration".to_owned());
+        self
+    }
+
     /// Where digests of what runs already go.
     pub(super) fn set_subjects(&mut self, sensor: &mut Sensor) {
         self.maps = sensor.subject_ids();
+        let post_open = GateHook::FilePostOpen.name();
+        self.fills_scripts = !sensor.hooks().iter().any(|hook| {
+            hook.hook == post_open && matches!(hook.state, HookState::Attached | HookState::SelfTested)
+        });
         self.subjects = sensor.take_subjects();
     }
 
@@ -146,6 +159,10 @@ impl Gate {
         let to_fill = self
             .maps
             .filter(|_| self.tier == Tier::B && self.gates_files(&policy) && self.wanted(&policy).is_ok());
+        // Where the kernel cannot take the digest of what an interpreter opens.
+        let scripts = self
+            .maps
+            .filter(|_| self.fills_scripts && self.gates_files(&policy));
         let results = self.results.clone();
         let root = self.root.clone();
         let subjects = (self.tier == Tier::A).then(|| self.subjects.take()).flatten();
@@ -160,12 +177,19 @@ impl Gate {
                         policy.accepts_local_unsigned,
                         &policy.table,
                         &settings.package_managers,
+                        &settings.interpreters,
                         &root,
                     )
                 },
             );
             let obstacles =
                 scan.then(|| obstacles(Path::new("/proc"), &settings.must_run, &entries, &policy.table));
+            if let Some((id, trust)) = scripts.zip(trust.as_deref()) {
+                match fallback::fill_files(id, gate::scripts(trust)) {
+                    Ok(filled) => tracing::debug!(?filled, "digests of scripts are in the kernel"),
+                    Err(error) => tracing::warn!(error = chain(&error), "digests of scripts"),
+                }
+            }
             let filled = to_fill.map(|id| {
                 fallback::fill(id, Path::new("/proc"), &settings.must_run, trust.as_deref())
                     .map_err(|error| chain(&error))
@@ -188,7 +212,8 @@ impl Gate {
         if self.provisional.is_due(within) && !self.working {
             return true;
         }
-        let refill = self.tier == Tier::B && self.mode == GateMode::Enforce && !self.working;
+        let refill =
+            (self.tier == Tier::B || self.fills_scripts) && self.mode == GateMode::Enforce && !self.working;
         if refill && self.last_look.is_none_or(|last| last.elapsed() >= REFILL) {
             return true;
         }
@@ -346,11 +371,11 @@ impl Gate {
         !self.fallback.answers(job)
     }
 
-    /// Tier B: has digests taken of files that the kernel had none of, off the loop: it is in doubt about each once.
+    /// Has digests taken of files that the kernel had none of, off the loop: it is in doubt about each once.
     pub(super) fn learn(&self, paths: BTreeSet<PathBuf>) {
         if let Some(maps) = self.maps
-            && self.tier == Tier::B
-            && self.mode == GateMode::Enforce
+            && (self.fills_scripts || self.tier == Tier::B)
+            && (self.tier == Tier::A || self.mode == GateMode::Enforce)
             && !paths.is_empty()
         {
             tokio::task::spawn_blocking(move || {

@@ -1,28 +1,25 @@
 //! The daemon's life: announce, watch, stop.
 
+mod gate;
+
 use super::error::DaemonError;
 use super::execs::Waiting;
 use super::gate::{Gate, Worked};
 use super::hardening::Look;
 use super::health::Health;
-use super::kill::kill;
 use super::notify::Notify;
-use super::packages::{Looked, Packages};
+use super::packages::Packages;
 use super::pipeline::Pipeline;
 use super::policy::{Keeper, News};
 use super::run::Signals;
 use super::source::EventSource;
-use super::withdrawn::{self, Stray};
 use crate::config::{self, Config};
-use crate::enrich::Proc;
 use crate::enrich::clock::{Clock, boottime_ns};
 use crate::enrich::pool::Done;
-use crate::gate::fallback;
 use crate::trust::TrustUpdate;
 use hardpan_core::platform::TierDecision;
-use hardpan_core::record::{Finding, FindingCode, Service, ServiceEvent};
+use hardpan_core::record::{Finding, Service, ServiceEvent};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
@@ -281,138 +278,6 @@ impl Daemon<'_> {
         self.notify.watchdog();
     }
 
-    /// Room for trusted digests in the kernel: for those that are there, and half as many again.
-    pub(super) fn room_for_digests(&self) -> u32 {
-        const LEAST: usize = 4096;
-        let most = self
-            .policy
-            .in_force()
-            .map_or(200_000, |policy| policy.gate.max_digests);
-        let trusted = self.pipeline.trust().map_or(0, |trust| {
-            let may_execute = trust.index.digests().filter(|digest| digest.class.may_execute());
-            may_execute.count() + trust.local.digests().len()
-        });
-        u32::try_from(trusted + trusted / 2 + LEAST)
-            .unwrap_or(u32::MAX)
-            .min(most)
-    }
-
-    /// Verifies the packages that wait, off the loop.
-    fn look_at_packages(&mut self) {
-        for event in self.pipeline.packages.overflow() {
-            let found = Err("too many packages at once".to_owned());
-            self.pipeline.record_package(&Looked { event, found });
-        }
-        while let Some(batch) = self.pipeline.packages.batch() {
-            self.packages.start(batch, self.policy.trust(&self.config.trust));
-        }
-    }
-
-    /// Takes a package that was looked at; `None`: a batch is done.
-    fn take_package(&mut self, looked: Option<Looked>, source: &mut impl EventSource) {
-        let Some(mut looked) = looked else {
-            return self.pipeline.packages.done();
-        };
-        if let Ok(verified) = &looked.found
-            && !self.gate.expect(verified, source)
-        {
-            looked.found = Err("the kernel has no room for its digests".to_owned());
-        }
-        if let Ok(verified) = &looked.found {
-            self.pipeline.expect(verified);
-        }
-        self.pipeline.record_package(&looked);
-    }
-
-    /// Trust, policy or mode may be others now.
-    fn renew_gate(&mut self) {
-        self.gate.renew(self.pipeline.trust(), self.policy.in_force());
-    }
-
-    fn take_fallback(&mut self, news: &fallback::News) {
-        let Some(policy) = self.policy.in_force() else {
-            return;
-        };
-        let gate = &policy.gate;
-        if let Some(finding) = super::fallback::finding(news, gate.fallback_timeout_ms, gate.on_doubt) {
-            let at_us = self.at_us();
-            warn!(code = finding.code.word(), "{}", finding.message);
-            self.pipeline.recorder.emit(&finding.draft(at_us));
-            return;
-        }
-        let text = "digests are taken of what is executed";
-        info!("{text}");
-        if self.gate.fallback.recovered() {
-            let recovered = Finding::new(FindingCode::GateResponderRecovered, format!("{text} again"));
-            self.pipeline.recorder.emit(&recovered.draft(self.at_us()));
-        }
-        self.renew_gate();
-    }
-
-    fn take_gate(&mut self, worked: Worked, source: &mut impl EventSource) {
-        let at_us = self.at_us();
-        let (news, again) = self.gate.take(worked, source);
-        let kills = self.gate.kills(self.policy.in_force().as_ref());
-        self.pipeline.set_kills(kills);
-        for finding in self.health.gate.news(&news.findings) {
-            warn!(code = finding.code.word(), "{}", finding.message);
-            self.pipeline.recorder.emit(&finding.draft(at_us));
-        }
-        if let Some((mode, why)) = news.mode {
-            let word = mode_word(mode);
-            info!(mode = word, why, "exec gate");
-            let service = Service {
-                reason: Some(format!("the exec gate's mode is {word} now: {why}")),
-                ..self.service(ServiceEvent::GateMode)
-            };
-            self.pipeline.recorder.emit(&service.draft(at_us));
-        }
-        // The new one refuses by now what the old one did, or nobody wants anything refused.
-        self.take_over(source);
-        if again {
-            self.renew_gate();
-        }
-    }
-
-    /// Processes that run what was not installed.
-    fn take_strays(&mut self, strays: &[Stray]) {
-        let is_to_kill = self.gate.enforces()
-            && self
-                .policy
-                .in_force()
-                .is_some_and(|policy| policy.gate.kill_withdrawn);
-        let proc = Proc::below(Path::new("/"));
-        for stray in strays {
-            let killed = is_to_kill.then(|| kill(&proc, stray.process));
-            let finding = withdrawn::finding(stray, killed.as_ref());
-            warn!(code = finding.code.word(), "{}", finding.message);
-            self.pipeline.recorder.emit(&finding.draft(self.at_us()));
-        }
-    }
-
-    /// Takes down what an earlier hardpand left at the hooks, and the records in its rings.
-    fn take_over(&mut self, source: &mut impl EventSource) {
-        for previous in source.previous() {
-            let generation = previous.generation;
-            let pipeline = &mut self.pipeline;
-            let taken = source.take_over(previous, &mut |record| pipeline.take_left(record));
-            let finding = Finding {
-                count: Some(taken.records),
-                ..Finding::new(
-                    FindingCode::GateAlone,
-                    format!(
-                        "hardpand (generation {generation}) had ended and its gate had gone on by itself: {} records that \
-                         it left were taken over, {} events were lost in its life",
-                        taken.records, taken.lost
-                    ),
-                )
-            };
-            warn!(code = finding.code.word(), "{}", finding.message);
-            let at_us = self.at_us();
-            self.pipeline.recorder.emit(&finding.draft(at_us));
-        }
-    }
-
     fn counters(&self, source: &impl EventSource) -> BTreeMap<String, u64> {
         let mut counters = self.pipeline.counters();
         if let Ok(values) = source.counters() {
@@ -508,14 +373,6 @@ impl Daemon<'_> {
         if lost > 0 {
             warn!(lost, "records were lost on their way out");
         }
-    }
-}
-
-const fn mode_word(mode: hardpan_abi::GateMode) -> &'static str {
-    match mode {
-        hardpan_abi::GateMode::Off => "off",
-        hardpan_abi::GateMode::Observe => "observe",
-        hardpan_abi::GateMode::Enforce => "enforce",
     }
 }
 

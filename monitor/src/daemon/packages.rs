@@ -288,11 +288,12 @@ impl Provisional {
         self.packages.iter().flat_map(|one| &one.digests)
     }
 
-    /// The entry of such a digest: never set-id.
+    /// The entry of such a digest: never set-id, and without capabilities.
     pub(super) const fn entry() -> TrustedEntry {
         TrustedEntry {
             class: GateClass::Provisional as u32,
             marks: 0,
+            capabilities: 0,
         }
     }
 }

@@ -287,6 +287,7 @@ impl Pipeline {
                 container: around.looked.then_some(around.container.is_some()),
                 parent_executable: around.parent_executable.as_ref(),
                 cgroup: around.cgroup.as_deref(),
+                asked: None,
             };
             policy.exec(event, &facts, &verdict, seen)
         });

@@ -13,7 +13,7 @@ use hardpan_core::policy::gate::GateTable;
 use hardpan_core::policy::harden::Host as _;
 use hardpan_core::policy::rule::observed::{Around, exec_events, module_event, task_class, task_event};
 use hardpan_core::policy::rule::{
-    Action, Decision, Defaults, Fact, Facts, HitCounters, Kind, Outcome, Rule, Side, Test, Why, decide,
+    Action, Asked, Decision, Defaults, Fact, Facts, HitCounters, Kind, Outcome, Rule, Side, Test, Why, decide,
 };
 use hardpan_core::policy::{Problem, Selector};
 use hardpan_core::record::{ExecFacts, Finding, FindingCode, PolicyState};
@@ -35,6 +35,8 @@ const DEFAULT: &str = "default";
 #[derive(Debug)]
 pub(super) struct InForce {
     rules: Vec<Rule>,
+    /// What the rules look at.
+    asked: Asked,
     defaults: Defaults,
     tier: Tier,
     hits: HitCounters,
@@ -77,9 +79,18 @@ impl InForce {
             hits: HitCounters::new(effective.rules.len()),
             recording: effective.recording.clone(),
             hash_bytes_per_s: effective.cadence.hash_bytes_per_s,
+            asked: Asked::by(&effective.rules),
             rules: effective.rules.clone(),
             defaults: effective.defaults.clone(),
             tier,
+        }
+    }
+
+    /// Nothing is put into words that no rule looks at.
+    const fn only_asked<'a>(&'a self, around: Around<'a>) -> Around<'a> {
+        Around {
+            asked: Some(&self.asked),
+            ..around
         }
     }
 
@@ -97,7 +108,7 @@ impl InForce {
         verdict: &ExecVerdict,
         around: Around<'_>,
     ) -> Decision<'_> {
-        let (file, script) = exec_events(event, facts, verdict, around);
+        let (file, script) = exec_events(event, facts, verdict, self.only_asked(around));
         let file = self.decide(&file);
         match script.map(|script| self.decide(&script)) {
             Some(script) if script.action > file.action => Decision {
@@ -114,12 +125,12 @@ impl InForce {
 
     /// The decision on a module.
     pub(super) fn module(&self, event: &ModuleChange, around: Around<'_>) -> Decision<'_> {
-        self.decide(&module_event(event, around))
+        self.decide(&module_event(event, self.only_asked(around)))
     }
 
     /// The decision on a finding about a task.
     pub(super) fn task(&self, event: &TaskFinding, around: Around<'_>) -> Decision<'_> {
-        self.decide(&task_event(event, around))
+        self.decide(&task_event(event, self.only_asked(around)))
     }
 
     /// What the kernel side does about tampering of this class: the first rule that asks for nothing else, else the
@@ -292,7 +303,7 @@ impl Keeper {
 
     /// Time between two sweeps over all tasks: the configured one, else the policy's.
     pub(super) fn sweep(&self, configured: Option<Duration>) -> Duration {
-        const DEFAULT_SWEEP: Duration = Duration::from_millis(400);
+        const DEFAULT_SWEEP: Duration = Duration::from_millis(300);
         configured.unwrap_or_else(|| {
             self.active.as_ref().map_or(DEFAULT_SWEEP, |(_, active)| {
                 Duration::from_millis(u64::from(active.effective().cadence.tasks_interval_ms))

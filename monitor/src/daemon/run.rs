@@ -120,7 +120,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
     ));
     let (gate, gate_work) = Gate::new(&config.trust.state_dir, enforces, decision.tier);
     let mut daemon = Daemon {
-        gate,
+        gate: gate.only_if(config.sensor.gate),
         gate_work,
         packages: Packages::new(),
         config,

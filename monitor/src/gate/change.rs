@@ -61,7 +61,14 @@ mod tests {
             by_digest: digests
                 .map(|n| {
                     let class = GateClass::Trusted as u32;
-                    ([n; 32], TrustedEntry { class, marks })
+                    (
+                        [n; 32],
+                        TrustedEntry {
+                            class,
+                            marks,
+                            capabilities: 0,
+                        },
+                    )
                 })
                 .collect(),
             sizes: vec![1],

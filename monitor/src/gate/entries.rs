@@ -6,11 +6,19 @@ use crate::trust::LoadedTrust;
 use hardpan_abi::{GateClass, TrustedEntry, trusted_mark};
 use hardpan_core::policy::gate::GateTable;
 use hardpan_core::policy::harden::Host as _;
-use hardpan_rpm::Provenance;
+use hardpan_rpm::{Owner, Provenance};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 /// Largest changed configuration file that is looked at.
 const CONFIG_MAX_BYTES: usize = 16 << 20;
+
+/// Scripts that are looked at in advance, at most.
+const MOST_SCRIPTS: usize = 50_000;
+/// What sources of programs end with.
+const SOURCES: [&str; 9] = [".bash", ".js", ".lua", ".php", ".pl", ".py", ".rb", ".sh", ".tcl"];
 
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
@@ -37,6 +45,7 @@ impl Entries {
         let entry = self.by_digest.entry(sha256).or_insert(TrustedEntry {
             class: class as u32,
             marks: 0,
+            capabilities: 0,
         });
         // The lower number is the better class; what only carries a mark has none.
         let unknown = GateClass::Unknown as u32;
@@ -66,6 +75,7 @@ pub fn entries(
     accepts_local_unsigned: bool,
     table: &GateTable,
     package_managers: &[String],
+    interpreters: &[Vec<String>],
     root: &Root,
 ) -> Entries {
     let mut entries = Entries::default();
@@ -74,6 +84,7 @@ pub fn entries(
         return entries;
     };
     let managers = managers(trust, package_managers);
+    let grammars = grammars(trust, interpreters);
     for found in trust.index.digests() {
         if !found.class.may_execute() || (found.class.kernel_module && !found.class.exec_bit) {
             continue;
@@ -88,11 +99,21 @@ pub fn entries(
         if managers.contains(&found.sha256) {
             marks |= trusted_mark::PACKAGE_MANAGER;
         }
-        if found.has_capabilities {
+        marks |= grammars.get(&found.sha256).copied().unwrap_or_default();
+        if found.capabilities != 0 {
             marks |= trusted_mark::CAPABILITIES;
         }
         entries.add(found.sha256, class_of_owner(found.provenance), marks);
+        if let Some(entry) = entries.by_digest.get_mut(&found.sha256) {
+            entry.capabilities |= found.capabilities;
+        }
         entries.sizes.push(found.size);
+    }
+    // What is run only by being given to an interpreter need not say so of itself.
+    for owner in trust.index.files().filter(is_source) {
+        if let Some(sha256) = owner.sha256().filter(|_| !owner.class().may_execute()) {
+            entries.add(sha256, class_of_owner(owner.provenance()), 0);
+        }
     }
     for local in trust.local.digests() {
         if local.manifest.source.is_signed() || accepts_local_unsigned {
@@ -124,6 +145,41 @@ pub fn entries(
     entries.sizes.sort_unstable();
     entries.sizes.dedup();
     entries
+}
+
+/// Marks of the programs that are interpreters: the number of their family.
+fn grammars(trust: &LoadedTrust, families: &[Vec<String>]) -> BTreeMap<[u8; 32], u32> {
+    let mut marks = BTreeMap::new();
+    for owner in trust.index.files() {
+        let class = owner.class();
+        if !(class.elf && class.exec_bit) {
+            continue;
+        }
+        let (name, path) = (&owner.package().nevra().name, owner.path());
+        let is_named = |entry: &String| entry == name || (entry.contains('/') && entry.as_bytes() == path);
+        let family = (1u32..)
+            .zip(families)
+            .find(|(_, entries)| entries.iter().any(is_named));
+        if let Some(((number, _), sha256)) = family.zip(owner.sha256()) {
+            marks.insert(sha256, number << trusted_mark::GRAMMAR_SHIFT);
+        }
+    }
+    marks
+}
+
+/// Named as the source of a program that interpreters are given.
+fn is_source(owner: &Owner<'_>) -> bool {
+    let name = owner.name();
+    SOURCES.iter().any(|ending| name.ends_with(ending.as_bytes()))
+}
+
+/// Files that interpreters may be given: those of packages that are scripts, or are named like one.
+pub fn scripts(trust: &LoadedTrust) -> impl Iterator<Item = PathBuf> {
+    let given = |owner: &Owner<'_>| {
+        !owner.is_ghost() && !owner.class().elf && (owner.class().script || is_source(owner))
+    };
+    let owners = trust.index.files().filter(given).take(MOST_SCRIPTS);
+    owners.map(|owner| PathBuf::from(OsStr::from_bytes(&owner.path())))
 }
 
 /// Digests of the programs of these packages.

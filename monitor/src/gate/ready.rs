@@ -237,7 +237,14 @@ mod tests {
         let mut entries = Entries::default();
         let class = GateClass::Trusted as u32;
         let (digest, _) = sha256_of(File::open(own).unwrap()).unwrap();
-        entries.by_digest.insert(digest, TrustedEntry { class, marks: 0 });
+        entries.by_digest.insert(
+            digest,
+            TrustedEntry {
+                class,
+                marks: 0,
+                capabilities: 0,
+            },
+        );
         let (found, _) = obstacles(none.path(), &required, &entries, &table_allowing);
         assert!(found.is_empty(), "{found:?}");
         // The real /proc: this test's own text is mapped executable.

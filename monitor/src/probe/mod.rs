@@ -47,6 +47,28 @@ pub fn kernel_types() -> Result<KernelTypes, Outcome> {
     Ok(KernelTypes { btf, resolved })
 }
 
+/// The kernel's address of a symbol of its own; 0 if it does not tell.
+pub fn symbol(name: &str) -> u64 {
+    use io::BufRead as _;
+    let Ok(file) = fs::File::open("/proc/kallsyms") else {
+        return 0;
+    };
+    // Some 200 000 lines; a module's symbols follow the kernel's and carry its name.
+    for line in io::BufReader::with_capacity(1 << 16, file)
+        .lines()
+        .map_while(Result::ok)
+    {
+        let mut words = line.split_ascii_whitespace();
+        if let (Some(address), Some(_), Some(found), None) =
+            (words.next(), words.next(), words.next(), words.next())
+            && found == name
+        {
+            return u64::from_str_radix(address, 16).unwrap_or(0);
+        }
+    }
+    0
+}
+
 /// Probes the running kernel. Needs root; without it every outcome is "not tried" and says so.
 pub fn probe() -> Probes {
     let (release, arch) = uname();

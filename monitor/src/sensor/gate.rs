@@ -7,10 +7,11 @@ use aya::{
     maps::{Array, HashMap, InodeStorage, Map, MapData, MapError},
 };
 use hardpan_abi::{
-    Counter, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, OBJECT_NAME_LEN,
+    Counter, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, Grammar, OBJECT_NAME_LEN,
     TrustedEntry, gate_size_bits,
 };
 use hardpan_core::platform::HookFamily;
+use hardpan_core::policy::interpreter::FAMILIES;
 use zerocopy::IntoBytes as _;
 
 /// Libraries, the dynamic linker: hashes.
@@ -47,6 +48,33 @@ pub(super) const FILE_OPEN: Spec = spec(
     "file_open",
     Kind::Lsm,
     "a verdict on a file that is written to is noticed only by its change time",
+);
+
+/// Capabilities that files give.
+pub(super) const EXEC_CAPS: Spec = spec(
+    HookFamily::Gate,
+    "gate_exec_caps",
+    "bprm_creds_from_file",
+    Kind::Lsm,
+    "capabilities that files give and no package does are neither seen nor refused",
+);
+
+/// Files given to interpreters: hashes.
+pub(super) const SCRIPT_SLEEPABLE: Spec = spec(
+    HookFamily::Gate,
+    "gate_script_sleepable",
+    "file_post_open",
+    Kind::LsmSleepable,
+    "files given to interpreters are judged by digests that user space takes in advance",
+);
+
+/// Files given to interpreters, by verdicts filled in by user space.
+pub(super) const SCRIPT: Spec = spec(
+    HookFamily::Gate,
+    "gate_script",
+    "file_open",
+    Kind::Lsm,
+    "files given to interpreters that nobody signed are neither seen nor refused",
 );
 
 /// Files cut or replaced by path.
@@ -174,6 +202,7 @@ pub(super) struct Maps {
 
 impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Self {
+        set_grammars(ebpf);
         let protected = ebpf
             .take_map("PROTECTED")
             .and_then(|map| HashMap::try_from(map).ok());
@@ -257,6 +286,23 @@ pub enum Sizes {
 impl Default for Sizes {
     fn default() -> Self {
         Self::More(Vec::new())
+    }
+}
+
+/// How interpreters read their arguments. An object without the gate has no such map.
+fn set_grammars(ebpf: &mut Ebpf) {
+    let Some(map) = ebpf.take_map("GRAMMARS") else {
+        return;
+    };
+    let Ok(mut map) = Array::<MapData, [u8; size_of::<Grammar>()]>::try_from(map) else {
+        return;
+    };
+    for (slot, family) in (1u32..).zip(&FAMILIES) {
+        let mut bytes = [0; size_of::<Grammar>()];
+        bytes.copy_from_slice(family.grammar().as_bytes());
+        if let Err(error) = map.set(slot, bytes, 0) {
+            tracing::warn!(%error, family = family.name, "the kernel does not know how it reads its arguments");
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::{
     Objects, SensorError, SensorOptions, gate,
+    pins::{InPlace, PIN_ROOT},
     plan::{EXEC_CHECK, EXEC_CHECK_SLEEPABLE, Kind, Plan, Spec},
+    task,
 };
 use crate::probe::{self, KernelTypes};
 use crate::sys::bpf;
@@ -10,12 +12,23 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{Program, ProgramError},
 };
-use hardpan_abi::{GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES, switch};
+use hardpan_abi::{GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES, GLOBAL_SELINUX_BLOBS, TaskShadow, switch};
 use hardpan_core::btf::Kind as BtfKind;
 use hardpan_core::platform::{HookFamily, HookReport, HookState, Probes};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+/// What the kernel side keeps of a task.
+#[expect(clippy::cast_possible_truncation, reason = "a few hundred bytes")]
+const SHADOW_BYTES: u32 = size_of::<TaskShadow>() as u32;
+
+/// Beside what every kernel has, a task's mark at an open needs these.
+const OPEN_MARK: [&str; 2] = ["OFF_TASK_SYSCALL_WORK", "OFF_TASK_SECCOMP_FILTER"];
+
+/// Where SELinux keeps how its parts of kernel structs are laid out.
+const SELINUX_BLOBS: &str = "selinux_blob_sizes";
 
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
@@ -35,6 +48,32 @@ struct Switches {
     prctl_hook: bool,
     override_hooks: bool,
     root_hooks: bool,
+    task_storage: bool,
+    context_hook: bool,
+    open_mark: bool,
+    /// See [`GLOBAL_SELINUX_BLOBS`].
+    selinux_blobs: u64,
+}
+
+impl Switches {
+    /// What the programs get to know of it.
+    fn globals(self, task_storage: bool, generation: u32) -> [(&'static str, u32); 13] {
+        [
+            (switch::TASK_BTF, u32::from(self.task_btf)),
+            (switch::PROBE_READ, u32::from(self.probe_read)),
+            (switch::D_PATH, u32::from(self.d_path)),
+            (switch::IMA_FILE_HASH, u32::from(self.ima_file_hash)),
+            (switch::INODE_STORAGE, u32::from(self.inode_storage)),
+            (switch::SETGID_HOOK, u32::from(self.setgid_hook)),
+            (switch::PRCTL_HOOK, u32::from(self.prctl_hook)),
+            (switch::OVERRIDE_HOOKS, u32::from(self.override_hooks)),
+            (switch::ROOT_HOOKS, u32::from(self.root_hooks)),
+            (switch::OPEN_MARK, u32::from(self.open_mark)),
+            (switch::CONTEXT_HOOK, u32::from(self.context_hook)),
+            (switch::TASK_STORAGE, u32::from(task_storage)),
+            (GLOBAL_GENERATION, generation),
+        ]
+    }
 }
 
 /// Loads the plan's programs.
@@ -47,6 +86,9 @@ pub(super) fn load(
 ) -> Result<Loaded, SensorError> {
     let helpers = probe::helpers(types);
     let has = |function| types.btf.find(function, BtfKind::Func).is_some();
+    let lsms = probes.lsm_list.as_deref().unwrap_or_default();
+    let watches_selinux =
+        plan.load.contains(&task::GUARD_FILE_OPEN) && lsms.iter().any(|lsm| lsm == "selinux");
     let wanted = Switches {
         task_btf: helpers.task_btf && plan.typed,
         // Raw tracepoint programs know no other way to read.
@@ -58,37 +100,38 @@ pub(super) fn load(
         prctl_hook: has("security_task_prctl"),
         override_hooks: has("override_creds") && has("revert_creds") && probes.fentry.works(),
         root_hooks: has("set_fs_root") && has("chroot_fs_refs") && probes.fentry.works(),
+        task_storage: helpers.task_btf && plan.typed && plan.load.contains(&task::GUARD_FILE_OPEN),
+        context_hook: has("security_setprocattr") && probes.fentry.works(),
+        open_mark: helpers.task_btf
+            && plan.typed
+            && OPEN_MARK
+                .iter()
+                .all(|field| types.resolved.value(field).is_some()),
+        selinux_blobs: if watches_selinux {
+            probe::symbol(SELINUX_BLOBS)
+        } else {
+            0
+        },
     };
     // A helper can be known and yet be refused in the program that matters (inode storage in sleepable programs before
-    // 5.17): give up one convenience at a time rather than the hook.
-    let ladder = [
-        wanted,
-        Switches {
-            inode_storage: false,
-            ..wanted
-        },
-        Switches {
-            inode_storage: false,
-            d_path: false,
-            ..wanted
-        },
-    ];
-    let mut last = None;
-    for switches in ladder {
+    // 5.17, task storage in tracing programs before 5.13): give up one convenience at a time rather than the hook.
+    let mut switches = wanted;
+    let mut loaded = loop {
         let loaded = load_with(objects, plan, types, options, switches)?;
-        let exec_check_failed = loaded.hooks.iter().any(|hook| {
-            hook.family == HookFamily::Exec
-                && hook.hook == EXEC_CHECK.hook
-                && matches!(hook.state, HookState::Failed { .. })
-        });
-        let done = !exec_check_failed;
-        last = Some(loaded);
-        if done {
-            break;
+        let failed = |family, name: &str| {
+            let of_hook = |hook: &&HookReport| hook.family == family && hook.hook == name;
+            let mut reports = loaded.hooks.iter().filter(of_hook);
+            reports.any(|hook| matches!(hook.state, HookState::Failed { .. }))
+        };
+        if switches.task_storage && failed(HookFamily::Task, "sched_process_fork") {
+            switches.task_storage = false;
+        } else if switches.inode_storage && failed(HookFamily::Exec, EXEC_CHECK.hook) {
+            switches.inode_storage = false;
+        } else if switches.d_path && failed(HookFamily::Exec, EXEC_CHECK.hook) {
+            switches.d_path = false;
+        } else {
+            break loaded;
         }
-    }
-    let Some(mut loaded) = last else {
-        return Err(SensorError::NothingAttached("no attempt was made".to_owned()));
     };
     if !loaded.hooks.iter().any(|hook| hook.state == HookState::Attached) {
         let first = loaded
@@ -100,6 +143,17 @@ pub(super) fn load(
             |hook| format!("{}/{}: {}", hook.variant, hook.hook, hook.state),
         );
         return Err(SensorError::NothingAttached(why));
+    }
+    if watches_selinux && wanted.selinux_blobs == 0 {
+        loaded.hooks.push(HookReport {
+            family: HookFamily::Task,
+            hook: SELINUX_BLOBS.to_owned(),
+            variant: "symbol".to_owned(),
+            state: HookState::NotTried {
+                why: "/proc/kallsyms does not tell where it is (kernel.kptr_restrict = 2?)".to_owned(),
+            },
+            consequence: "SELinux contexts that are overwritten in place are not noticed".to_owned(),
+        });
     }
     loaded
         .hooks
@@ -126,24 +180,23 @@ fn load_with(
         what,
         source: Box::new(source),
     };
-    let flags = [
-        (switch::TASK_BTF, u32::from(switches.task_btf)),
-        (switch::PROBE_READ, u32::from(switches.probe_read)),
-        (switch::D_PATH, u32::from(switches.d_path)),
-        (switch::IMA_FILE_HASH, u32::from(switches.ima_file_hash)),
-        (switch::INODE_STORAGE, u32::from(switches.inode_storage)),
-        (switch::SETGID_HOOK, u32::from(switches.setgid_hook)),
-        (switch::PRCTL_HOOK, u32::from(switches.prctl_hook)),
-        (switch::OVERRIDE_HOOKS, u32::from(switches.override_hooks)),
-        (switch::ROOT_HOOKS, u32::from(switches.root_hooks)),
-        (GLOBAL_GENERATION, options.generation),
-    ];
+    // Until everything is loaded.
+    let in_place = if switches.task_storage {
+        InPlace::task_storage(Path::new(PIN_ROOT), SHADOW_BYTES)
+    } else {
+        None
+    };
+    let flags = switches.globals(in_place.is_some(), options.generation);
     let mut loader = EbpfLoader::new();
+    if let Some(storage) = &in_place {
+        loader.map_pin_path("TASKS", &storage.path);
+    }
     // Globals that no program of an object uses are not in it, so none must exist.
     for (name, value) in types.resolved.globals.iter().chain(&flags) {
         loader.override_global(name, value, false);
     }
     loader.override_global(GLOBAL_HASH_MAX_BYTES, &options.hash_max_bytes, false);
+    loader.override_global(GLOBAL_SELINUX_BLOBS, &switches.selinux_blobs, false);
     if plan.full {
         loader.map_max_entries("TRUSTED", options.trusted_max.max(1));
     }
@@ -162,9 +215,24 @@ fn load_with(
 
     let mut hooks = Vec::with_capacity(plan.load.len());
     let mut links = Vec::with_capacity(plan.load.len());
+    let mut opens_in_one = None;
     for spec in &plan.load {
-        let before = Some(&gate::BLOCK_CLOSED_BEFORE)
-            .filter(|before| before.program == spec.program && not_in_kernel(spec, types).is_some());
+        // The guard and the gate in one program, where there are both and the verifier takes it.
+        if *spec == task::GUARD_FILE_OPEN && switches.open_mark && plan.load.contains(&gate::FILE_OPEN) {
+            opens_in_one = attach_both(&mut ebpf, btf.as_ref(), &mut links);
+        }
+        if [task::GUARD_FILE_OPEN, gate::FILE_OPEN].contains(spec)
+            && let Some(state) = &opens_in_one
+        {
+            hooks.push(report(spec, state.clone()));
+            continue;
+        }
+        let before = match spec.program {
+            program if program == gate::BLOCK_CLOSED.program => Some(&gate::BLOCK_CLOSED_BEFORE),
+            program if program == gate::SCRIPT_SLEEPABLE.program => Some(&gate::SCRIPT),
+            _ => None,
+        };
+        let before = before.filter(|_| not_in_kernel(spec, types).is_some());
         let spec = before.unwrap_or(spec);
         // Its first argument can be null, which only this helper tells on every kernel.
         if spec.hook == gate::MMAP.hook && !switches.probe_read {
@@ -187,6 +255,7 @@ fn load_with(
         let second = match spec.program {
             program if program == EXEC_CHECK_SLEEPABLE.program => Some(&EXEC_CHECK),
             program if program == gate::MMAP_SLEEPABLE.program => Some(&gate::MMAP),
+            program if program == gate::SCRIPT_SLEEPABLE.program => Some(&gate::SCRIPT),
             _ => None,
         };
         if let Some(second) = second
@@ -202,6 +271,22 @@ fn load_with(
         hooks.push(report(spec, state));
     }
     Ok(Loaded { ebpf, links, hooks })
+}
+
+/// The guard and the gate of `file_open` as one program. `None`: the verifier did not take it.
+fn attach_both(
+    ebpf: &mut Ebpf,
+    btf: Option<&Btf>,
+    links: &mut Vec<(&'static str, OwnedFd)>,
+) -> Option<HookState> {
+    let both = Spec {
+        program: "open_check",
+        ..task::GUARD_FILE_OPEN
+    };
+    let (state, link) = attach(ebpf, &both, btf);
+    tracing::debug!(%state, "the guard and the gate of file_open in one");
+    links.extend(link.map(|link| (both.program, link)));
+    (state == HookState::Attached).then_some(state)
 }
 
 /// Some hooks and functions of the task family came with later kernels, or belong to one architecture.

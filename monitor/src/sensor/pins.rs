@@ -39,6 +39,45 @@ const LEFT: [&str; 3] = ["EVENTS", "FINDINGS", "COUNTERS"];
 /// Most records taken from what an earlier generation left in a ring: as many as the smallest fill it.
 const MAX_LEFT: u64 = 1 << 18;
 
+/// A map that takes the place of one of the object's while that is loaded: aya opens what is pinned instead of making a map.
+#[derive(Debug)]
+pub(super) struct InPlace {
+    pub(super) path: PathBuf,
+}
+
+impl InPlace {
+    /// Task storage for shadows of this size; `None` where the kernel has none, or there is no BPF file system.
+    pub(super) fn task_storage(root: &Path, value_bytes: u32) -> Option<Self> {
+        let make = || -> Result<PathBuf, PinError> {
+            make_root(root)?;
+            let path = root.join(format!("tasks-{}", std::process::id()));
+            let told = failed(&path);
+            let map = bpf::task_storage(value_bytes).map_err(failed(&path))?;
+            let text = CString::new(path.as_os_str().as_bytes())
+                .map_err(|error| failed(&path)(io::Error::other(error)))?;
+            // Left by a process of this number that was killed at just this moment.
+            let _not_there = fs::remove_file(&path);
+            bpf::pin(map.as_fd(), &text).map_err(told)?;
+            Ok(path)
+        };
+        match make() {
+            Ok(path) => Some(Self { path }),
+            Err(error) => {
+                tracing::debug!(error = %crate::chain::chain(&error), "no task storage: a hash holds the shadows of tasks");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for InPlace {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(pin = %self.path.display(), %error, "cannot be removed");
+        }
+    }
+}
+
 /// Why something could not be pinned.
 #[derive(Debug, Error)]
 pub enum PinError {

@@ -294,7 +294,7 @@ fn plan_gate(
         return;
     }
     // Apart from the guard at the same hook: both in one are more than the verifier of 5.10 takes.
-    load.extend([gate::FILE_OPEN, gate::MPROTECT]);
+    load.extend([gate::FILE_OPEN, gate::MPROTECT, gate::EXEC_CAPS]);
     load.extend(gate::OBJECTS);
     load.extend(gate::PATHS);
     if probes.fentry.works() {
@@ -303,9 +303,9 @@ fn plan_gate(
         skipped.push((gate::BLOCK_CLOSED, format!("fentry programs: {}", probes.fentry)));
     }
     if options.sleepable_exec && probes.lsm_sleepable.works() && probes.ima_file_hash.works() {
-        load.push(gate::MMAP_SLEEPABLE);
+        load.extend([gate::MMAP_SLEEPABLE, gate::SCRIPT_SLEEPABLE]);
     } else {
-        load.push(gate::MMAP);
+        load.extend([gate::MMAP, gate::SCRIPT]);
     }
 }
 
@@ -363,8 +363,8 @@ mod tests {
     fn everything_works() {
         let plan = plan_of(&probes(|_| ()));
         assert!(plan.typed && plan.skipped.is_empty());
-        // The exec check, and the gate's own four about files.
-        let gates = 5 + gate::PATHS.len() + gate::OBJECTS.len();
+        // The exec check, and the gate's own six about files.
+        let gates = 7 + gate::PATHS.len() + gate::OBJECTS.len();
         assert_eq!(
             plan.load.len(),
             TYPED.len() + super::super::task::SPECS.len() + gates

@@ -16,6 +16,7 @@ const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+const BPF_BTF_LOAD: libc::c_long = 18;
 
 /// Program types (`enum bpf_prog_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +169,21 @@ struct MapCreate {
     inner_map_fd: u32,
     numa_node: u32,
     map_name: [u8; 16],
+    map_ifindex: u32,
+    btf_fd: u32,
+    btf_key_type_id: u32,
+    btf_value_type_id: u32,
+    reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct BtfLoad {
+    btf: u64,
+    btf_log_buf: u64,
+    btf_size: u32,
+    btf_log_size: u32,
+    btf_log_level: u32,
     reserved: u32,
 }
 
@@ -237,6 +253,42 @@ pub fn words() -> io::Result<OwnedFd> {
         key_size: 4,
         value_size: u32::try_from(WORDS * 8).map_err(io::Error::other)?,
         max_entries: 1,
+        ..MapCreate::default()
+    };
+    bpf(BPF_MAP_CREATE, &mut attr).map(owned)
+}
+
+/// Makes a task storage map (5.11) with values of this size: aya knows no such maps. The kernel wants the types of key and
+/// value described: a number and an array of numbers.
+pub fn task_storage(value_bytes: u32) -> io::Result<OwnedFd> {
+    const TASK_STORAGE: u32 = 29;
+    const NO_PREALLOC: u32 = 1;
+    // struct btf_header, then an int of 32 bits (type 1) and an array of them (type 2); see linux/btf.h.
+    const INT: u32 = 1 << 24;
+    const ARRAY: u32 = 3 << 24;
+    let types: [u32; 10] = [1, INT, 4, 32, 0, ARRAY, 0, 1, 1, value_bytes / 4];
+    let header: [u32; 6] = [0x0001_eb9f, 24, 0, 40, 40, 5];
+    let mut blob: Vec<u8> = header
+        .iter()
+        .chain(&types)
+        .flat_map(|word| word.to_ne_bytes())
+        .collect();
+    blob.extend_from_slice(b"\0int\0");
+    let mut attr = BtfLoad {
+        btf: blob.as_ptr() as u64,
+        btf_size: u32::try_from(blob.len()).map_err(io::Error::other)?,
+        ..BtfLoad::default()
+    };
+    let btf = bpf(BPF_BTF_LOAD, &mut attr).map(owned)?;
+    let mut attr = MapCreate {
+        map_type: TASK_STORAGE,
+        key_size: 4,
+        value_size: value_bytes,
+        map_flags: NO_PREALLOC,
+        map_name: *b"TASKS\0\0\0\0\0\0\0\0\0\0\0",
+        btf_fd: btf.as_raw_fd().cast_unsigned(),
+        btf_key_type_id: 1,
+        btf_value_type_id: 2,
         ..MapCreate::default()
     };
     bpf(BPF_MAP_CREATE, &mut attr).map(owned)

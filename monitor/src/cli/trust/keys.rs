@@ -1,6 +1,6 @@
 //! `hardpan trust keys`: which keys are pinned; pinning and unpinning.
 
-use super::sight::{SightArgs, StateArgs, chain};
+use super::sight::{SightArgs, StateArgs};
 use super::table::{push, table};
 use super::{Answer, Exit, Failure, Message, say};
 use crate::config::read_safely;
@@ -8,6 +8,7 @@ use crate::crypto::public_keys;
 use crate::trust::{atomic, store};
 use clap::{Args, Subcommand};
 use hardpan_core::record::Finding;
+use hardpan_core::syntax::complaint;
 use hardpan_rpm::openpgp::{certificates, dearmor};
 use hardpan_rpm::{Fingerprint, KeyMaterial, Pin, Pins};
 use serde_json::json;
@@ -330,10 +331,9 @@ fn without(path: &Path, key: &Fingerprint) -> Result<Option<String>, Failure> {
         let hint = error.hint();
         Failure::failed(error, hint)
     })?;
-    let unreadable = |error: &dyn std::error::Error| {
-        Failure::failed(Message(format!("{}: {}", path.display(), chain(error))), None)
-    };
-    let mut file: toml::Table = toml::from_str(&text).map_err(|error| unreadable(&error))?;
+    let unreadable = |why: &str| Failure::failed(Message(format!("{}: {why}", path.display())), None);
+    let mut file: toml::Table =
+        toml::from_str(&text).map_err(|error| unreadable(&complaint(&text, &error)))?;
     let Some(keys) = file.get_mut("key").and_then(toml::Value::as_array_mut) else {
         return Ok(None);
     };
@@ -347,5 +347,5 @@ fn without(path: &Path, key: &Fingerprint) -> Result<Option<String>, Failure> {
     }
     toml::to_string_pretty(&file)
         .map(Some)
-        .map_err(|error| unreadable(&error))
+        .map_err(|error| unreadable(&error.to_string()))
 }

@@ -80,6 +80,7 @@ impl Gate {
     /// What needs no digests is enforced although files are not: everybody wants it, and nothing stands against it.
     pub(super) fn objects_enforced(&self, policy: &InForce) -> bool {
         self.tier == Tier::B
+            && self.missing.is_none()
             && !self.gates_files(policy)
             && self.configured
             && policy.gate.mode == Mode::Enforce

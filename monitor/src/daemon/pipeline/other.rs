@@ -54,6 +54,7 @@ impl Pipeline {
                 container: Some(around.container.is_some()),
                 parent_executable: around.parent_executable.as_ref(),
                 cgroup: cgroup.as_deref(),
+                asked: None,
             };
             draft.decided(&policy.module(event, seen));
         }
@@ -81,6 +82,7 @@ impl Pipeline {
                 container: Some(around.container.is_some()),
                 parent_executable: around.parent_executable.as_ref(),
                 cgroup: cgroup.as_deref(),
+                asked: None,
             };
             draft.decided(&policy.task(event, seen));
         }

@@ -1,5 +1,6 @@
 //! Verdicts in advance: what is mapped anywhere, what must be able to run, and the libraries of trusted packages.
 
+use crate::gate::entries::scripts;
 use crate::gate::ready::mappings;
 use crate::sensor::{SubjectIds, Subjects};
 use crate::trust::LoadedTrust;
@@ -37,7 +38,8 @@ pub fn fill(
     // Large programs among them are not hashed while somebody waits: the operator's way out is one.
     let required = must_run.iter().map(PathBuf::from);
     let libraries = trust.map(libraries).unwrap_or_default();
-    fill_files(maps, mapped.chain(required).chain(libraries))
+    let scripts = trust.into_iter().flat_map(scripts);
+    fill_files(maps, mapped.chain(required).chain(libraries).chain(scripts))
 }
 
 /// The same for these files.

@@ -18,9 +18,11 @@ pub const WATCHDOG_FLAG: &str = "--gate-watchdog";
 /// Pause before the responder is started again: the first, and the longest.
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A watchdog that does nothing for this long is ended by the kernel, and the daemon starts another. Longer than any
-/// pause and any wait of its own.
+/// A watchdog that does nothing for this long is ended by the kernel, and the daemon starts another: while it starts a
+/// responder, which a slow disk may hold up, and between two of them. Longer than any pause.
 const OWN_LIMIT: Duration = Duration::from_secs(90);
+/// The same while a responder runs, or twice what that one is allowed where this is more.
+const WATCHING: Duration = Duration::from_secs(15);
 /// A responder that lived this long begins with the first pause again.
 const LIVED: Duration = Duration::from_secs(60);
 
@@ -54,6 +56,7 @@ pub fn watchdog() -> Result<(), WatchdogError> {
         let news = match start(&text) {
             Ok(mut child) => {
                 let news = watch(&mut child, job, &mut dead_man)?;
+                dead_man.alive(OWN_LIMIT).map_err(timer)?;
                 // Also after it ended by itself: nothing of it may stay.
                 let _dead = child.kill();
                 let status = child.wait().map_err(WatchdogError::Wait)?;
@@ -99,7 +102,7 @@ fn watch(child: &mut Child, job: Job, dead_man: &mut DeadMan) -> Result<News, Wa
     let mut last = Instant::now();
     let mut buffer = [0; 4096];
     loop {
-        dead_man.alive(OWN_LIMIT.max(limit * 2)).map_err(timer)?;
+        dead_man.alive(WATCHING.max(limit * 2)).map_err(timer)?;
         let left = limit.saturating_sub(last.elapsed());
         if left.is_zero() {
             return Ok(News::Killed);

@@ -26,6 +26,10 @@
 #include <linux/user_namespace.h>
 #include <linux/utsname.h>
 
+/* Address of SELinux's table of sizes, whose first member says where its part of credentials begins. */
+static unsigned long selinux_blobs;
+module_param(selinux_blobs, ulong, 0);
+
 static struct cred *writable(struct task_struct *task)
 {
 	return (struct cred *)rcu_access_pointer(task->real_cred);
@@ -52,6 +56,28 @@ static int edit_caps(struct task_struct *task)
 static int edit_securebits(struct task_struct *task)
 {
 	writable(task)->securebits ^= 1;
+	return 0;
+}
+
+/* The list must be the process's own: one that it has set itself. */
+static int edit_groups(struct task_struct *task)
+{
+	struct group_info *groups = writable(task)->group_info;
+
+	if (!groups->ngroups)
+		return -EINVAL;
+	groups->gid[0] = GLOBAL_ROOT_GID;
+	return 0;
+}
+
+/* Its second number is the security id; 2 is an initial one. */
+static int edit_context(struct task_struct *task)
+{
+	char *blob = writable(task)->security;
+
+	if (!selinux_blobs || !blob)
+		return -EOPNOTSUPP;
+	((u32 *)(blob + *(int *)selinux_blobs))[1] = 2;
 	return 0;
 }
 
@@ -201,7 +227,10 @@ static const struct {
 } attacks[] = {
 	{ "ids", edit_ids },
 	{ "caps", edit_caps },
+	{ "caps-noted", edit_caps },
 	{ "securebits", edit_securebits },
+	{ "groups", edit_groups },
+	{ "context", edit_context },
 	{ "swap", swap_creds },
 	{ "swap-cred", swap_subjective },
 	{ "swap-back", swap_back },

@@ -11,6 +11,8 @@
  * hp_task order WORD PID      hands that to the module
  * hp_task overlay             mounts layers at /tmp/overlay/all, for churn
  * hp_task churn N              forks N times; each child does a little of everything
+ * hp_task flood DIR COUNT     makes so many files that nobody signed, and tries to map or to run each
+ * hp_task bomb COUNT DENIED   multiplies without end, runs so many programs, and DENIED in the middle
  * hp_task cost               instructions of exec, fork, setuid and open+close; "floor": with empty LSM programs attached
  * Build: cc -O1 -static -pthread -o hp-task hp_task.c
  */
@@ -124,11 +126,15 @@ static void become(const char *word)
 	}
 	if (is_one_of(word, "ns nsproxy time root"))
 		return;
-	must(setgroups(0, NULL), "setgroups");
+	gid_t group = 1001;
+	must(setgroups(!strcmp(word, "groups"), &group), "setgroups");
 	must(setresgid(1001, 1001, 1001), "setresgid");
 	must(setresuid(1001, 1001, 1001), "setresuid");
 	if (!strcmp(word, "user-ns"))
 		must(unshare(CLONE_NEWUSER), "unshare");
+	/* Announces a change that is refused then. */
+	if (!strcmp(word, "caps-noted") && !prctl(PR_SET_SECUREBITS, SECBIT_NOROOT))
+		must(1, "securebits were not refused");
 	if (is_one_of(word, "seccomp seccomp-flag")) {
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 		must(filter(0), "seccomp");
@@ -615,6 +621,16 @@ static void asks_for_a_module(void)
 	touch();
 }
 
+/* Without a policy contexts are the initial ones, by their names. */
+static void sets_context(void)
+{
+	write_to("/proc/self/attr/current", "unlabeled");
+	touch();
+	run_self("touch");
+	write_to("/proc/self/attr/current", "kernel");
+	touch();
+}
+
 static void landlock(void)
 {
 	unsigned long long rights = 1;
@@ -745,6 +761,7 @@ static const struct {
 	{ "thread-exec", exec_from_thread },
 	{ "core-dump", dumps_core },
 	{ "kernel-helper", asks_for_a_module },
+	{ "set-context", sets_context },
 	{ "landlock", landlock },
 	{ "debugger", debugger },
 };
@@ -797,6 +814,85 @@ static int churn(int forks)
 	}
 	printf("forks=%d\n", done);
 	return 0;
+}
+
+/* Tries to run a program in a child: 0 it ran, 1 it was refused, -1 there is no room for a child, 2 something else. */
+static int tried(const char *program)
+{
+	char *words[] = { (char *)program, "nothing", NULL }, *none[] = { NULL };
+	int status = 0;
+	pid_t child = vfork();
+	if (child < 0)
+		return -1;
+	if (child == 0) {
+		execve(program, words, none);
+		_exit(errno == EPERM ? 7 : 9);
+	}
+	waitpid(child, &status, 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 7)
+		return 1;
+	return status ? 2 : 0;
+}
+
+/* Files that nobody signed, each with a content of its own, mapped executable, each tenth executed: none may be let. At
+ * most a thousand are there at a time. */
+static int flood(const char *dir, int count)
+{
+	int refused = 0;
+	char path[256], content[256] = "\177ELF nobody signed this";
+	for (int i = 0; i < count; i++) {
+		snprintf(path, sizeof path, "%s/%d", dir, i % 1000);
+		unlink(path);
+		memcpy(content + 64, &i, sizeof i);
+		int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0755);
+		must(fd < 0 || write(fd, content, sizeof content) != sizeof content, path);
+		close(fd);
+		if (i % 10 == 0) {
+			refused += tried(path) == 1;
+			continue;
+		}
+		fd = open(path, O_RDONLY);
+		refused += mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED && errno == EPERM;
+		close(fd);
+	}
+	printf("refused=%d\n", refused);
+	return failed || refused != count;
+}
+
+/* Multiplies as far as it is let, and runs so many programs in all: in the middle one that must not be let. */
+static int bomb(int count, const char *denied)
+{
+	struct { int next, ran, refused, other; } *all = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char *words[] = { (char *)self, "nothing", NULL }, *none[] = { NULL };
+	pid_t first = getpid();
+	/* Whose parent has become something else is waited for here. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	for (int at; (at = __sync_fetch_and_add(&all->next, 1)) < count;) {
+		const char *program = at == count / 2 ? denied : self;
+		int result;
+		while ((result = tried(program)) < 0) {
+			/* No room for another process: who is not the first becomes the program, which makes some. */
+			if (getpid() != first && program == self) {
+				__sync_fetch_and_add(&all->ran, 1);
+				execve(self, words, none);
+				_exit(1);
+			}
+			while (waitpid(-1, NULL, WNOHANG) > 0)
+				;
+			sched_yield();
+		}
+		__sync_fetch_and_add(result == 0 ? &all->ran : result == 1 ? &all->refused : &all->other, 1);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		/* Both go on with the next one. */
+		(void)!fork();
+	}
+	while (wait(NULL) > 0)
+		;
+	if (getpid() != first)
+		_exit(0);
+	printf("ran=%d\nrefused=%d\n", all->ran, all->refused);
+	return all->other || all->refused != 1 || all->ran != count - 1;
 }
 
 /* What an operation costs: nanoseconds, which are instructions where the machine counts those. */
@@ -932,7 +1028,8 @@ static void attach_nothing(const char *hook)
 
 static int floor_cost(void)
 {
-	static const char *const hooks[] = { "file_open", "capable", "bprm_check_security", "mmap_file", "file_mprotect" };
+	static const char *const hooks[] = { "file_open", "file_post_open", "capable", "bprm_check_security", "bprm_creds_from_file",
+					     "mmap_file", "file_mprotect" };
 	for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++)
 		attach_nothing(hooks[i]);
 	return failed ? 1 : cost();
@@ -973,6 +1070,10 @@ int main(int count, char **words)
 		pause();
 	if (!strcmp(mode, "order"))
 		return count > 3 ? order(words[2], atoi(words[3])) : 2;
+	if (!strcmp(mode, "flood"))
+		return count > 3 ? flood(words[2], atoi(words[3])) : 2;
+	if (!strcmp(mode, "bomb"))
+		return count > 3 ? bomb(atoi(words[2]), words[3]) : 2;
 	if (!strcmp(mode, "cost"))
 		return cost();
 	if (!strcmp(mode, "floor"))

@@ -27,6 +27,9 @@ pub struct Scenario {
     /// It does not depend on the kernel: one is enough, the first of those that run.
     #[serde(default)]
     pub any_kernel: bool,
+    /// Names of the kernels that it runs on, for what is too long for all; empty: all.
+    #[serde(default)]
+    pub kernels: Vec<String>,
     /// It runs only if it is named: what it is about is not ready for everybody.
     #[serde(default)]
     pub only_named: bool,
@@ -56,6 +59,8 @@ pub enum Requirement {
     AttackModule,
     /// A Debian tree in `/hardpan-vm/lab` with tools that hardening is tried with.
     Lab,
+    /// A Debian tree in `/hardpan-vm/peers` with fapolicyd and auditd.
+    Peers,
 }
 
 /// How the daemon is run.

@@ -70,15 +70,27 @@ pub(crate) enum TestPart {
         #[arg(long, value_parser = ["secure-boot", "open-boot"])]
         machine: Option<String>,
     },
-    /// The scenario cred-soak for long: forks with changes of credentials, namespaces, roots, filters and overlays
-    Soak {
-        /// How many
-        #[arg(long, default_value_t = 200_000)]
-        forks: u32,
-        /// On this kernel
-        #[arg(long, value_name = "NAME", default_value = "6.12")]
-        kernel: String,
-    },
+    /// The scenarios cred-soak and gate-flood for long
+    Soak(SoakArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SoakArgs {
+    /// Forks with changes of credentials, namespaces, roots, filters and overlays (cred-soak)
+    #[arg(long, default_value_t = 200_000)]
+    pub(crate) forks: u32,
+    /// Files that nobody signed, mapped and executed (gate-flood)
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) files: u32,
+    /// Executions of a fork bomb (gate-flood)
+    #[arg(long, default_value_t = 50_000)]
+    pub(crate) execs: u32,
+    /// One of both only
+    #[arg(long, value_name = "NAME", value_parser = ["cred-soak", "gate-flood"])]
+    pub(crate) scenario: Option<String>,
+    /// On this kernel
+    #[arg(long, value_name = "NAME", default_value = "6.12")]
+    pub(crate) kernel: String,
 }
 
 #[derive(Debug, Args)]
@@ -145,8 +157,8 @@ pub(crate) fn run(task: Task) -> Done {
             part: Some(TestPart::Firmware { machine }),
         } => vm::firmware(machine.as_deref()),
         Task::Test {
-            part: Some(TestPart::Soak { forks, kernel }),
-        } => vm::soak(kernel, forks),
+            part: Some(TestPart::Soak(args)),
+        } => vm::soak(&args),
         Task::Bench { name, json } => bench::run(name, json),
         Task::Truth(args) => truth::run(&args),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds),

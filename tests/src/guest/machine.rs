@@ -36,6 +36,26 @@ pub(super) fn mount_all() -> Result<(), GuestError> {
     nix::unistd::sethostname("hardpan-vm").map_err(GuestError::system("setting the host name"))
 }
 
+/// Gives the package hp-caps its program's capability: the archive that the guest's files come in keeps none.
+pub(super) fn give_capabilities() -> Result<(), GuestError> {
+    const PROGRAM: &str = "/usr/bin/hp-caps";
+    const CAP_NET_RAW: &str = "13";
+    if !std::path::Path::new(PROGRAM).exists() {
+        return Ok(());
+    }
+    let given = std::process::Command::new(PROGRAM)
+        .args([PROGRAM, CAP_NET_RAW])
+        .status()
+        .map_err(GuestError::io(format!("starting {PROGRAM}")))?;
+    if given.success() {
+        Ok(())
+    } else {
+        Err(GuestError::io(format!("giving {PROGRAM} its capability"))(
+            std::io::Error::other(given.to_string()),
+        ))
+    }
+}
+
 /// The guest's first words.
 pub(super) fn hello() -> Head {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();

@@ -86,6 +86,7 @@ fn carry_out(port: &mut Port) -> Result<(), GuestError> {
     let plan: Plan = serde_json::from_slice(&raw).map_err(GuestError::Plan)?;
     fs::create_dir_all(RUN_DIR).map_err(GuestError::io(format!("creating {RUN_DIR}")))?;
     port.send(&machine::hello(), b"")?;
+    machine::give_capabilities()?;
     let tier = doctor(port)?;
     for mut group in plan.groups {
         let had_parts = !group.parts.is_empty();

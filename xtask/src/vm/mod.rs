@@ -5,12 +5,15 @@ mod attack;
 mod boot;
 mod firmware;
 mod initramfs;
+mod interpreters;
 mod kernels;
 mod lab;
 mod packages;
+pub(crate) mod peers;
 pub(crate) mod qemu;
 mod report;
 mod root;
+mod stuff;
 mod upgrade;
 
 pub(crate) use firmware::{run as firmware, test as test_firmware};
@@ -21,7 +24,7 @@ pub(crate) use packages::{Signer, rpm, rpmbuild};
 pub(crate) use upgrade::{run as upgrade, test as test_upgrade};
 
 use crate::check::Tally;
-use crate::cli::VmArgs;
+use crate::cli::{SoakArgs, VmArgs};
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places};
 use crate::setup::{self, Extent};
@@ -78,16 +81,24 @@ pub(crate) fn run(args: &VmArgs) -> Done {
 }
 
 /// `cargo xtask test soak`.
-pub(crate) fn soak(kernel: String, forks: u32) -> Done {
-    let args = VmArgs {
-        kernel: vec![kernel],
-        scenario: vec!["cred-soak".to_owned()],
+pub(crate) fn soak(args: &SoakArgs) -> Done {
+    let SoakArgs {
+        forks, files, execs, ..
+    } = args;
+    let names = args.scenario.as_ref().map_or_else(
+        || vec!["cred-soak".to_owned(), "gate-flood".to_owned()],
+        |name| vec![name.clone()],
+    );
+    let vm = VmArgs {
+        kernel: vec![args.kernel.clone()],
+        scenario: names,
         ..VmArgs::default()
     };
-    test_with(&Places::find()?, &args, |scenario| {
+    test_with(&Places::find()?, &vm, |scenario| {
         let run = &mut scenario.attack.run;
-        *run = format!("HP_FORKS={forks}\n{run}");
-        scenario.limit_s = scenario.limit_s.max(u64::from(forks) / 20);
+        *run = format!("HP_FORKS={forks}\nHP_FILES={files}\nHP_EXECS={execs}\n{run}");
+        let times = u64::from(*forks).max(u64::from(*files) + u64::from(*execs));
+        scenario.limit_s = scenario.limit_s.max(times / 20);
     })?
     .finish()
 }
@@ -105,12 +116,17 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
         Some(image) => vec![kernels::outside(image)?],
         None => select(places, &args.kernel)?,
     };
-    let wants_lab = kernels.iter().any(|kernel| {
-        scenarios
-            .iter()
-            .any(|scenario| scenario.requires.contains(&Requirement::Lab) && fits(scenario, kernel))
-    });
-    let lab = wants_lab.then(|| lab::tree(places)).transpose()?;
+    let wants = |tree: Requirement| {
+        kernels.iter().any(|kernel| {
+            scenarios
+                .iter()
+                .any(|scenario| scenario.requires.contains(&tree) && fits(scenario, kernel))
+        })
+    };
+    let lab = wants(Requirement::Lab).then(|| lab::tree(places)).transpose()?;
+    let peers = wants(Requirement::Peers)
+        .then(|| peers::tree(places))
+        .transpose()?;
     let guest = Guest::prepare(places, &kernels)?;
     let mut jobs = Vec::new();
     for (n, kernel) in kernels.iter().enumerate() {
@@ -122,11 +138,13 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
             groups: scenario::groups(&here),
             live: false,
         };
-        let lab = lab.as_deref().filter(|_| {
-            here.iter()
-                .any(|scenario| scenario.requires.contains(&Requirement::Lab))
-        });
-        let initramfs = guest.archive_with(&kernel.name, &plan, lab)?;
+        let trees = [(&lab, Requirement::Lab), (&peers, Requirement::Peers)];
+        let trees: Vec<&Path> = trees
+            .into_iter()
+            .filter(|(_, tree)| here.iter().any(|scenario| scenario.requires.contains(tree)))
+            .filter_map(|(path, _)| path.as_deref())
+            .collect();
+        let initramfs = guest.archive_with(&kernel.name, &plan, &trees)?;
         jobs.push(Job {
             kernel,
             here,
@@ -157,7 +175,7 @@ const LAB_KERNEL: &str = "6.12";
 const STOOD_STILL: Duration = Duration::from_secs(5);
 
 /// Boots a machine that counts instructions, and returns the facts that its parts reported.
-pub(crate) fn facts(places: &Places, kernel: &str, plan: &Plan) -> Done<Facts> {
+pub(crate) fn facts(places: &Places, kernel: &str, plan: &Plan, more: &[&Path]) -> Done<Facts> {
     setup::ensure(places, Extent::Vm, false)?;
     let mut kernels = select(places, &[kernel.to_owned()])?;
     for kernel in &mut kernels {
@@ -166,7 +184,7 @@ pub(crate) fn facts(places: &Places, kernel: &str, plan: &Plan) -> Done<Facts> {
     let guest = Guest::prepare(places, &kernels)?;
     let mut facts = Facts::new();
     for kernel in &kernels {
-        let initramfs = guest.archive(&kernel.name, plan)?;
+        let initramfs = guest.archive_with(&kernel.name, plan, more)?;
         ui::step(&format!("booting {} with counted instructions", kernel.name));
         let boot = Boot::run(kernel, plan, &initramfs, "", &results_dir(places, "bench"))?;
         if let Some(trouble) = boot.troubles.first() {
@@ -271,12 +289,16 @@ fn chosen(places: &Places, names: &[String]) -> Done<Vec<Scenario>> {
 }
 
 fn fits(scenario: &Scenario, kernel: &Kernel) -> bool {
-    scenario.requires.iter().all(|requirement| match requirement {
-        Requirement::Modules => kernel.modules.is_some(),
-        Requirement::AttackModule => kernel.attack.is_some(),
-        // A hundred megabytes more to unpack: one kernel is enough for what does not depend on kernels.
-        Requirement::Lab => kernel.name == LAB_KERNEL,
-    })
+    let is_meant = scenario.kernels.is_empty() || scenario.kernels.contains(&kernel.name);
+    is_meant
+        && scenario.requires.iter().all(|requirement| match requirement {
+            Requirement::Modules => kernel.modules.is_some(),
+            Requirement::AttackModule => kernel.attack.is_some(),
+            // A hundred megabytes more to unpack: one kernel is enough for what does not depend on kernels.
+            Requirement::Lab => kernel.name == LAB_KERNEL,
+            // Where it is of use: such scenarios name their kernels.
+            Requirement::Peers => true,
+        })
 }
 
 fn list(places: &Places) -> Done {
@@ -343,17 +365,17 @@ impl Guest {
 
     /// An initramfs for a plan.
     pub(crate) fn archive(&self, name: &str, plan: &Plan) -> Done<PathBuf> {
-        self.archive_with(name, plan, None)
+        self.archive_with(name, plan, &[])
     }
 
     /// The same with more below the root.
-    fn archive_with(&self, name: &str, plan: &Plan, more: Option<&Path>) -> Done<PathBuf> {
+    fn archive_with(&self, name: &str, plan: &Plan, more: &[&Path]) -> Done<PathBuf> {
         root::add_plan(&self.root, plan, &self.scenarios)?;
         let path = self.work.path().join(format!("initramfs-{name}"));
         let file = File::create(&path).map_err(TaskError::file("creating", &path))?;
         let mut archive = Archive::new(BufWriter::new(file));
         archive.tree(&self.root)?;
-        if let Some(more) = more {
+        for more in more {
             archive.tree(more)?;
         }
         // Without it the first files that init opens would become its standard streams.

@@ -21,6 +21,8 @@ pub(super) struct Package {
     from: (&'static str, &'static str),
     /// Shell text of the scriptlet before its files are unpacked.
     before: Option<&'static str>,
+    /// Capabilities of each file, as text.
+    capabilities: Option<&'static str>,
     files: Vec<(String, Content, u32)>,
 }
 
@@ -39,6 +41,7 @@ impl Package {
             summary: summary.into(),
             from: ("1", "Hardpan test vendor"),
             before: None,
+            capabilities: None,
             files: Vec::new(),
         }
     }
@@ -46,6 +49,12 @@ impl Package {
     /// The same package of another release and vendor.
     pub(super) const fn of(mut self, release: &'static str, vendor: &'static str) -> Self {
         self.from = (release, vendor);
+        self
+    }
+
+    /// The same package, whose files give capabilities.
+    pub(super) const fn with_capabilities(mut self, text: &'static str) -> Self {
+        self.capabilities = Some(text);
         self
     }
 
@@ -81,7 +90,11 @@ impl Package {
             } else {
                 format!("{mode:04o}")
             };
-            let line = format!("%attr({mode}, root, root) \"{path}\"\n");
+            let caps = self
+                .capabilities
+                .map(|text| format!("%caps({text}) "))
+                .unwrap_or_default();
+            let line = format!("%attr({mode}, root, root) {caps}\"{path}\"\n");
             files.push_str(&line);
         }
         let (name, summary, (release, vendor)) = (&self.name, &self.summary, self.from);

@@ -118,7 +118,10 @@ fn verdicts(kernel: &Kernel, all: &[Scenario], run: &[&Scenario], boot: &Boot) -
     let mut verdicts = BTreeMap::from([(MACHINE.to_owned(), machine(kernel, boot))]);
     for scenario in all {
         let verdict = if !run.iter().any(|other| other.name == scenario.name) {
-            let why = if scenario.any_kernel || scenario.requires.contains(&Requirement::Lab) {
+            let why = if scenario.any_kernel
+                || !scenario.kernels.is_empty()
+                || scenario.requires.contains(&Requirement::Lab)
+            {
                 "one kernel is enough"
             } else {
                 "the kernel brings no modules"

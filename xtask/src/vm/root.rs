@@ -1,8 +1,9 @@
 //! The guest's root file system: signed packages with real programs in them, and a little configuration.
 
-use super::attack;
 use super::kernels::Kernel;
 use super::packages::{Builder, Content, Package, Signer};
+use super::stuff;
+use super::{attack, interpreters};
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places, program};
 use crate::{ebpf, sh, ui};
@@ -126,6 +127,9 @@ pub(super) fn assemble(
     builder.add(&kmod()?, Some(&vendor))?;
     builder.add(&rpm()?, Some(&vendor))?;
     builder.add(&hardpan(built)?, Some(&vendor))?;
+    for package in interpreters::packages()? {
+        builder.add(&package, Some(&vendor))?;
+    }
     let mut tools = Package::new("hp-tools", "Programs that scenarios use");
     for (name, mode) in [("hp-flood", 0o755), ("hp-memfd", 0o755), ("hp-setuid", 0o4755)] {
         tools.program(&format!("/usr/bin/{name}"), built.path(name), mode);
@@ -138,11 +142,18 @@ pub(super) fn assemble(
         "#!/bin/sh\necho 'hello from a signed script'\n",
         0o755,
     );
+    for (name, text) in interpreters::SCRIPTS {
+        tools.text(&format!("/usr/share/hp-scripts/{name}"), text, 0o644);
+    }
     builder.add(&tools, Some(&vendor))?;
     // Alone in its package: a small header lies in one piece in the database, where a scenario forges the digest.
     let mut alone = Package::new("hp-hello", "A small program");
     alone.program("/usr/bin/hp-hello", signed.clone(), 0o755);
     builder.add(&alone, Some(&vendor))?;
+    let mut caps = Package::new("hp-caps", "A program whose file gives a capability")
+        .with_capabilities("cap_net_raw=ep");
+    caps.program("/usr/bin/hp-caps", built.path("hp-caps"), 0o755);
+    builder.add(&caps, Some(&vendor))?;
     let mut unsigned = Package::new("hp-unsigned", "A package without a signature");
     unsigned.program(
         "/usr/bin/hp-unsigned",
@@ -188,8 +199,8 @@ pub(super) fn assemble(
         0o755,
     );
     place::copy(&builder.build(&loose, None)?, &stuff.join("unsigned.rpm"))?;
-    left_over(&builder, &stuff)?;
-    never_installed(&builder, &vendor, &stuff)?;
+    stuff::left_over(&builder, &stuff)?;
+    stuff::never_installed(&builder, &vendor, &busybox_path()?, &stuff)?;
     let marker = root.join(MARKER_PATH.trim_start_matches('/'));
     place::copy(&hello("marker", "marker")?, &marker)?;
     let content = place::read(&signed)?;
@@ -203,46 +214,6 @@ pub(super) fn assemble(
     place::write(&stuff.join("env"), env)?;
     install(&built.path("vm-init"), &root.join("init"), 0o755)?;
     Ok((root, builder.installed()))
-}
-
-/// A signed package whose first scriptlet fails, and its program, which stays as long as it is told to.
-fn never_installed(builder: &Builder, vendor: &Signer, stuff: &Path) -> Done {
-    let name = "busybox-late";
-    let mut content = place::read(&busybox_path()?)?;
-    // What follows an ELF file's last section is nobody's business.
-    content.extend(name.as_bytes());
-    let program = stuff.join(name);
-    place::write(&program, content)?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
-        .map_err(TaskError::file("setting the mode of", &program))?;
-    let mut package = Package::new("hp-late", "A package that is not installed").before("exit 1");
-    package.program("/usr/bin/busybox-late", program, 0o755);
-    place::copy(&builder.build(&package, Some(vendor))?, &stuff.join("late.rpm"))
-}
-
-/// What a move from another distribution's older release leaves in the package database: packages and a key.
-fn left_over(builder: &Builder, stuff: &Path) -> Done {
-    let mut old = Package::new("hp-left-over", "A package of an older release").of("3.el8_10", "AlmaLinux");
-    old.text("/usr/share/hp-left-over", "left over\n", 0o644);
-    place::copy(&builder.build(&old, None)?, &stuff.join("left-over.rpm"))?;
-    // Of EL 8, whose files these are; EL 9 has no such package.
-    let mut scripts = Package::new(
-        "network-scripts",
-        "Legacy scripts for manipulating of network devices",
-    )
-    .of("1.el8", "AlmaLinux");
-    scripts.text(
-        "/etc/sysconfig/network-scripts/ifup",
-        "#!/bin/bash\nexit 1\n",
-        0o755,
-    );
-    scripts.text("/etc/rc.d/init.d/network", "#!/bin/bash\nexit 1\n", 0o755);
-    place::copy(
-        &builder.build(&scripts, None)?,
-        &stuff.join("network-scripts.rpm"),
-    )?;
-    let key = Signer::generate("AlmaLinux OS 8 test")?;
-    place::write(&stuff.join("left-over.asc"), key.public())
 }
 
 /// Puts a plan and the scenarios' folders into an assembled root.
@@ -325,7 +296,7 @@ fn rpm() -> Done<Package> {
 }
 
 /// Libraries and loader of a dynamically linked program, as `ldd` finds them.
-fn libraries(program: &Path) -> Done<Vec<String>> {
+pub(super) fn libraries(program: &Path) -> Done<Vec<String>> {
     let found = sh::output(Command::new("ldd").arg(program))?;
     let paths = found
         .lines()
@@ -334,7 +305,7 @@ fn libraries(program: &Path) -> Done<Vec<String>> {
 }
 
 /// Where a library lies in the guest: the short folders are links there.
-fn inside(library: &str) -> String {
+pub(super) fn inside(library: &str) -> String {
     if library.starts_with("/usr/") {
         library.to_owned()
     } else {

@@ -1,0 +1,50 @@
+# A hardpand of its own whose disk and memory can be taken away. shellcheck shell=sh
+. /hardpan-vm/scenarios/gate-survives/lib.sh
+# Records and state lie on a file system of their own.
+small_disk() {
+    mkdir -p $own
+    mount -t tmpfs -o size=4m tmpfs $own
+}
+# It forgets soon what it cannot write.
+small_queue() {
+    sed -i 's/^stdout = false/&\nqueue_records = 64/' $own/hardpand.toml
+}
+fill() {
+    dd if=/dev/zero of=$own/fill bs=4k 2> /dev/null || true
+    not sh -c "echo full > $own/more" 2> /dev/null
+}
+# cgroup PID: puts it into a control group with a limit on memory.
+cgroup() {
+    echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+    mkdir -p /sys/fs/cgroup/starved
+    echo "$1" > /sys/fs/cgroup/starved/cgroup.procs
+}
+# The kernel kills it for want of memory.
+no_memory() {
+    wait $own_pid && return 1
+    grep -q '^oom_kill [1-9]' /sys/fs/cgroup/starved/memory.events
+}
+# The last record adds up; and the numbers that are missing among the records are as many as it says it lost.
+balanced() {
+    grep '"action":"hardpand-stopped"' $own_events | tail -1 | sed 's/.*"ledger"://' | tr '{},' '\n' > /tmp/ledger
+    number() { sed -n "s/^\"$1\":\([0-9]*\)$/\1/p" /tmp/ledger | head -1; }
+    echo "generated $(number generated), recorded $(number recorded), aggregated $(number aggregated), lost $(number lost)"
+    test "$(number generated)" = $(($(number recorded) + $(number aggregated) + $(number lost)))
+    missing=$(sed -n 's/.*"sequence":\([0-9]*\).*/\1/p' $own_events | sort -n | awk 'last && $1 > last + 1 { n += $1 - last - 1 } { last = $1 } END { print n + 0 }')
+    said=$(sed -n 's/.* works again; \([0-9]*\) records were lost.*/\1/p' $own_events | awk '{ n += $1 } END { print n + 0 }')
+    echo "$missing numbers are missing, $said are said to be lost"
+    test "$missing" -gt 0
+    test "$missing" = "$said"
+}
+# Starts it where an operator has said that it shall observe.
+own_observes() {
+    before=$(own_count '"action":"trust-loaded"')
+    unshare -m sh -c "mount --bind $own/state /var/lib/hardpan && exec hardpand --foreground --config $own/hardpand.toml" > /tmp/own-out 2>&1 &
+    own_pid=$!
+    for i in $(seq 300); do
+        test $(own_count '"action":"trust-loaded"') -gt $before && return 0
+        sleep 0.2
+    done
+    cat /tmp/own-out >&2
+    return 1
+}

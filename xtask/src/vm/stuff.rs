@@ -1,0 +1,48 @@
+//! Packages that lie in the guest for scenarios and are not installed.
+
+use super::packages::{Builder, Package, Signer};
+use crate::error::{Done, TaskError};
+use crate::place;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// A signed package whose first scriptlet fails, and its program, which stays as long as it is told to.
+pub(super) fn never_installed(builder: &Builder, vendor: &Signer, busybox: &Path, stuff: &Path) -> Done {
+    let name = "busybox-late";
+    let mut content = place::read(busybox)?;
+    // What follows an ELF file's last section is nobody's business.
+    content.extend(name.as_bytes());
+    let program = stuff.join(name);
+    place::write(&program, content)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+        .map_err(TaskError::file("setting the mode of", &program))?;
+    let mut package = Package::new("hp-late", "A package that is not installed").before("exit 1");
+    package.program("/usr/bin/busybox-late", program, 0o755);
+    place::copy(&builder.build(&package, Some(vendor))?, &stuff.join("late.rpm"))
+}
+
+/// What a move from another distribution's older release leaves in the package database: packages and a key.
+pub(super) fn left_over(builder: &Builder, stuff: &Path) -> Done {
+    let mut old = Package::new("hp-left-over", "A package of an older release").of("3.el8_10", "AlmaLinux");
+    old.text("/usr/share/hp-left-over", "left over\n", 0o644);
+    place::copy(&builder.build(&old, None)?, &stuff.join("left-over.rpm"))?;
+    // Of EL 8, whose files these are; EL 9 has no such package.
+    let mut scripts = Package::new(
+        "network-scripts",
+        "Legacy scripts for manipulating of network devices",
+    )
+    .of("1.el8", "AlmaLinux");
+    scripts.text(
+        "/etc/sysconfig/network-scripts/ifup",
+        "#!/bin/bash\nexit 1\n",
+        0o755,
+    );
+    scripts.text("/etc/rc.d/init.d/network", "#!/bin/bash\nexit 1\n", 0o755);
+    place::copy(
+        &builder.build(&scripts, None)?,
+        &stuff.join("network-scripts.rpm"),
+    )?;
+    let key = Signer::generate("AlmaLinux OS 8 test")?;
+    place::write(&stuff.join("left-over.asc"), key.public())
+}

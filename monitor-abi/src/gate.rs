@@ -346,6 +346,12 @@ pub struct GateConfig {
     pub init_user_ns: u32,
     /// Until this moment (`bpf_ktime_get_boot_ns`) denials are only told.
     pub grace_until_ns: u64,
+    /// Inode number of the host's root directory.
+    pub root_ino: u64,
+    /// Device of its file system, the kernel's encoding: major << 20 | minor.
+    pub root_dev: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// Bits of [`GateRule::tests`] and [`GateRule::negated`].
@@ -605,7 +611,7 @@ pub struct PackageEvent {
 
 const _: () = {
     assert!(GATE_SIZE_BITS == 1 << 20);
-    assert!(size_of::<GateConfig>() == 200);
+    assert!(size_of::<GateConfig>() == 216);
     assert!(size_of::<GateRule>() == 112);
     assert!(size_of::<TrustedEntry>() == 16);
     assert!(size_of::<FileKey>() == 16);

@@ -17,6 +17,7 @@ mod exec;
 mod field;
 mod gate;
 mod module;
+mod packaged;
 mod task;
 
 pub use counter::{COUNTER_SLOTS, Counter};
@@ -40,6 +41,10 @@ pub use gate::{
     trusted_mark,
 };
 pub use module::{MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin};
+pub use packaged::{
+    GLOBAL_PACKAGED_BUCKETS, PACKAGED_SLOTS, PATH_NUMBER, PackagedBucket, packaged_buckets, path_number,
+    path_number_done, path_number_with,
+};
 pub use task::{
     GROUPS_SEEN, NS_COUNT, NS_NAMES, OPENS_SEEN, TASKS_MAX, TaskFindingEvent, TaskFindingKind, TaskHook,
     TaskResponse, TaskRest, TaskShadow, TaskView, TaskWitness, task_state,

@@ -7,6 +7,8 @@ use crate::{
 use aya_ebpf::helpers::generated::bpf_d_path;
 use hardpan_abi::{EXEC_PATH_LEN, FileInfo};
 
+/// `FMODE_WRITE` (include/linux/fs.h).
+pub const FMODE_WRITE: u32 = 2;
 /// `S_IFMT`.
 pub const MODE_TYPE: u32 = 0o170_000;
 /// Nanoseconds of a change time: since 6.13 bit 31 says that somebody has looked at it (`I_CTIME_QUERIED`).

@@ -6,6 +6,7 @@
 
 mod hooks;
 pub mod object;
+mod packaged;
 mod rules;
 mod subject;
 mod write;
@@ -28,9 +29,9 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use hardpan_abi::{
-    Counter, DigestState, EventKind, FileInfo, GATE_NO_RULE, GATE_RULES_MAX, GateAction, GateClass,
-    GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule, InodeDigest, TrustedEntry, WriteClass,
-    gate_flag, trusted_mark,
+    Counter, DigestState, EventKind, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_NO_RULE, GATE_RULES_MAX,
+    GateAction, GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule, InodeDigest,
+    TrustedEntry, WriteClass, content_can_change_at_will, gate_flag, trusted_mark,
 };
 pub use hooks::{exec_kind, gained, mmap, mprotect};
 use rules::{first_rule, marks_word};
@@ -136,6 +137,7 @@ pub unsafe fn ask<const PATHS: bool>(
         class = GateClass::Untrusted as u32;
     }
     let vouched = class != GateClass::Unknown as u32;
+    let mut settled = 0;
     if asked.flags & gate_flag::PRIVATE_COPY != 0
         || (vouched && asked.flags & gate_flag::CAPS_NOT_SIGNED != 0)
     {
@@ -155,6 +157,7 @@ pub unsafe fn ask<const PATHS: bool>(
         } else if in_container(config) {
             GateClass::Container as u32
         } else {
+            settled = u32::from(is_settled(info, content, asked.flags));
             GateClass::Untrusted as u32
         };
     }
@@ -163,6 +166,15 @@ pub unsafe fn ask<const PATHS: bool>(
     asked.flags = forgotten(asked.flags, config.epoch);
     asked.kind = forgotten(asked.kind, config.epoch);
     marks = forgotten(marks, config.epoch);
+    // SAFETY: typed, and not null; the hook lets paths be asked for.
+    if PATHS
+        && forgotten(settled, config.epoch) & 1 != 0
+        && !file.is_null()
+        && unsafe { packaged::is_packaged(file) } != 0
+    {
+        class = GateClass::Mismatch as u32;
+    }
+    class = forgotten(class, config.epoch) & 15;
     let mut rule = GATE_NO_RULE;
     let mut action = action_of(config, asked.kind, class);
     if config.ruled[(asked.kind & 7) as usize] >> class & 1 != 0 {
@@ -182,6 +194,17 @@ pub unsafe fn ask<const PATHS: bool>(
     }
     // SAFETY: the caller's promises.
     unsafe { act::<PATHS>(config, file, info, content, entry, asked, class, rule, action) }
+}
+
+/// What nobody vouches for is sure to be another content than what any package lists: its digest says so, or its size, for
+/// which it was not hashed.
+#[inline(always)]
+fn is_settled(info: &FileInfo, content: &Content, flags: u32) -> bool {
+    let too_large = content.state == DigestState::NotTried as u32
+        && flags & gate_flag::DOUBT == 0
+        && info.size_bytes > GATE_HASH_ALWAYS_BYTES
+        && !content_can_change_at_will(info.fs_magic);
+    too_large || content.state == DigestState::Sha256 as u32
 }
 
 /// Class and marks of a digest: what is remembered in this epoch, else what the map says.

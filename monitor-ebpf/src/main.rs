@@ -16,7 +16,7 @@ use hardpan_ebpf::{
     content::DigestCache,
     cred, exec, gate,
     mem::{Mem, Typed},
-    module, off, script, shadow,
+    module, off, package, script, shadow,
 };
 
 /// Digests by inode; an entry dies with its inode.
@@ -68,6 +68,34 @@ fn exec_check(ctx: LsmContext) -> i32 {
     let checked = exec::check::<Cache, false>(ctx.arg(0));
     diagnose!(&ctx, checked.state);
     shadow::answer(checked.answer)
+}
+
+// match-proto: int bprm_check_security(struct linux_binprm *bprm)
+// Default on doubt: as above. The guard and the gate in one, for the verifiers that take it; so are the next four.
+#[lsm(hook = "bprm_check_security", sleepable)]
+fn exec_both_sleepable(ctx: LsmContext) -> i32 {
+    if shadow::check_apart(TaskHook::ExecCheck) != 0 {
+        return shadow::answer(1);
+    }
+    shadow::answer(exec_apart::<true>(ctx.as_ptr()))
+}
+
+// match-proto: int bprm_check_security(struct linux_binprm *bprm)
+#[lsm(hook = "bprm_check_security")]
+fn exec_both(ctx: LsmContext) -> i32 {
+    if shadow::check_apart(TaskHook::ExecCheck) != 0 {
+        return shadow::answer(1);
+    }
+    shadow::answer(exec_apart::<false>(ctx.as_ptr()))
+}
+
+/// A function of its own: its stack is not taken while the guard looks.
+#[inline(never)]
+fn exec_apart<const SLEEPABLE: bool>(ctx: *mut core::ffi::c_void) -> i32 {
+    let ctx = LsmContext::new(ctx);
+    let checked = exec::check::<Cache, SLEEPABLE>(ctx.arg(0));
+    diagnose!(&ctx, checked.state);
+    checked.answer
 }
 
 // match-proto: sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
@@ -386,6 +414,15 @@ unsafe fn opened_apart(file: *const u8) -> i32 {
     unsafe { gate::opened::<Cache>(file) }
 }
 
+// match-proto: int security_file_open(struct file *file)
+// Kernels that let no LSM program ask for a path (5.10).
+#[fentry(function = "security_file_open")]
+fn package_open(ctx: FEntryContext) -> i32 {
+    // SAFETY: the function's own argument.
+    unsafe { package::opened_traced(ctx.arg(0)) };
+    0
+}
+
 // match-proto: int security_setprocattr(const char *lsm, const char *name, void *value, size_t size)
 // Not the LSM hook: the kernel calls only one module's, and that is the one the attribute belongs to.
 #[fentry(function = "security_setprocattr")]
@@ -539,6 +576,72 @@ fn gate_module_file(ctx: LsmContext) -> i32 {
 #[lsm(hook = "locked_down")]
 fn gate_module_key(ctx: LsmContext) -> i32 {
     shadow::answer(gate::object::module_not_signed::<Cache>(ctx.arg(0)))
+}
+
+// match-proto: int bpf(int cmd, union bpf_attr *attr, unsigned int size[, bool kernel])
+#[lsm(hook = "bpf")]
+fn bpf_both(ctx: LsmContext) -> i32 {
+    if shadow::check_apart(TaskHook::Bpf) != 0 {
+        return shadow::answer(1);
+    }
+    shadow::answer(bpf_apart(ctx.arg(0), ctx.arg(1)))
+}
+
+/// As [`exec_apart`].
+#[inline(never)]
+fn bpf_apart(command: u32, attributes: *const u8) -> i32 {
+    gate::object::bpf::<Cache>(command, attributes)
+}
+
+// match-proto: int ptrace_access_check(struct task_struct *child, unsigned int mode)
+#[lsm(hook = "ptrace_access_check")]
+fn ptrace_both(ctx: LsmContext) -> i32 {
+    if shadow::check_apart(TaskHook::Ptrace) != 0 {
+        return shadow::answer(1);
+    }
+    if attach_apart(ctx.arg(0), ctx.arg(1)) != 0 {
+        return shadow::answer(1);
+    }
+    // SAFETY: the hook's own argument.
+    shadow::answer(unsafe { ptrace_apart(ctx.arg(0), ctx.arg(1)) })
+}
+
+/// As [`exec_apart`].
+#[inline(never)]
+fn attach_apart(child: *const u8, mode: u32) -> i32 {
+    let unknown = mode;
+    gate::forgotten(access::attach(child, mode) as u32, unknown) as i32
+}
+
+/// As [`exec_apart`].
+///
+/// # Safety
+/// `child` is the argument of `ptrace_access_check` (typed).
+#[inline(never)]
+unsafe fn ptrace_apart(child: *const u8, mode: u32) -> i32 {
+    // SAFETY: the caller's promise is handed on.
+    unsafe { gate::object::ptrace::<Cache>(child, mode) }
+}
+
+// match-proto: int kernel_read_file(struct file *file, enum kernel_read_file_id id[, bool contents])
+#[lsm(hook = "kernel_read_file")]
+fn read_file_both(ctx: LsmContext) -> i32 {
+    if shadow::check_apart(TaskHook::ReadFile) != 0 {
+        return shadow::answer(1);
+    }
+    // SAFETY: the hook's own argument.
+    unsafe { read_file_apart(ctx.arg(0), ctx.arg(1)) };
+    0
+}
+
+/// As [`exec_apart`].
+///
+/// # Safety
+/// `file` is the first argument of `kernel_read_file` (typed).
+#[inline(never)]
+unsafe fn read_file_apart(file: *const u8, id: u32) {
+    // SAFETY: the caller's promise is handed on.
+    unsafe { module::read_file(file, id) };
 }
 
 // match-proto: int bpf(int cmd, union bpf_attr *attr, unsigned int size[, bool kernel])

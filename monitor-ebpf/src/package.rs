@@ -6,10 +6,10 @@
 use crate::{
     content::DigestCache,
     exec::EXEC_STASH,
-    file::{path_into, read_inode},
+    file::{FMODE_WRITE, path_into, read_inode},
     gate,
     maps::{self, EVENTS, count},
-    mem::Typed,
+    mem::{Mem, Typed},
     off::{self, on},
     shadow_read::opaque,
     task,
@@ -102,13 +102,10 @@ fn add(what: u64) {
 /// `file` and its `inode` are typed pointers.
 #[inline(always)]
 pub unsafe fn opened<C: DigestCache>(file: *const u8, inode: *const u8) {
-    if !any() || !on(&off::HAS_D_PATH) {
+    if !on(&off::HAS_D_PATH) {
         return;
     }
-    let process = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if MANAGERS.get_ptr(&process).is_none() || gate::config().is_none() {
-        return;
-    }
+    let Some(process) = manager() else { return };
     if on(&off::HAS_INODE_STORAGE) {
         // SAFETY: typed inode; a live entry.
         unsafe {
@@ -121,6 +118,41 @@ pub unsafe fn opened<C: DigestCache>(file: *const u8, inode: *const u8) {
             }
         }
     }
+    // SAFETY: the caller's promise.
+    unsafe { tell(file, inode) };
+}
+
+/// The same from a tracing program, which may not use inode storage: told at each open.
+///
+/// # Safety
+/// `file` is a typed pointer.
+#[inline(always)]
+pub unsafe fn opened_traced(file: *const u8) {
+    if manager().is_none() {
+        return;
+    }
+    // SAFETY: typed.
+    unsafe {
+        if Typed::read::<u32>(file, &off::OFF_FILE_MODE) & FMODE_WRITE == 0 {
+            tell(file, Typed::pointer(file, &off::OFF_FILE_INODE));
+        }
+    }
+}
+
+/// The current process, if it is a package manager that runs while the gate judges.
+#[inline(always)]
+fn manager() -> Option<u32> {
+    if !any() {
+        return None;
+    }
+    let process = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let found = MANAGERS.get_ptr(&process).is_some() && gate::config().is_some();
+    found.then_some(process)
+}
+
+/// Tells that a package manager opened this file, if it is named like a package.
+#[inline(always)]
+unsafe fn tell(file: *const u8, inode: *const u8) {
     // Not among the findings: a transaction opens hundreds.
     let Some(mut entry) = EVENTS.reserve::<PackageEvent>(0) else {
         // Whether it was a package nobody knows.

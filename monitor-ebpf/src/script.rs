@@ -8,7 +8,7 @@
 use crate::{
     content::{self, Content, DigestCache},
     exec::EXEC_STASH,
-    file::{MODE_REGULAR, MODE_TYPE, read_inode},
+    file::{FMODE_WRITE, MODE_REGULAR, MODE_TYPE, read_inode},
     gate::{self, Asked},
     maps::{self, count},
     mem::{Mem, Probed, Typed},
@@ -68,8 +68,6 @@ const FRONT: usize = 32;
 /// Arguments that are looked at for the program.
 const ARGUMENTS: u32 = 32;
 const BPF_NOEXIST: u64 = 1;
-/// `FMODE_WRITE` (include/linux/fs.h).
-const FMODE_WRITE: u32 = 2;
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const SEVENS: u64 = 0x7f7f_7f7f_7f7f_7f7f;

@@ -5,7 +5,7 @@
 use super::{Asked, ask, config, subject_for};
 use crate::{
     content::{self, Content, DigestCache, withdraw_all},
-    file::{MODE_REGULAR, MODE_TYPE, read_inode},
+    file::{FMODE_WRITE, MODE_REGULAR, MODE_TYPE, read_inode},
     maps::count,
     mem::{Mem, Typed},
     off::{self, has, on},
@@ -17,8 +17,6 @@ use hardpan_abi::{
     PROTECTED_MAX, WriteClass,
 };
 
-/// `FMODE_WRITE` (include/linux/fs.h).
-const FMODE_WRITE: u32 = 2;
 /// `ATTR_SIZE` (include/linux/fs.h).
 const ATTR_SIZE: u32 = 1 << 3;
 /// `S_IFBLK`.

@@ -46,7 +46,7 @@ pub mod verify;
 pub use build_system::build_system;
 pub use db::{DbError, RpmDb};
 pub use finding::Finding;
-pub use index::{DigestIndex, IndexBuilder, Owner, Provenance};
+pub use index::{DigestIndex, IndexBuilder, Owner, Provenance, usr_merge_alias};
 pub use pins::{Fingerprint, Pin, Pins};
 pub use scan::{ScanError, ScanOptions, ScanOutcome, ScanSummary, rescan, scan};
 pub use signature::{KeyMaterial, Nevra, Proven, VerifiedHeader};

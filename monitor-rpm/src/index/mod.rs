@@ -433,7 +433,7 @@ impl DigestIndex {
 }
 
 /// The other name of a path on a system where `/bin`, `/sbin`, `/lib` and `/lib64` are links into `/usr`.
-fn usr_merge_alias(path: &[u8]) -> Option<Vec<u8>> {
+pub fn usr_merge_alias(path: &[u8]) -> Option<Vec<u8>> {
     const MERGED: [&[u8]; 4] = [b"/bin/", b"/sbin/", b"/lib/", b"/lib64/"];
     if MERGED.iter().any(|dir| path.starts_with(dir)) {
         return Some([b"/usr", path].concat());

@@ -48,6 +48,7 @@ pub fn change(old: &Entries, new: &Entries, loss_percent: u8, confirmed: bool) -
             .collect(),
         remove,
         sizes: Sizes::All(new.sizes.clone()),
+        packaged: Some(new.packaged.clone()),
     })
 }
 
@@ -72,6 +73,7 @@ mod tests {
                 })
                 .collect(),
             sizes: vec![1],
+            packaged: Vec::new(),
         }
     }
 

@@ -3,10 +3,10 @@
 use crate::crypto;
 use crate::harden::Root;
 use crate::trust::LoadedTrust;
-use hardpan_abi::{GateClass, TrustedEntry, trusted_mark};
+use hardpan_abi::{GateClass, TrustedEntry, path_number, trusted_mark};
 use hardpan_core::policy::gate::GateTable;
 use hardpan_core::policy::harden::Host as _;
-use hardpan_rpm::{Owner, Provenance};
+use hardpan_rpm::{Owner, Provenance, usr_merge_alias};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -30,6 +30,8 @@ pub struct Entries {
     pub by_digest: BTreeMap<[u8; 32], TrustedEntry>,
     /// Sizes of the files, in bytes.
     pub sizes: Vec<u64>,
+    /// Numbers of the paths that packages list, ascending: another content there is a changed file.
+    pub packaged: Vec<u64>,
 }
 
 impl Entries {
@@ -39,6 +41,11 @@ impl Entries {
             .get(sha256)
             .and_then(|entry| GateClass::from_u32(entry.class))
             .unwrap_or(GateClass::Unknown)
+    }
+
+    /// Whether a package lists a content for this path that may execute.
+    pub fn is_packaged(&self, path: &[u8]) -> bool {
+        self.packaged.binary_search(&path_number(path)).is_ok()
     }
 
     fn add(&mut self, sha256: [u8; 32], class: GateClass, marks: u32) {
@@ -142,9 +149,34 @@ pub fn entries(
         }
     }
     mark_named(&mut entries, table);
+    entries.packaged = packaged(trust);
     entries.sizes.sort_unstable();
     entries.sizes.dedup();
     entries
+}
+
+/// Numbers of the paths at which packages list a content that may execute. Not of configuration files, which are there to be
+/// changed.
+fn packaged(trust: &LoadedTrust) -> Vec<u64> {
+    let is_listed = |owner: &Owner<'_>| {
+        (owner.class().may_execute() || is_source(owner)) && !owner.is_config() && !owner.is_ghost()
+    };
+    let owners = trust.index.files().filter(is_listed);
+    let mut numbers: Vec<u64> = owners
+        .filter(|owner| owner.sha256().is_some())
+        .map(|owner| path_number(&merged(owner.path())))
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+/// The path where the kernel sees the file: on hosts of EL 8 and later these directories are links.
+fn merged(path: Vec<u8>) -> Vec<u8> {
+    if path.starts_with(b"/usr/") {
+        return path;
+    }
+    usr_merge_alias(&path).unwrap_or(path)
 }
 
 /// Marks of the programs that are interpreters: the number of their family.

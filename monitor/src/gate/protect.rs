@@ -1,6 +1,6 @@
 //! Which files the policy's patterns name.
 
-use super::devices::{Mount, kernel_device};
+use super::devices::{Mount, kernel_device, mounts};
 use hardpan_abi::FileKey;
 use hardpan_core::policy::rule::Glob;
 use nix::sys::stat::{major, minor};
@@ -99,6 +99,20 @@ fn add(file: &Path, path: &str, mounts: &[Mount], found: &mut Found) {
             reserved: 0,
         };
         found.files.entry(key).or_insert_with(|| PathBuf::from(path));
+    }
+}
+
+/// The root directory of this process: the host's.
+pub fn root_key() -> FileKey {
+    let root = Path::new("/");
+    let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let (ino, dev) = fs::metadata(root).map_or((0, 0), |meta| {
+        (meta.ino(), device_of(root, &meta, &mounts(&mountinfo)))
+    });
+    FileKey {
+        ino,
+        dev,
+        reserved: 0,
     }
 }
 

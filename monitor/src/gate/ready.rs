@@ -57,7 +57,7 @@ pub fn obstacles(
     let mut found = Vec::new();
     for mapped in mappings(proc).into_values() {
         let why = match File::open(&mapped.link) {
-            Ok(file) => judge(&file, mapped.kind, entries, table),
+            Ok(file) => judge(&file, &mapped.path, mapped.kind, entries, table),
             // The process has ended meanwhile.
             Err(_) if !proc.join(mapped.pid.to_string()).exists() => None,
             Err(error) => Some(format!("it cannot be opened: {error}")),
@@ -73,7 +73,7 @@ pub fn obstacles(
     for path in required {
         // What is not installed need not run.
         let Ok(file) = File::open(path) else { continue };
-        if let Some(why) = judge(&file, GateKind::Exec, entries, table) {
+        if let Some(why) = judge(&file, path, GateKind::Exec, entries, table) {
             found.push(Obstacle {
                 path: path.clone(),
                 pid: None,
@@ -87,7 +87,7 @@ pub fn obstacles(
 }
 
 /// `None`: it would be let run.
-fn judge(file: &File, kind: GateKind, entries: &Entries, table: &GateTable) -> Option<String> {
+fn judge(file: &File, path: &str, kind: GateKind, entries: &Entries, table: &GateTable) -> Option<String> {
     let stat = match fstat(file) {
         Ok(stat) => stat,
         Err(errno) => return Some(format!("it cannot be looked at: {errno}")),
@@ -105,6 +105,8 @@ fn judge(file: &File, kind: GateKind, entries: &Entries, table: &GateTable) -> O
     if class == GateClass::Unknown {
         class = if stat.st_nlink == 0 {
             GateClass::Fileless
+        } else if entries.is_packaged(path.as_bytes()) {
+            GateClass::Mismatch
         } else {
             GateClass::Untrusted
         };

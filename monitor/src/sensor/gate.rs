@@ -1,5 +1,6 @@
 //! The exec gate's maps, and the programs that are its own.
 
+use super::packaged::Packaged;
 use super::plan::{Kind, Spec, spec};
 use super::{Sensor, SubjectIds, Subjects, Writes};
 use aya::{
@@ -77,6 +78,15 @@ pub(super) const SCRIPT: Spec = spec(
     "files given to interpreters that nobody signed are neither seen nor refused",
 );
 
+/// Packages that are opened, where LSM programs may not ask for a path.
+pub(super) const PACKAGE_OPEN: Spec = spec(
+    HookFamily::Gate,
+    "package_open",
+    "security_file_open",
+    Kind::Fentry,
+    "packages that package managers open are not told: what they install is trusted once the package database lists it",
+);
+
 /// Files cut or replaced by path.
 pub(super) const PATHS: [Spec; 3] = [
     spec(
@@ -149,21 +159,27 @@ pub(super) const OBJECTS: [Spec; 5] = [
         Kind::Lsm,
         "modules signed by a key the kernel does not know count as signed when they are loaded",
     ),
-    spec(
-        HookFamily::Gate,
-        "gate_bpf",
-        "bpf",
-        Kind::Lsm,
-        "rules on BPF programs neither refuse nor tell",
-    ),
-    spec(
-        HookFamily::Gate,
-        "gate_ptrace",
-        "ptrace_access_check",
-        Kind::Lsm,
-        "rules on ptrace cannot refuse",
-    ),
+    BPF,
+    PTRACE,
 ];
+
+/// What programs load BPF programs, and which.
+pub(super) const BPF: Spec = spec(
+    HookFamily::Gate,
+    "gate_bpf",
+    "bpf",
+    Kind::Lsm,
+    "rules on BPF programs neither refuse nor tell",
+);
+
+/// Who takes hold of whom.
+pub(super) const PTRACE: Spec = spec(
+    HookFamily::Gate,
+    "gate_ptrace",
+    "ptrace_access_check",
+    Kind::Lsm,
+    "rules on ptrace cannot refuse",
+);
 
 /// Words of the map of signed sizes.
 const SIZE_WORDS: usize = (GATE_SIZE_BITS / 64) as usize;
@@ -189,6 +205,7 @@ pub(super) struct Maps {
     config: Option<Array<MapData, Config>>,
     rules: Option<Array<MapData, Rule>>,
     sizes: Option<Array<MapData, u64>>,
+    packaged: Option<Packaged>,
     names: Option<HashMap<MapData, Name, u32>>,
     /// What `names` holds.
     written_names: Vec<Name>,
@@ -239,6 +256,7 @@ impl Maps {
                 .zip(devices)
                 .map(|(files, devices)| Writes::new(files, devices)),
             written_sizes: vec![0; SIZE_WORDS],
+            packaged: Packaged::take(ebpf),
             sizes: ebpf
                 .take_map("SIGNED_SIZES")
                 .and_then(|map| Array::try_from(map).ok()),
@@ -272,6 +290,8 @@ pub struct TrustChange {
     pub remove: Vec<[u8; 32]>,
     /// Sizes of signed files.
     pub sizes: Sizes,
+    /// Numbers of all the paths that packages list; `None`: as before.
+    pub packaged: Option<Vec<u64>>,
 }
 
 /// Sizes of files, in bytes: those beyond [`hardpan_abi::GATE_HASH_ALWAYS_BYTES`] are hashed only if a signed file has them.
@@ -402,6 +422,10 @@ impl Sensor {
                 Err(error) => return Err(write("trusted digests")(error)),
             }
         }
+        // Behind the digests: a new package's file at a path that is new in the table is trusted by then.
+        if let (Some(numbers), Some(packaged)) = (&change.packaged, &mut maps.packaged) {
+            packaged.hold(numbers).map_err(write("packaged paths"))?;
+        }
         Ok(())
     }
 
@@ -419,6 +443,9 @@ impl Sensor {
             init_pid_ns: 0,
             init_user_ns: 0,
             grace_until_ns: 0,
+            root_ino: 0,
+            root_dev: 0,
+            reserved: 0,
         };
         if let Err(error) = self.set_gate(&config, None) {
             tracing::debug!(%error, "the gate cannot be tested");

@@ -3,7 +3,7 @@
 use super::{
     Objects, SensorError, SensorOptions, gate,
     pins::{InPlace, PIN_ROOT},
-    plan::{EXEC_CHECK, EXEC_CHECK_SLEEPABLE, Kind, Plan, Spec},
+    plan::{EXEC_CHECK, EXEC_CHECK_SLEEPABLE, Kind, Plan, READ_FILE, Spec},
     task,
 };
 use crate::probe::{self, KernelTypes};
@@ -12,7 +12,10 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{Program, ProgramError},
 };
-use hardpan_abi::{GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES, GLOBAL_SELINUX_BLOBS, TaskShadow, switch};
+use hardpan_abi::{
+    GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES, GLOBAL_PACKAGED_BUCKETS, GLOBAL_SELINUX_BLOBS, TaskShadow,
+    switch,
+};
 use hardpan_core::btf::Kind as BtfKind;
 use hardpan_core::platform::{HookFamily, HookReport, HookState, Probes};
 use std::ffi::CString;
@@ -187,6 +190,7 @@ fn load_with(
         None
     };
     let flags = switches.globals(in_place.is_some(), options.generation);
+    let packaged_buckets = &options.packaged_buckets();
     let mut loader = EbpfLoader::new();
     if let Some(storage) = &in_place {
         loader.map_pin_path("TASKS", &storage.path);
@@ -199,8 +203,10 @@ fn load_with(
     loader.override_global(GLOBAL_SELINUX_BLOBS, &switches.selinux_blobs, false);
     if plan.full {
         loader.map_max_entries("TRUSTED", options.trusted_max.max(1));
+        loader.map_max_entries("PACKAGED", options.packaged_buckets());
+        loader.override_global(GLOBAL_PACKAGED_BUCKETS, packaged_buckets, false);
     }
-    let mut ebpf = loader
+    let ebpf = loader
         .load(if plan.full {
             &objects.typed
         } else {
@@ -213,20 +219,95 @@ fn load_with(
         None
     };
 
-    let mut hooks = Vec::with_capacity(plan.load.len());
-    let mut links = Vec::with_capacity(plan.load.len());
-    let mut opens_in_one = None;
+    let mut loading = Loading {
+        ebpf,
+        btf,
+        hooks: Vec::with_capacity(plan.load.len()),
+        links: Vec::with_capacity(plan.load.len()),
+    };
+    let pairs: Vec<&Pair> = PAIRS.iter().filter(|pair| pair.is_in(plan, switches)).collect();
     for spec in &plan.load {
-        // The guard and the gate in one program, where there are both and the verifier takes it.
-        if *spec == task::GUARD_FILE_OPEN && switches.open_mark && plan.load.contains(&gate::FILE_OPEN) {
-            opens_in_one = attach_both(&mut ebpf, btf.as_ref(), &mut links);
-        }
-        if [task::GUARD_FILE_OPEN, gate::FILE_OPEN].contains(spec)
-            && let Some(state) = &opens_in_one
-        {
-            hooks.push(report(spec, state.clone()));
+        if pairs.iter().any(|pair| pair.other == *spec) {
+            // When it is the guard's turn.
             continue;
         }
+        if *spec == gate::PACKAGE_OPEN && switches.d_path {
+            // The gate's own program at `file_open` tells.
+            continue;
+        }
+        match pairs.iter().find(|pair| pair.guard == *spec) {
+            Some(pair) if loading.attach_both(pair) => {}
+            Some(pair) => {
+                loading.attach(spec, types, switches);
+                loading.attach(&pair.other, types, switches);
+            }
+            None => loading.attach(spec, types, switches),
+        }
+    }
+    let Loading {
+        ebpf, links, hooks, ..
+    } = loading;
+    Ok(Loaded { ebpf, links, hooks })
+}
+
+/// A guard of the task family and another's program at the same hook, which one program does both for.
+struct Pair {
+    both: &'static str,
+    guard: Spec,
+    other: Spec,
+}
+
+/// Where there are both and the verifier takes it, there is one program at a hook. Each is attached when it is the guard's
+/// turn: by then all that keeps shadows up to date is there.
+const PAIRS: [Pair; 6] = [
+    pair("open_check", task::GUARD_FILE_OPEN, gate::FILE_OPEN),
+    pair("exec_both_sleepable", task::GUARD_EXEC, EXEC_CHECK_SLEEPABLE),
+    pair("exec_both", task::GUARD_EXEC, EXEC_CHECK),
+    pair("bpf_both", task::GUARD_BPF, gate::BPF),
+    pair("ptrace_both", task::GUARD_PTRACE, gate::PTRACE),
+    pair("read_file_both", task::GUARD_READ_FILE, READ_FILE),
+];
+
+const fn pair(both: &'static str, guard: Spec, other: Spec) -> Pair {
+    Pair { both, guard, other }
+}
+
+impl Pair {
+    fn is_in(&self, plan: &Plan, switches: Switches) -> bool {
+        // Both in one are too much for verifiers that do not know the types of tasks; only executions are not.
+        let is_small = self.guard == task::GUARD_EXEC || switches.open_mark;
+        is_small && plan.load.contains(&self.guard) && plan.load.contains(&self.other)
+    }
+}
+
+/// Programs on their way to their hooks.
+struct Loading {
+    ebpf: Ebpf,
+    btf: Option<Btf>,
+    hooks: Vec<HookReport>,
+    links: Vec<(&'static str, OwnedFd)>,
+}
+
+impl Loading {
+    /// One program for both. False: the verifier did not take it.
+    fn attach_both(&mut self, pair: &Pair) -> bool {
+        let both = Spec {
+            program: pair.both,
+            ..pair.other
+        };
+        let began = std::time::Instant::now();
+        let (state, link) = attach(&mut self.ebpf, &both, self.btf.as_ref());
+        tracing::debug!(program = pair.both, took = ?began.elapsed(), %state, "two in one");
+        self.links.extend(link.map(|link| (pair.both, link)));
+        let is_attached = state == HookState::Attached;
+        if is_attached {
+            let reports = [pair.guard, pair.other].map(|spec| report(&spec, state.clone()));
+            self.hooks.extend(reports);
+        }
+        is_attached
+    }
+
+    fn attach(&mut self, spec: &Spec, types: &KernelTypes, switches: Switches) {
         let before = match spec.program {
             program if program == gate::BLOCK_CLOSED.program => Some(&gate::BLOCK_CLOSED_BEFORE),
             program if program == gate::SCRIPT_SLEEPABLE.program => Some(&gate::SCRIPT),
@@ -237,56 +318,40 @@ fn load_with(
         // Its first argument can be null, which only this helper tells on every kernel.
         if spec.hook == gate::MMAP.hook && !switches.probe_read {
             let why = "this kernel refuses bpf_probe_read_kernel".to_owned();
-            hooks.push(report(spec, HookState::NotTried { why }));
-            continue;
+            self.hooks.push(report(spec, HookState::NotTried { why }));
+            return;
         }
         if let Some(why) = not_in_kernel(spec, types) {
-            hooks.push(report(spec, HookState::NotTried { why }));
-            continue;
+            self.hooks.push(report(spec, HookState::NotTried { why }));
+            return;
         }
-        let began = std::time::Instant::now();
-        let (mut state, mut link) = attach(&mut ebpf, spec, btf.as_ref());
-        tracing::debug!(program = spec.program, took = ?began.elapsed(), %state, "loaded");
+        let mut state = self.attach_one(spec, spec.program);
         // Which of the two a kernel has, only loading tells.
         if spec.program == gate::PATHS[0].program && matches!(state, HookState::Failed { .. }) {
-            (state, link) = attach(&mut ebpf, &gate::SETATTR_IDMAP, btf.as_ref());
+            state = self.attach_one(&gate::SETATTR_IDMAP, spec.program);
         }
-        links.extend(link.map(|link| (spec.program, link)));
         let second = match spec.program {
             program if program == EXEC_CHECK_SLEEPABLE.program => Some(&EXEC_CHECK),
             program if program == gate::MMAP_SLEEPABLE.program => Some(&gate::MMAP),
             program if program == gate::SCRIPT_SLEEPABLE.program => Some(&gate::SCRIPT),
             _ => None,
         };
-        if let Some(second) = second
-            && matches!(state, HookState::Failed { .. })
-        {
-            // Report why it does not hash, and still see the file.
-            hooks.push(report(spec, state));
-            let (state, link) = attach(&mut ebpf, second, btf.as_ref());
-            links.extend(link.map(|link| (second.program, link)));
-            hooks.push(report(second, state));
-            continue;
+        let failed = matches!(state, HookState::Failed { .. });
+        // Where it does not hash, report why, and still see the file.
+        self.hooks.push(report(spec, state));
+        if let Some(second) = second.filter(|_| failed) {
+            let state = self.attach_one(second, second.program);
+            self.hooks.push(report(second, state));
         }
-        hooks.push(report(spec, state));
     }
-    Ok(Loaded { ebpf, links, hooks })
-}
 
-/// The guard and the gate of `file_open` as one program. `None`: the verifier did not take it.
-fn attach_both(
-    ebpf: &mut Ebpf,
-    btf: Option<&Btf>,
-    links: &mut Vec<(&'static str, OwnedFd)>,
-) -> Option<HookState> {
-    let both = Spec {
-        program: "open_check",
-        ..task::GUARD_FILE_OPEN
-    };
-    let (state, link) = attach(ebpf, &both, btf);
-    tracing::debug!(%state, "the guard and the gate of file_open in one");
-    links.extend(link.map(|link| (both.program, link)));
-    (state == HookState::Attached).then_some(state)
+    fn attach_one(&mut self, spec: &Spec, name: &'static str) -> HookState {
+        let began = std::time::Instant::now();
+        let (state, link) = attach(&mut self.ebpf, spec, self.btf.as_ref());
+        tracing::debug!(program = spec.program, took = ?began.elapsed(), %state, "loaded");
+        self.links.extend(link.map(|link| (name, link)));
+        state
+    }
 }
 
 /// Some hooks and functions of the task family came with later kernels, or belong to one architecture.

@@ -3,6 +3,7 @@
 mod gate;
 mod load;
 mod object;
+mod packaged;
 pub mod pins;
 mod plan;
 mod selftest;
@@ -58,6 +59,14 @@ pub struct SensorOptions {
     pub watch_tasks: bool,
     /// Room for trusted digests in the kernel.
     pub trusted_max: u32,
+}
+
+impl SensorOptions {
+    /// Buckets of the kernel's table of packaged paths, a power of two: about as many paths as digests are trusted, half full
+    /// at most when the room for digests is used up.
+    pub(crate) fn packaged_buckets(&self) -> u32 {
+        (self.trusted_max / 4).clamp(1, 1 << 20).next_power_of_two()
+    }
 }
 
 impl Default for SensorOptions {

@@ -77,6 +77,15 @@ pub(super) const EXEC_CHECK: Spec = spec(
     "scripts are not told from their interpreters",
 );
 
+/// Files that modules are loaded from.
+pub(super) const READ_FILE: Spec = spec(
+    HookFamily::Module,
+    "module_read_file",
+    "kernel_read_file",
+    Kind::Lsm,
+    "module records lack the file the module came from",
+);
+
 const TYPED: &[Spec] = &[
     spec(
         HookFamily::Exec,
@@ -120,13 +129,7 @@ const TYPED: &[Spec] = &[
         Kind::Lsm,
         "records of credential changes do not tell execs from others",
     ),
-    spec(
-        HookFamily::Module,
-        "module_read_file",
-        "kernel_read_file",
-        Kind::Lsm,
-        "module records lack the file the module came from",
-    ),
+    READ_FILE,
     spec(
         HookFamily::Module,
         "module_load_data",
@@ -298,7 +301,7 @@ fn plan_gate(
     load.extend(gate::OBJECTS);
     load.extend(gate::PATHS);
     if probes.fentry.works() {
-        load.push(gate::BLOCK_CLOSED);
+        load.extend([gate::BLOCK_CLOSED, gate::PACKAGE_OPEN]);
     } else {
         skipped.push((gate::BLOCK_CLOSED, format!("fentry programs: {}", probes.fentry)));
     }
@@ -363,8 +366,8 @@ mod tests {
     fn everything_works() {
         let plan = plan_of(&probes(|_| ()));
         assert!(plan.typed && plan.skipped.is_empty());
-        // The exec check, and the gate's own six about files.
-        let gates = 7 + gate::PATHS.len() + gate::OBJECTS.len();
+        // The exec check, and the gate's own seven about files.
+        let gates = 8 + gate::PATHS.len() + gate::OBJECTS.len();
         assert_eq!(
             plan.load.len(),
             TYPED.len() + super::super::task::SPECS.len() + gates

@@ -135,17 +135,17 @@ pub(super) const SPECS: &[Spec] = &[
     ),
     GUARD_FILE_OPEN,
     task("guard_capable", "capable", Kind::Lsm, LATER),
-    task("guard_exec", "bprm_check_security", Kind::Lsm, LATER),
+    GUARD_EXEC,
     task("guard_kill", "task_kill", Kind::Lsm, LATER),
-    task("guard_ptrace", "ptrace_access_check", Kind::Lsm, LATER),
+    GUARD_PTRACE,
     task(
         "guard_mem_write",
         "mem_write",
         Kind::Fentry,
         "writes to the memory of other processes through /proc are not seen",
     ),
-    task("guard_read_file", "kernel_read_file", Kind::Lsm, LATER),
-    task("guard_bpf", "bpf", Kind::Lsm, LATER),
+    GUARD_READ_FILE,
+    GUARD_BPF,
     task("guard_socket", "socket_create", Kind::Lsm, LATER),
     task(
         "shadow_sweep",
@@ -157,6 +157,15 @@ pub(super) const SPECS: &[Spec] = &[
 
 /// Opens. On kernels whose verifier takes it, one program does this one's work and that of the gate's.
 pub(super) const GUARD_FILE_OPEN: Spec = task("guard_file_open", "file_open", Kind::Lsm, LATER);
+
+/// Executions; like the next three together with another's program where the verifier takes both in one.
+pub(super) const GUARD_EXEC: Spec = task("guard_exec", "bprm_check_security", Kind::Lsm, LATER);
+/// `ptrace` and its like.
+pub(super) const GUARD_PTRACE: Spec = task("guard_ptrace", "ptrace_access_check", Kind::Lsm, LATER);
+/// Loading of modules.
+pub(super) const GUARD_READ_FILE: Spec = task("guard_read_file", "kernel_read_file", Kind::Lsm, LATER);
+/// The call `bpf`.
+pub(super) const GUARD_BPF: Spec = task("guard_bpf", "bpf", Kind::Lsm, LATER);
 
 /// The slot of the run counts that belongs to a hook; `None`: no self-test reaches it.
 fn slot(hook: &str, variant: &str) -> Option<TaskHook> {

@@ -5,7 +5,7 @@ use crate::chain::chain;
 use crate::daemon::packages::{Provisional, Verified};
 use crate::daemon::policy::InForce;
 use crate::daemon::source::EventSource;
-use crate::gate::{ACCEPT_LOSS, Entries, Held, change};
+use crate::gate::{ACCEPT_LOSS, Entries, Held, change, root_key};
 use crate::sensor::{GateRules, Sizes, TrustChange};
 use hardpan_abi::{GateConfig, GateMode};
 use hardpan_core::platform::Tier;
@@ -39,6 +39,7 @@ impl Gate {
                 .collect(),
             remove: Vec::new(),
             sizes: Sizes::More(new.iter().map(|(_, size)| *size).collect()),
+            packaged: None,
         };
         if let Err(error) = source.change_trusted(&change) {
             tracing::warn!(%error, "the kernel does not trust {}", verified.package);
@@ -144,6 +145,7 @@ impl Gate {
         } else {
             &policy.table
         };
+        let root = root_key();
         let config = GateConfig {
             mode: mode as u32,
             closed_on_doubt: u32::from(table.closed_on_doubt),
@@ -156,6 +158,9 @@ impl Gate {
             init_pid_ns: namespace("pid"),
             init_user_ns: namespace("user"),
             grace_until_ns: u64::from(policy.gate.boot_grace_s) * 1_000_000_000,
+            root_ino: root.ino,
+            root_dev: root.dev,
+            reserved: 0,
         };
         self.config = Some(config);
         let rules = GateRules {

@@ -11,6 +11,7 @@
  * hp_task order WORD PID      hands that to the module
  * hp_task overlay             mounts layers at /tmp/overlay/all, for churn
  * hp_task churn N              forks N times; each child does a little of everything
+ * hp_task many N               forks N times; each child ends at once, every tenth is asked something before
  * hp_task flood DIR COUNT     makes so many files that nobody signed, and tries to map or to run each
  * hp_task bomb COUNT DENIED   multiplies without end, runs so many programs, and DENIED in the middle
  * hp_task cost               instructions of exec, fork, setuid and open+close; "floor": with empty LSM programs attached
@@ -816,6 +817,25 @@ static int churn(int forks)
 	return 0;
 }
 
+/* Forks as cheap as they come: what is left behind by each adds up. */
+static int many(int forks)
+{
+	int done = 0;
+	for (int i = 0; i < forks; i++) {
+		int status = 1;
+		pid_t child = vfork();
+		if (child == 0) {
+			if (i % 10 == 0)
+				close(open("/etc/passwd", O_RDONLY));
+			_exit(0);
+		}
+		if (child > 0 && waitpid(child, &status, 0) == child && status == 0)
+			done++;
+	}
+	printf("forks=%d\n", done);
+	return done != forks;
+}
+
 /* Tries to run a program in a child: 0 it ran, 1 it was refused, -1 there is no room for a child, 2 something else. */
 static int tried(const char *program)
 {
@@ -1049,6 +1069,8 @@ int main(int count, char **words)
 		return benign(count - 2, words + 2);
 	if (!strcmp(mode, "churn"))
 		return churn(count > 2 ? atoi(words[2]) : 1000);
+	if (!strcmp(mode, "many"))
+		return many(count > 2 ? atoi(words[2]) : 1000);
 	if (!strcmp(mode, "inject"))
 		return inject(count > 2 ? words[2] : "");
 	if (!strcmp(mode, "bpf"))

@@ -70,23 +70,29 @@ pub(crate) enum TestPart {
         #[arg(long, value_parser = ["secure-boot", "open-boot"])]
         machine: Option<String>,
     },
-    /// The scenarios cred-soak and gate-flood for long
+    /// The scenarios cred-soak, cred-million and gate-flood for long
     Soak(SoakArgs),
 }
+
+/// Scenarios that run for long in `test soak`.
+pub(crate) const SOAKED: [&str; 3] = ["cred-soak", "cred-million", "gate-flood"];
 
 #[derive(Debug, Args)]
 pub(crate) struct SoakArgs {
     /// Forks with changes of credentials, namespaces, roots, filters and overlays (cred-soak)
     #[arg(long, default_value_t = 200_000)]
     pub(crate) forks: u32,
+    /// Forks that end at once (cred-million)
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) many: u32,
     /// Files that nobody signed, mapped and executed (gate-flood)
     #[arg(long, default_value_t = 100_000)]
     pub(crate) files: u32,
     /// Executions of a fork bomb (gate-flood)
     #[arg(long, default_value_t = 50_000)]
     pub(crate) execs: u32,
-    /// One of both only
-    #[arg(long, value_name = "NAME", value_parser = ["cred-soak", "gate-flood"])]
+    /// One of them only
+    #[arg(long, value_name = "NAME", value_parser = SOAKED)]
     pub(crate) scenario: Option<String>,
     /// On this kernel
     #[arg(long, value_name = "NAME", default_value = "6.12")]

@@ -14,7 +14,7 @@ gate_policy() {
 }
 # Waits until the gate refuses.
 gate_enforces() {
-    for i in $(seq 300); do
+    for i in $(seq 1200); do
         grep -q '"reason":"the exec gate.s mode is enforce now' /var/log/hardpan/events.json && return 0
         sleep 0.1
     done

@@ -178,7 +178,10 @@ fn the_table_fits_the_el_kernels() {
                 expected.insert(format!("{owner}.{member}"), bits / 8);
             }
             for (outer, mut members) in embedded {
-                let own = flat.iter().position(|(name, ..)| *name == outer).map(|at| flat.remove(at));
+                let own = flat
+                    .iter()
+                    .position(|(name, ..)| *name == outer)
+                    .map(|at| flat.remove(at));
                 let start = own.map_or(0, |(_, _, bits)| bits);
                 members.iter_mut().for_each(|(_, _, bits)| *bits -= start);
                 let nested = w.structure("", &members);

@@ -1,6 +1,6 @@
 //! Drafts become numbered lines and go to all sinks.
 
-use crate::export::{Line, Sequence, Sink};
+use crate::export::{Entry, Fates, Line, Sequence, Sink};
 use hardpan_core::record::{Draft, Finding, FindingCode, Host};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,34 +12,63 @@ pub(super) struct Recorder {
     host: Host,
     sequence: Sequence,
     sinks: Vec<Sink>,
-    /// Failing sinks that have been reported, with what they had lost by then.
-    reported: Vec<Option<u64>>,
+    /// What has been reported of each sink.
+    reported: Vec<Reported>,
+    fates: Arc<Fates>,
     /// Of the policy in force; 0 while there is none.
     epoch: u64,
+}
+
+/// What records have told of a sink.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reported {
+    /// It fails.
+    fails: bool,
+    /// Records that it lost.
+    lost: u64,
 }
 
 impl Recorder {
     /// A recorder for these sinks.
     pub(super) fn new(host: Host, sequence: Sequence, sinks: Vec<Sink>) -> Self {
-        let reported = sinks.iter().map(|_| None).collect();
+        let reported = vec![Reported::default(); sinks.len()];
         Self {
             host,
             sequence,
             sinks,
             reported,
+            fates: Arc::default(),
             epoch: 0,
         }
     }
 
     /// Records a draft.
     pub(super) fn emit(&mut self, draft: &Draft) {
-        let line = Arc::new(Line {
-            text: draft.line(&self.host, self.sequence.take(), self.epoch),
-            events: draft.events(),
-        });
+        self.emit_as(draft, Entry::Recorded);
+    }
+
+    /// Records a draft, whose events are that in the books.
+    pub(super) fn emit_as(&mut self, draft: &Draft, entry: Entry) {
+        let line = Arc::new(Line::new(
+            draft.line(&self.host, self.sequence.take(), self.epoch),
+            draft.events(),
+            entry,
+            self.sinks.len(),
+            &self.fates,
+        ));
         for sink in &self.sinks {
             sink.send(&line);
         }
+    }
+
+    /// Events of records that no sink took, since the last call: recorded and aggregated ones.
+    pub(super) fn take_unwritten(&self) -> (u64, u64) {
+        self.fates.take_unwritten()
+    }
+
+    /// Events of records that are written.
+    pub(super) fn written(&self) -> u64 {
+        self.fates.written()
     }
 
     /// Stamps this policy epoch from now on.
@@ -59,15 +88,18 @@ impl Recorder {
         }
     }
 
-    /// Sinks that began to fail, or work again, since the last call: told on stderr, and in a record for the sinks
-    /// that still work.
+    /// Sinks that began to fail, or work again, or were too slow since the last call: told on stderr, and in a record
+    /// for the sinks that still work.
     pub(super) fn check_sinks(&mut self, at_us: i64) {
         let mut findings = Vec::new();
         for (sink, reported) in self.sinks.iter().zip(&mut self.reported) {
-            let lost = sink.stats().counts().lost_records;
-            match (sink.stats().failure(), *reported) {
-                (Some(why), None) => {
-                    *reported = Some(lost);
+            // Read before the counts: what was lost before the sink worked again is then among them.
+            let failure = sink.stats().failure();
+            let counts = sink.stats().counts();
+            let lost = counts.lost_records.saturating_sub(reported.lost);
+            match failure {
+                Some(why) if !reported.fails => {
+                    reported.fails = true;
                     error!(sink = sink.name(), %why, "cannot write records; keeping and counting them");
                     findings.push(
                         Finding::new(
@@ -77,9 +109,11 @@ impl Recorder {
                         .hint("records wait in memory; what finds no room is counted as lost"),
                     );
                 }
-                (None, Some(before)) => {
-                    *reported = None;
-                    let lost = lost.saturating_sub(before);
+                None if reported.fails => {
+                    *reported = Reported {
+                        fails: false,
+                        lost: counts.lost_records,
+                    };
                     info!(sink = sink.name(), lost, "records are written again");
                     findings.push(Finding {
                         count: Some(lost),
@@ -88,6 +122,20 @@ impl Recorder {
                             format!("output {} works again; {lost} records were lost", sink.name()),
                         )
                     });
+                }
+                // Once it has caught up: in the middle of it another record would be one more that finds no room.
+                None if lost > 0 && counts.queued_records == 0 => {
+                    reported.lost = counts.lost_records;
+                    findings.push(
+                        Finding {
+                            count: Some(lost),
+                            ..Finding::new(
+                                FindingCode::EventsLost,
+                                format!("output {} was too slow; {lost} records were lost", sink.name()),
+                            )
+                        }
+                        .hint("a longer queue (output.queue_records) or a faster disk"),
+                    );
                 }
                 _ => {}
             }

@@ -60,3 +60,11 @@ told() {
     echo "$(own_count "$2") instead of $1 records with $2" >&2
     return 1
 }
+# The kernel lets go of a link some moments after its last name is gone: until then the configuration is protected.
+gate_is_open() {
+    for i in $(seq 100); do
+        { : >> /etc/hardpan/hardpan.toml; } 2> /dev/null && return 0
+        sleep 0.1
+    done
+    return 1
+}

@@ -1,0 +1,43 @@
+# A hardpand of its own that is killed while it has a lot to tell. shellcheck shell=sh
+. /hardpan-vm/scenarios/gate-survives/lib.sh
+# Each execution is a record.
+every_execution() { printf '[record]\nexec = "all"\n' >> $own/hardpand.toml; }
+executions() { own_count '"action":"exec",.*"executable":"/usr/bin/hp-hello",.*"name":"hp-flood"'; }
+# burst COUNT: so many executions in the background, and waits until some of them are recorded.
+burst() {
+    hp-flood "$1" /usr/bin/hp-hello > /tmp/burst 2>&1 &
+    burst_pid=$!
+    for i in $(seq 300); do
+        test "$(executions)" -ge 20 && return 0
+        sleep 0.2
+    done
+    return 1
+}
+# burst_is_over COUNT: all of them ran.
+burst_is_over() {
+    wait $burst_pid
+    test "$(cat /tmp/burst)" = "$1"
+}
+# number NAME: of the ledger in the last stop record.
+number() {
+    grep '"action":"hardpand-stopped"' $own_events | tail -1 | sed 's/.*"ledger"://' | tr '{},' '\n' |
+        sed -n "s/^\"$1\":\([0-9]*\)$/\1/p" | head -1
+}
+# accounted COUNT: each of so many executions is recorded once, or was counted as lost. So may be what the scenario itself
+# executed meanwhile.
+accounted() {
+    grep -o '"message":"hardpand (generation [^"]*' $own_events
+    grep -o '"message":"hardpand stopped[^"]*' $own_events
+    echo "$(executions) of $1 executions are recorded, $(number lost) events were lost"
+    test "$(executions)" -le "$1"
+    test $(($(executions) + $(number lost))) -ge "$1"
+    test $(($(executions) + $(number lost))) -lt $(($1 + 1000))
+    test "$(number generated)" = $(($(number recorded) + $(number aggregated) + $(number lost)))
+}
+# Whatever happened, nothing stays that the next daemon would have to do with.
+killed_over() {
+    hardpan policy mode observe --state-dir $own/state --reason 'scenario over' || true
+    for pid in $(pidof hardpand); do kill -KILL $pid || true; done
+    gate_is_open
+    rm -rf /etc/hardpan/policies $own /tmp/g /tmp/burst
+}

@@ -188,3 +188,77 @@ impl Recorder {
         self.sinks.iter().all(Sink::is_finished)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::Output;
+    use hardpan_core::record::Finding;
+    use std::io;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A disk that is full until it is not.
+    #[derive(Clone, Default)]
+    struct Disk {
+        is_full: Arc<AtomicBool>,
+        content: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Output for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.is_full.load(Ordering::Acquire) {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            self.content.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn follow(&mut self, _force: bool) -> io::Result<bool> {
+            Ok(false)
+        }
+    }
+
+    #[test]
+    fn all_that_a_full_disk_cost_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        disk.is_full.store(true, Ordering::Release);
+        let sink = Sink::start("disk", disk.clone(), 4).unwrap();
+        let (sequence, saved) = Sequence::open(dir.path(), "boot", 1);
+        saved.unwrap();
+        let host = crate::enrich::host(dir.path());
+        let mut recorder = Recorder::new(host, sequence, vec![sink]);
+        let draft = Finding::new(FindingCode::EventsLost, "something").draft(0);
+        // Most are lost before anybody has noticed that the disk is full.
+        for _ in 0..100 {
+            recorder.emit(&draft);
+        }
+        while recorder.sinks[0].stats().failure().is_none() {
+            std::thread::yield_now();
+        }
+        recorder.check_sinks(0);
+        for _ in 0..20 {
+            recorder.emit(&draft);
+        }
+        disk.is_full.store(false, Ordering::Release);
+        while !recorder.is_drained() {
+            std::thread::yield_now();
+        }
+        for _ in 0..3 {
+            recorder.check_sinks(0);
+        }
+        recorder.close().unwrap();
+        while !recorder.is_finished() {
+            std::thread::yield_now();
+        }
+        let text = String::from_utf8(disk.content.lock().unwrap().clone()).unwrap();
+        let lost = recorder.lost_records();
+        assert!(lost > 100, "{lost}");
+        let told = format!("output disk works again; {lost} records were lost");
+        assert_eq!(text.matches(&told).count(), 1, "{text}");
+        assert_eq!(text.matches("works again").count(), 1, "{text}");
+        // 120 of these, that the disk is full, that it is not.
+        assert_eq!(text.lines().count() as u64 + lost, 122);
+    }
+}

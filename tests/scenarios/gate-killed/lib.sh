@@ -36,8 +36,10 @@ accounted() {
 }
 # Whatever happened, nothing stays that the next daemon would have to do with.
 killed_over() {
-    hardpan policy mode observe --state-dir $own/state --reason 'scenario over' || true
     for pid in $(pidof hardpand); do kill -KILL $pid || true; done
+    sleep 1
+    # Where none runs, this takes the gate down.
+    hardpan policy mode observe --state-dir $own/state --reason 'scenario over' || true
     gate_is_open
     rm -rf /etc/hardpan/policies $own /tmp/g /tmp/burst
 }

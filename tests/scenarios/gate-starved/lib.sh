@@ -43,8 +43,10 @@ balanced() {
 # Whatever happened, nothing stays that the next daemon would have to do with.
 starved_over() {
     rm -f $own/fill
-    hardpan policy mode observe --state-dir $own/state --reason 'scenario over' || true
     for pid in $(cat /sys/fs/cgroup/starved/cgroup.procs 2> /dev/null) $(pidof hardpand); do kill -KILL $pid || true; done
+    sleep 1
+    # Where none runs, this takes the gate down.
+    hardpan policy mode observe --state-dir $own/state --reason 'scenario over' || true
     gate_is_open
     rmdir /sys/fs/cgroup/starved || true
     umount $own

@@ -1,4 +1,4 @@
-//! Exact counters, in one array map of `u64`, only ever added to with atomic adds.
+//! Exact counters, in one array map of `u64`, only ever added to with atomic adds: but for the two that user space sets.
 
 /// Slots in the counter map; larger than needed so that a new counter does not change the map.
 pub const COUNTER_SLOTS: u32 = 64;
@@ -60,11 +60,16 @@ pub enum Counter {
     PackageLost = 33,
     /// Interpreters that found no room in the list of those that run: what they are given is not judged.
     InterpreterFull = 34,
+    /// Set by user space while the programs are pinned: events that are written, or of which the stop record has told. The next
+    /// hardpand knows by it how many the one before took out of the ring and did not write.
+    UserTold = 40,
+    /// Set by user space with it: those that it took over from an earlier generation.
+    UserInherited = 41,
 }
 
 impl Counter {
     /// All counters, in slot order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::ExecGenerated,
         Self::ExecLost,
         Self::CredGenerated,
@@ -90,6 +95,8 @@ impl Counter {
         Self::PackageGenerated,
         Self::PackageLost,
         Self::InterpreterFull,
+        Self::UserTold,
+        Self::UserInherited,
     ];
 
     /// The counter's name in records and in `hardpan status`.
@@ -120,6 +127,8 @@ impl Counter {
             Self::PackageGenerated => "package_generated",
             Self::PackageLost => "package_lost",
             Self::InterpreterFull => "interpreter_full",
+            Self::UserTold => "user_told",
+            Self::UserInherited => "user_inherited",
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Ledger {
     pub received: u64,
     /// Those of them that an earlier generation of programs generated and nobody had taken: not in `generated`.
     pub inherited: u64,
+    /// Events of an earlier generation that nobody will tell of: lost while its gate went on alone, or when it was killed.
+    pub lost_before: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
     /// Events that became a line of their own.
@@ -22,6 +24,8 @@ pub struct Ledger {
     pub aggregated: u64,
     /// Events dropped because a queue of the daemon was full.
     pub lost_in_daemon: u64,
+    /// Events whose record no output took: the disk was full, or too slow for too long.
+    pub lost_in_output: u64,
     /// Times that a task found no room among the shadows. No event; a gap in what is watched.
     pub untracked: u64,
 }
@@ -59,6 +63,25 @@ impl Ledger {
         self.lost_in_ring
             .saturating_add(self.undecodable)
             .saturating_add(self.lost_in_daemon)
+            .saturating_add(self.lost_in_output)
+            .saturating_add(self.lost_before)
+    }
+
+    /// Takes what was recorded or aggregated, but found no room in any output, for lost.
+    pub fn unwritten(&mut self, recorded: u64, aggregated: u64) {
+        self.recorded = self.recorded.saturating_sub(recorded);
+        self.aggregated = self.aggregated.saturating_sub(aggregated);
+        self.lost_in_output = self
+            .lost_in_output
+            .saturating_add(recorded)
+            .saturating_add(aggregated);
+    }
+
+    /// Everything there was to tell of: what the programs generated, and what earlier ones left or lost.
+    pub const fn all(&self) -> u64 {
+        self.generated
+            .saturating_add(self.inherited)
+            .saturating_add(self.lost_before)
     }
 
     /// Received and still on its way through the daemon.
@@ -68,6 +91,7 @@ impl Ledger {
             self.recorded,
             self.aggregated,
             self.lost_in_daemon,
+            self.lost_in_output,
         ];
         done.iter().fold(self.received, |left, n| left.saturating_sub(*n))
     }
@@ -86,7 +110,7 @@ impl Ledger {
 
     pub(super) fn fields(&self, complete: bool) -> OwnLedger {
         OwnLedger {
-            generated: self.generated.saturating_add(self.inherited),
+            generated: self.all(),
             received: self.received,
             recorded: self.recorded,
             aggregated: self.aggregated,
@@ -135,10 +159,12 @@ mod tests {
         assert!(!ledger.balances());
         ledger.lost_in_daemon = 13;
         assert!(ledger.balances());
-        assert_eq!(
-            ledger.generated,
-            ledger.recorded + ledger.aggregated + ledger.lost()
-        );
+        ledger.unwritten(4, 20);
+        assert!(ledger.balances(), "what no output took was lost, not recorded");
+        assert_eq!((ledger.recorded, ledger.aggregated, ledger.lost()), (36, 30, 44));
+        ledger.lost_before = 5;
+        assert!(ledger.balances());
+        assert_eq!(ledger.all(), ledger.recorded + ledger.aggregated + ledger.lost());
     }
 
     #[test]

@@ -266,7 +266,7 @@ pub(super) struct OwnLedger {
     pub(super) received: u64,
     pub(super) recorded: u64,
     pub(super) aggregated: u64,
-    /// All losses: in the ring, undecodable, at a full queue.
+    /// All losses: in the ring, undecodable, at a full queue, at outputs that took nothing.
     pub(super) lost: u64,
     /// Received, and not yet recorded or aggregated.
     pub(super) pending: u64,

@@ -158,7 +158,7 @@ impl Service<'_> {
                     let (recorded, aggregated, lost) = (l.recorded, l.aggregated, l.lost());
                     format!(
                         ": {} events = {recorded} recorded + {aggregated} aggregated + {lost} lost",
-                        l.generated
+                        l.all()
                     )
                 });
                 format!("hardpand stopped{}", books.unwrap_or_default())

@@ -245,6 +245,7 @@ impl Daemon<'_> {
                 Some(looked) = self.packages.looks.recv() => self.take_package(looked, source),
             }
             self.look_at_packages();
+            self.pipeline.note(source);
         }
     }
 
@@ -326,6 +327,7 @@ impl Daemon<'_> {
         let ledger = &mut self.pipeline.ledger;
         ledger.lost_in_daemon = ledger.lost_in_daemon.saturating_add(ledger.pending());
         wait(DRAIN, || self.pipeline.recorder.is_drained()).await;
+        self.pipeline.count_unwritten();
         let at_us = self.at_us();
         if !stays && let Some(finding) = Health::unaccounted(&self.pipeline.ledger) {
             self.pipeline.recorder.emit(&finding.draft(at_us));
@@ -342,6 +344,7 @@ impl Daemon<'_> {
         };
         self.pipeline.recorder.emit(&stop.draft(at_us));
         self.close().await;
+        self.pipeline.note_all(source);
         Ok(())
     }
 

@@ -8,12 +8,14 @@ use super::kill::kill;
 use super::packages::{Queue, Verified};
 use super::policy::{InForce, wants_record};
 use super::recorder::Recorder;
+use super::source::EventSource;
 use super::writes::Watched;
 use crate::config::{self, Config, Mode, RecordExec};
 use crate::enrich::clock::Clock;
 use crate::enrich::hash::Hashed;
 use crate::enrich::pool::{DigestCache, Done, HashPool, Job};
 use crate::enrich::{Proc, Users};
+use crate::export::Entry;
 use crate::trust::{ExpectedFiles, LoadedTrust, SeenTrust};
 use hardpan_core::aggregate::{Aggregate, Aggregator};
 use hardpan_core::event::{DecodeError, Event, Exec, RawText, Task, decode};
@@ -393,7 +395,7 @@ impl Pipeline {
                 [aggregate.first_ns, aggregate.last_ns].map(|ns| self.clock.unix_us(ns));
             let draft = exec_aggregate(aggregate, last_us, first_us, last_us);
             self.ledger.aggregated = self.ledger.aggregated.saturating_add(draft.events());
-            self.recorder.emit(&draft);
+            self.recorder.emit_as(&draft, Entry::Aggregated);
         }
     }
 
@@ -418,6 +420,25 @@ impl Pipeline {
         let due = self.aggregator.flush_due(boottime_ns);
         self.record_aggregates(&due);
         self.recorder.check_sinks(clock.unix_us(boottime_ns));
+        self.count_unwritten();
+    }
+
+    /// What was recorded or aggregated and then found no room in any output was lost after all.
+    pub(super) fn count_unwritten(&mut self) {
+        let (recorded, aggregated) = self.recorder.take_unwritten();
+        self.ledger.unwritten(recorded, aggregated);
+    }
+
+    /// Leaves word of how many events are written.
+    pub(super) fn note(&self, source: &mut impl EventSource) {
+        source.note(self.recorder.written(), self.ledger.inherited);
+    }
+
+    /// Leaves word that the stop record tells of everything up to here.
+    pub(super) fn note_all(&self, source: &mut impl EventSource) {
+        let ledger = &self.ledger;
+        let all = ledger.received.saturating_add(ledger.lost_in_ring);
+        source.note(all, ledger.inherited);
     }
 
     /// No more events will be hashed; those that wait still come back through [`done`](Self::done).

@@ -57,6 +57,9 @@ pub trait EventSource {
         false
     }
 
+    /// Leaves word for the next generation: how many events are told of, and how many of them an earlier one left.
+    fn note(&mut self, _told: u64, _inherited: u64) {}
+
     /// What earlier generations left at the hooks.
     fn previous(&self) -> Vec<Previous> {
         Vec::new()
@@ -119,6 +122,13 @@ impl EventSource for Sensor {
 
     fn is_pinned(&self) -> bool {
         Self::is_pinned(self)
+    }
+
+    fn note(&mut self, told: u64, inherited: u64) {
+        // The next generation then says that more was lost than was.
+        if let Err(error) = Self::note(self, told, inherited) {
+            tracing::debug!(%error, "ignoring that the number of told events could not be noted");
+        }
     }
 
     fn previous(&self) -> Vec<Previous> {

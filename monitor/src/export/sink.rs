@@ -1,5 +1,6 @@
 //! A sink: a bounded queue and a thread that writes it out. Whoever puts records in never waits.
 
+use super::line::Line;
 use super::output::Output;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -7,15 +8,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-/// A record on its way out.
-#[derive(Debug)]
-pub struct Line {
-    /// The text, newline included.
-    pub text: String,
-    /// Kernel events it stands for.
-    pub events: u64,
-}
 
 /// What became of the records of a sink.
 #[derive(Debug, Default)]
@@ -73,12 +65,14 @@ impl SinkStats {
     fn written(&self, line: &Line) {
         self.written_records.fetch_add(1, Ordering::AcqRel);
         self.written_events.fetch_add(line.events, Ordering::AcqRel);
+        line.settle(true);
         self.queued_records.fetch_sub(1, Ordering::AcqRel);
     }
 
     fn lost(&self, line: &Line) {
         self.lost_records.fetch_add(1, Ordering::AcqRel);
         self.lost_events.fetch_add(line.events, Ordering::AcqRel);
+        line.settle(false);
         self.queued_records.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -316,6 +310,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::{Entry, Fates};
 
     /// Takes a few bytes at a time; fails and moves when told to.
     struct Flaky {
@@ -348,10 +343,11 @@ mod tests {
     }
 
     fn line(text: &str) -> Arc<Line> {
-        Arc::new(Line {
-            text: text.to_owned(),
-            events: 2,
-        })
+        counted(text, &Arc::default())
+    }
+
+    fn counted(text: &str, fates: &Arc<Fates>) -> Arc<Line> {
+        Arc::new(Line::new(text.to_owned(), 2, Entry::Recorded, 1, fates))
     }
 
     fn run(failures: usize, moves_after_failure: bool, room: usize) -> (Vec<String>, SinkCounts) {
@@ -424,8 +420,9 @@ mod tests {
         let gate = Arc::new(Mutex::new(()));
         let held = gate.lock().unwrap();
         let mut sink = Sink::start("test", Stuck(Arc::clone(&gate)), 4).unwrap();
+        let fates = Arc::default();
         for _ in 0..1000 {
-            sink.send(&line("x\n"));
+            sink.send(&counted("x\n", &fates));
         }
         assert!(sink.stats.counts().lost_records > 0);
         drop(held);
@@ -436,6 +433,7 @@ mod tests {
         let counts = sink.stats.counts();
         assert_eq!(counts.written_records + counts.lost_records, 1000);
         assert_eq!(counts.written_events + counts.lost_events, 2000);
+        assert_eq!(fates.take_unwritten(), (counts.lost_events, 0));
         assert_eq!(counts.queued_records, 0);
     }
 

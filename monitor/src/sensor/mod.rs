@@ -24,7 +24,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, RingBuf},
 };
-use hardpan_abi::{COUNTER_SLOTS, ModuleNote};
+use hardpan_abi::{COUNTER_SLOTS, Counter, ModuleNote};
 use hardpan_core::platform::{HookReport, Outcome, Probes};
 use std::{collections::VecDeque, io, path::Path, time::Duration};
 use tokio::io::unix::AsyncFd;
@@ -133,6 +133,8 @@ pub struct Sensor {
     events: AsyncFd<RingBuf<MapData>>,
     findings: AsyncFd<RingBuf<MapData>>,
     counters: Array<MapData, u64>,
+    /// What was noted last.
+    noted: (u64, u64),
     /// Kernel-side notes of module loads; only for the self-test.
     module_notes: Option<HashMap<MapData, u64, [u8; size_of::<ModuleNote>()]>>,
     task_maps: task::Maps,
@@ -203,6 +205,7 @@ impl Sensor {
             events,
             findings,
             counters,
+            noted: (0, 0),
             module_notes,
             hooks: loaded.hooks,
             pending: VecDeque::new(),
@@ -247,6 +250,21 @@ impl Sensor {
     /// Lets go of programs of earlier generations that no task can be on its way into any more.
     pub fn forget_gone(&mut self) {
         self.gone.forget();
+    }
+
+    /// Leaves word beside the pinned programs: how many events are told of, and how many of those an earlier generation
+    /// left.
+    pub fn note(&mut self, told: u64, inherited: u64) -> io::Result<()> {
+        if self.noted == (told, inherited) || !self.is_pinned() {
+            return Ok(());
+        }
+        for (counter, value) in [(Counter::UserInherited, inherited), (Counter::UserTold, told)] {
+            self.counters
+                .set(counter as u32, value, 0)
+                .map_err(io::Error::other)?;
+        }
+        self.noted = (told, inherited);
+        Ok(())
     }
 
     /// Whether they are pinned.

@@ -11,7 +11,8 @@
 
 use crate::sys::bpf;
 use aya::maps::{Array, Map, MapData, RingBuf};
-use hardpan_abi::{COUNTER_SLOTS, EventHeader, EventKind};
+use hardpan_abi::{COUNTER_SLOTS, Counter, EventHeader, EventKind};
+use hardpan_core::record::Ledger;
 use nix::sys::statfs::statfs;
 use std::ffi::CString;
 use std::fs::{self, DirBuilder};
@@ -321,7 +322,8 @@ pub struct Previous {
 pub struct TakenOver {
     /// Records that waited in its rings.
     pub records: u64,
-    /// Events that found no room, over all of its life.
+    /// Events of which nothing will be told any more, at most: that found no room in its rings, and those that were on
+    /// their way through the daemon when it was killed.
     pub lost: u64,
 }
 
@@ -379,8 +381,10 @@ impl Previous {
         // Programs that run at this moment may still write their last record.
         std::thread::sleep(Duration::from_millis(20));
         let mut taken = TakenOver::default();
+        let mut left: u64 = 0;
         for mut ring in rings {
             while let Some(record) = ring.next() {
+                left += 1;
                 if is_seen_twice(&record, attached_ns) {
                     continue;
                 }
@@ -395,12 +399,27 @@ impl Previous {
             let values: Vec<u64> = (0..COUNTER_SLOTS)
                 .map(|slot| counters.get(&slot, 0).unwrap_or_default())
                 .collect();
-            let mut ledger = hardpan_core::record::Ledger::default();
-            ledger.set_kernel(&values);
-            taken.lost = ledger.lost_in_ring;
+            taken.lost = lost(&values, left);
         }
         (taken, self.dir)
     }
+}
+
+/// How many events there will be no record of, by a generation's counters and the number of records in its rings.
+fn lost(counters: &[u64], left: u64) -> u64 {
+    let mut ledger = Ledger::default();
+    ledger.set_kernel(counters);
+    let user = |counter: Counter| counters.get(counter as usize).copied().unwrap_or_default();
+    let (told, inherited) = (user(Counter::UserTold), user(Counter::UserInherited));
+    if (told, inherited) == (0, 0) {
+        // It was killed before it had written anything, or it is of a version that leaves no word.
+        return ledger.lost_in_ring;
+    }
+    ledger
+        .generated
+        .saturating_add(inherited)
+        .saturating_sub(left)
+        .saturating_sub(told)
 }
 
 /// Of the same moment there is a record of the next generation. Not of refusals: where one program refuses, the others at
@@ -442,6 +461,20 @@ mod tests {
             "only one of them refuses"
         );
         assert!(!is_seen_twice(b"short", 100), "the decoder counts it");
+    }
+
+    #[test]
+    fn what_a_killed_daemon_had_in_hand_is_lost() {
+        let mut counters = [0; COUNTER_SLOTS as usize];
+        counters[Counter::ExecGenerated as usize] = 100;
+        counters[Counter::ExecLost as usize] = 10;
+        assert_eq!(lost(&counters, 30), 10, "nobody left word");
+        counters[Counter::UserTold as usize] = 50;
+        assert_eq!(lost(&counters, 30), 20, "ten more were on their way");
+        counters[Counter::UserInherited as usize] = 5;
+        assert_eq!(lost(&counters, 30), 25, "and what it had taken over itself");
+        counters[Counter::UserTold as usize] = 75;
+        assert_eq!(lost(&counters, 30), 0, "its stop record told of the rest");
     }
 
     #[test]

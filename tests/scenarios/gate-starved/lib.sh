@@ -33,8 +33,24 @@ balanced() {
     missing=$(sed -n 's/.*"sequence":\([0-9]*\).*/\1/p' $own_events | sort -n | awk 'last && $1 > last + 1 { n += $1 - last - 1 } { last = $1 } END { print n + 0 }')
     said=$(sed -n 's/.* works again; \([0-9]*\) records were lost.*/\1/p' $own_events | awk '{ n += $1 } END { print n + 0 }')
     echo "$missing numbers are missing, $said are said to be lost"
+    grep -o '"message":"output [^"]*' $own_events
     test "$missing" -gt 0
     test "$missing" = "$said"
+    test "$(number lost)" -gt 0
+    # What it says is recorded is in the file.
+    test "$(number recorded)" = $(($(wc -l < $own_events) - $(own_count '"dataset":"hardpan.service"\|"dataset":"hardpan.finding"\|"action":"exec-aggregate"')))
+}
+# Whatever happened, nothing stays that the next daemon would have to do with.
+starved_over() {
+    rm -f $own/fill
+    for pid in $(cat /sys/fs/cgroup/starved/cgroup.procs 2> /dev/null) $(pidof hardpand); do kill -KILL $pid || true; done
+    sleep 1
+    # Where none runs, this takes the gate down.
+    hardpan policy mode observe --state-dir $own/state --reason 'scenario over' || true
+    gate_is_open
+    rmdir /sys/fs/cgroup/starved || true
+    umount $own
+    rm -rf /etc/hardpan/policies $own /tmp/g
 }
 # Starts it where an operator has said that it shall observe.
 own_observes() {

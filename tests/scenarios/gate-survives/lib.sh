@@ -20,12 +20,14 @@ CONFIG
 }
 # own_start: waits until its gate enforces.
 own_start() {
-    before=$(own_count 'mode is enforce now')
+    # With its quotes: where executions are recorded, those of grep are, too.
+    enforces='"message":"the exec gate.s mode is enforce now'
+    before=$(own_count "$enforces")
     # With a state folder of its own, which is where everybody's is.
     unshare -m sh -c "mount --bind $own/state /var/lib/hardpan && exec hardpand --foreground --config $own/hardpand.toml" > $own/out 2>&1 &
     own_pid=$!
     for i in $(seq 600); do
-        test $(own_count 'mode is enforce now') -gt $before && return 0
+        test $(own_count "$enforces") -gt $before && return 0
         sleep 0.2
     done
     cat $own/out >&2
@@ -58,5 +60,14 @@ told() {
         sleep 0.1
     done
     echo "$(own_count "$2") instead of $1 records with $2" >&2
+    return 1
+}
+# The kernel lets go of a link some moments after its last name is gone: until then the configuration is protected.
+gate_is_open() {
+    for i in $(seq 100); do
+        # In a shell of its own: one that may not redirect a builtin of its own ends.
+        sh -c ': >> /etc/hardpan/hardpan.toml' 2> /dev/null && return 0
+        sleep 0.1
+    done
     return 1
 }

@@ -129,13 +129,15 @@ impl Daemon<'_> {
             let generation = previous.generation;
             let pipeline = &mut self.pipeline;
             let taken = source.take_over(previous, &mut |record| pipeline.take_left(record));
+            let ledger = &mut self.pipeline.ledger;
+            ledger.lost_before = ledger.lost_before.saturating_add(taken.lost);
             let finding = Finding {
                 count: Some(taken.records),
                 ..Finding::new(
                     FindingCode::GateAlone,
                     format!(
                         "hardpand (generation {generation}) had ended and its gate had gone on by itself: {} records that \
-                         it left were taken over, {} events were lost in its life",
+                         it left were taken over, at most {} events were lost",
                         taken.records, taken.lost
                     ),
                 )

@@ -55,7 +55,7 @@ idle() {
 linked() { ls -d /sys/fs/bpf/hardpan/g*/links 2> /dev/null | cut -d/ -f6; }
 # told N PATTERN: waits until there are so many such records.
 told() {
-    for i in $(seq 300); do
+    for i in $(seq 1200); do
         test "$(own_count "$2")" -ge "$1" && return 0
         sleep 0.1
     done

@@ -17,14 +17,12 @@ pub const GLOBAL_PACKAGED_BUCKETS: &str = "PACKAGED_BUCKETS";
 pub const PATH_NUMBER: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// The number with eight more bytes of the path, the first one lowest; the last word has zeroes where the path has ended.
-#[inline(always)]
 pub const fn path_number_with(number: u64, word: u64) -> u64 {
     let mixed = (number ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ mixed >> 32
 }
 
 /// The number after the last word, never zero.
-#[inline(always)]
 pub const fn path_number_done(number: u64) -> u64 {
     let mixed = number.wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed ^ mixed >> 29) | 1
@@ -40,8 +38,11 @@ pub fn path_number(path: &[u8]) -> u64 {
 }
 
 /// The buckets in which a number may stand; `buckets` is a power of two.
-#[inline(always)]
 pub const fn packaged_buckets(number: u64, buckets: u32) -> [u32; 2] {
-    let mask = buckets.wrapping_sub(1);
-    [(number >> 1) as u32 & mask, (number >> 33) as u32 & mask]
+    let mask = buckets.wrapping_sub(1) as u64;
+    // Masked to as many bits as a number of buckets has.
+    #[expect(clippy::cast_possible_truncation, reason = "masked to 32 bits")]
+    {
+        [(number >> 1 & mask) as u32, (number >> 33 & mask) as u32]
+    }
 }

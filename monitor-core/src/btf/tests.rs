@@ -183,7 +183,9 @@ fn the_table_fits_the_el_kernels() {
                     .position(|(name, ..)| *name == outer)
                     .map(|at| flat.remove(at));
                 let start = own.map_or(0, |(_, _, bits)| bits);
-                members.iter_mut().for_each(|(_, _, bits)| *bits -= start);
+                for (_, _, bits) in &mut members {
+                    *bits -= start;
+                }
                 let nested = w.structure("", &members);
                 flat.push((outer, nested, start));
             }

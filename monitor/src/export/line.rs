@@ -96,7 +96,9 @@ mod tests {
             (Entry::Aggregated, [false, false], (0, 3)),
         ] {
             let line = line(entry);
-            outcomes.into_iter().for_each(|outcome| line.settle(outcome));
+            for outcome in outcomes {
+                line.settle(outcome);
+            }
             assert_eq!(fates.take_unwritten(), lost, "{entry:?} {outcomes:?}");
         }
         assert_eq!(fates.take_unwritten(), (0, 0));

@@ -155,6 +155,14 @@ pub fn entries(
     entries
 }
 
+/// How many digests there are that [`entries`] takes, at most: room for them is made before anything else.
+pub fn digests(trust: &LoadedTrust) -> usize {
+    let programs = trust.index.digests().filter(|found| found.class.may_execute());
+    let files = trust.index.files();
+    let sources = files.filter(|owner| is_source(owner) && !owner.class().may_execute());
+    programs.count() + sources.count() + trust.local.digests().len()
+}
+
 /// Numbers of the paths at which packages list a content that may execute. Not of configuration files, which are there to be
 /// changed.
 fn packaged(trust: &LoadedTrust) -> Vec<u64> {

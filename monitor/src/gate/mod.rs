@@ -10,7 +10,7 @@ mod ready;
 
 pub use change::{Held, change};
 pub use devices::{Mount, in_use, mounts};
-pub use entries::{Entries, class_of_owner, entries, scripts};
+pub use entries::{Entries, class_of_owner, digests, entries, scripts};
 pub use mode::{ACCEPT_LOSS, ModeFile, ModeFileError, Wanted};
 pub use protect::{Found, find as find_protected, root_key};
 pub use ready::{Obstacle, obstacles};

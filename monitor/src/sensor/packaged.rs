@@ -88,7 +88,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let held = paths("bin");
-        // Nine tenths full.
+        // Three fifths full: more than it ever is by its size.
         let (full, left_out) = table(&held, 4096);
         assert_eq!(left_out, 0);
         assert!(held.iter().all(|number| stands(&full, *number)));

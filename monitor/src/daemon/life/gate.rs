@@ -8,7 +8,7 @@ use crate::daemon::packages::Looked;
 use crate::daemon::source::EventSource;
 use crate::daemon::withdrawn::{self, Stray};
 use crate::enrich::Proc;
-use crate::gate::fallback;
+use crate::gate::{digests, fallback};
 use hardpan_core::record::{Finding, FindingCode, Service, ServiceEvent};
 use std::path::Path;
 use tracing::{info, warn};
@@ -21,10 +21,7 @@ impl Daemon<'_> {
             .policy
             .in_force()
             .map_or(200_000, |policy| policy.gate.max_digests);
-        let trusted = self.pipeline.trust().map_or(0, |trust| {
-            let may_execute = trust.index.digests().filter(|digest| digest.class.may_execute());
-            may_execute.count() + trust.local.digests().len()
-        });
+        let trusted = self.pipeline.trust().map_or(0, |trust| digests(&trust));
         u32::try_from(trusted + trusted / 2 + LEAST)
             .unwrap_or(u32::MAX)
             .min(most)

@@ -8,6 +8,7 @@ use crate::{
     mem::{Mem, Probed},
     off::{self, has, on},
     shadow_read as read, task,
+    verifier::opaque,
 };
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task};
 use hardpan_abi::{Counter, CredIds, EventKind, TaskFindingEvent, TaskFindingKind, TaskHook, TaskRest};
@@ -61,7 +62,7 @@ pub fn is_own(target: u64) -> u32 {
             }
             at = Probed::pointer(at, &off::OFF_TASK_REAL_PARENT);
         }
-        level = read::opaque(level + 1);
+        level = opaque(level + 1);
     }
     0
 }

@@ -5,11 +5,11 @@
 
 use crate::{
     file,
-    gate::forgotten,
     maps::count,
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
-    shadow_read::{mixed, opaque},
+    opening::mixed,
+    verifier::{forgotten, opaque},
 };
 use aya_ebpf::{helpers::generated::bpf_ima_file_hash, macros::map, maps::Array};
 use hardpan_abi::{

@@ -12,6 +12,7 @@ use crate::{
     mem::{Mem, Typed},
     off::{self, on},
     package, script, task,
+    verifier::at_most,
 };
 use aya_ebpf::{
     EbpfContext,
@@ -318,7 +319,7 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
             }
         }
 
-        let mut argv_bytes = at_most::<N>(arg_total);
+        let mut argv_bytes = at_most::<N>(u64::from(arg_total)) as u32;
         if argv_bytes < arg_total {
             flags |= exec_flag::ARGV_CUT;
         }
@@ -363,23 +364,6 @@ unsafe fn read_name(at: *const u8, into: &mut [u8; EXEC_PATH_LEN]) -> u16 {
         Ok(read) => read.len() as u16,
         Err(_) => 0,
     }
-}
-
-/// `min(value, N)` in a form whose bound the verifier sees: LLVM is free to compute the minimum in one register and to
-/// hand the unbounded one to the helper.
-#[inline(always)]
-fn at_most<const N: usize>(value: u32) -> u32 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut bounded = u64::from(value);
-        // SAFETY: registers only.
-        unsafe {
-            core::arch::asm!("if {n} <= {max} goto +1", "{n} = {max}", n = inout(reg) bounded, max = const N);
-        }
-        bounded as u32
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    value.min(N as u32)
 }
 
 #[inline(always)]

@@ -19,6 +19,7 @@ use crate::{
     mem::{Mem, Probed},
     off::{self, has, on},
     task,
+    verifier::forgotten,
 };
 use aya_ebpf::{
     helpers::{
@@ -267,27 +268,6 @@ fn in_container(config: &GateConfig) -> bool {
             &off::OFF_USER_NS_INUM,
         );
         pid_ns != 0 && pid_ns != config.init_pid_ns && user_ns == config.init_user_ns
-    }
-}
-
-/// The same number, of which the verifier knows nothing more than that it is one. `unknown` is a number that it knows
-/// nothing of already.
-#[inline(always)]
-pub fn forgotten(number: u32, unknown: u32) -> u32 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut number = u64::from(number);
-        // SAFETY: registers only; a number combined with itself leaves zero, which the verifier does not see.
-        unsafe {
-            core::arch::asm!("{t} = {u}", "{t} ^= {u}", "{n} |= {t}", t = out(reg) _, u = in(reg) u64::from(unknown),
-                n = inout(reg) number);
-        }
-        number as u32
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        let _unused = unknown;
-        number
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::{
     off::{self, has, on},
     rule::{negative, nonzero},
-    shadow_read::opaque,
+    verifier::opaque,
 };
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use core::mem::MaybeUninit;

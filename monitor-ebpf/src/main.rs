@@ -17,6 +17,7 @@ use hardpan_ebpf::{
     cred, exec, gate,
     mem::{Mem, Typed},
     module, off, package, script, shadow,
+    verifier::forgotten,
 };
 
 /// Digests by inode; an entry dies with its inode.
@@ -609,8 +610,7 @@ fn ptrace_both(ctx: LsmContext) -> i32 {
 /// As [`exec_apart`].
 #[inline(never)]
 fn attach_apart(child: *const u8, mode: u32) -> i32 {
-    let unknown = mode;
-    gate::forgotten(access::attach(child, mode) as u32, unknown) as i32
+    forgotten(access::attach(child, mode) as u32, mode) as i32
 }
 
 /// As [`exec_apart`].

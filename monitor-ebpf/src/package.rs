@@ -11,8 +11,8 @@ use crate::{
     maps::{self, EVENTS, count},
     mem::{Mem, Typed},
     off::{self, on},
-    shadow_read::opaque,
     task,
+    verifier::opaque,
 };
 use aya_ebpf::{
     helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_uid_gid},

@@ -14,7 +14,7 @@ use crate::{
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
     rule::{negative, nonzero},
-    shadow_read::opaque,
+    verifier::opaque,
 };
 use aya_ebpf::{
     helpers::{

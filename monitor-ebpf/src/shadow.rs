@@ -7,16 +7,16 @@
 //! task's state is read as a whole and judged (see [`crate::judge`]).
 //!
 //! Opens are too many for that: of each task one number is remembered of what its last open was found in order with (see
-//! [`read::opening`]). Whatever changes a shadow, or condemns a task, makes it forgotten.
+//! [`opening::mark`]). Whatever changes a shadow, or condemns a task, makes it forgotten.
 
 use crate::{
-    gate::forgotten,
     judge::{self, carry_out},
     maps::{self, count},
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
-    rule,
+    opening, rule,
     shadow_read::{self as read, Slot},
+    verifier::forgotten,
 };
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_LOCAL_STORAGE_GET_F_CREATE, BPF_NOEXIST},
@@ -35,7 +35,7 @@ use hardpan_abi::{Counter, OPENS_SEEN, TASKS_MAX, TaskHook, TaskShadow, TaskView
 #[map]
 pub static TASKS: HashMap<u64, TaskShadow> = HashMap::with_max_entries(TASKS_MAX, 0);
 
-/// What tasks were last found in order with when they opened a file ([`read::opening`]), by [`read::opening_slot`].
+/// What tasks were last found in order with when they opened a file ([`opening::mark`]), by [`opening::slot`].
 #[repr(transparent)]
 struct Opens(UnsafeCell<[u64; OPENS_SEEN]>);
 
@@ -55,7 +55,7 @@ fn opens() -> *const u8 {
 /// A task's place in it.
 #[inline(always)]
 fn place_of(task: *const u8) -> *mut u64 {
-    let slot = read::opening_slot(task, opens());
+    let slot = opening::slot(task, opens());
     // SAFETY: within the table.
     unsafe { OPENS.0.get().cast::<u64>().add(slot) }
 }
@@ -308,7 +308,7 @@ pub fn check_open() -> i32 {
     // SAFETY (all): the current task, typed and never null; a place in the table.
     unsafe {
         let task: *const u8 = bpf_get_current_task_btf().cast();
-        let mark = read::opening(task, opens());
+        let mark = opening::mark(task, opens());
         if core::ptr::read_volatile(place_of(task)) == mark {
             // An empty place has the mark of who acts with other credentials than his own.
             if mark != 0 {

@@ -1,13 +1,15 @@
 //! Reading what the shadow holds, and comparing it without branches.
 
 use crate::{
-    mem::{Mem, Probed, Typed},
+    mem::{Mem, Probed},
     off::{self, has, on},
+    opening::{MIX, mixed},
     rule::nonzero,
     task::read_creds,
+    verifier::{at_most, opaque},
 };
 use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
-use hardpan_abi::{ABSENT, GROUPS_SEEN, NS_COUNT, OPENS_SEEN, TaskRest, TaskShadow, TaskView};
+use hardpan_abi::{ABSENT, GROUPS_SEEN, NS_COUNT, TaskRest, TaskShadow, TaskView};
 
 /// Calls `$each!(index, member offset, inode-number offset)` for every namespace, in the order of `NS_NAMES`.
 macro_rules! namespaces {
@@ -150,74 +152,6 @@ pub unsafe fn cred_diff<M: Mem>(slot: Slot, known: &TaskView, cred: *const u8) -
         );
     }
     differs
-}
-
-/// How far one address is from another: a number, which addresses are not to the verifier.
-#[inline(always)]
-fn distance(address: *const u8, from: *const u8) -> u64 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let number: u64;
-        // SAFETY: registers only.
-        unsafe {
-            core::arch::asm!("{n} = {a}", "{n} -= {f}", n = out(reg) number, a = in(reg) address, f = in(reg) from);
-        }
-        number
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        (address as u64).wrapping_sub(from as u64)
-    }
-}
-
-/// Odd, so that no two states of 64 bits become one by a multiplication.
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// One number of two: another one if either changes. No secret: who can write to the kernel can write to its tables, too.
-#[inline(always)]
-pub const fn mixed(mark: u64, with: u64) -> u64 {
-    (mark ^ with).wrapping_mul(MIX)
-}
-
-/// What a task is when it opens a file, as one number, as far as it counts there: which task it is, whom it acts as, its
-/// effective capabilities, by which filter seccomp looks at its calls. The rest counts in calls that have hooks of their
-/// own, where all is compared. 0 if other credentials are in force than the task's own. Addresses are taken relative to
-/// `table`, the one place that every program knows.
-///
-/// # Safety
-/// `task` is the current task (typed), on a kernel with all that is read here ([`off::HAS_OPEN_MARK`]).
-#[inline(always)]
-pub unsafe fn opening(task: *const u8, table: *const u8) -> u64 {
-    // SAFETY (all): fields of `task` and of its credentials.
-    unsafe {
-        let real = Typed::pointer(task, &off::OFF_TASK_REAL_CRED);
-        if real != Typed::pointer(task, &off::OFF_TASK_CRED) {
-            return 0;
-        }
-        let ids = u64::from(Typed::read::<u32>(real, &off::OFF_CRED_FSUID))
-            | u64::from(Typed::read::<u32>(real, &off::OFF_CRED_FSGID)) << 32;
-        let mut mark = mixed(distance(task, table), distance(real, table));
-        mark = mixed(mark, ids);
-        mark = mixed(mark, Typed::read::<u64>(real, &off::OFF_CRED_CAP_EFFECTIVE));
-        // The word of thread flags that says whether seccomp looks at calls; a tracer changes it, too, which costs one full
-        // comparison.
-        mark = mixed(mark, Typed::read::<u64>(task, &off::OFF_TASK_SYSCALL_WORK));
-        let filter = Typed::pointer(task, &off::OFF_TASK_SECCOMP_FILTER);
-        mixed(mark, distance(filter, table)) | 1
-    }
-}
-
-/// Where the table holds the number of the task at this distance.
-#[inline(always)]
-const fn slot_of(which: u64) -> usize {
-    const { assert!(OPENS_SEEN.is_power_of_two()) };
-    (which.wrapping_mul(MIX) >> (64 - OPENS_SEEN.trailing_zeros())) as usize & (OPENS_SEEN - 1)
-}
-
-/// Where the table holds the number of this task.
-#[inline(always)]
-pub fn opening_slot(task: *const u8, table: *const u8) -> usize {
-    slot_of(distance(task, table))
 }
 
 /// What differs between the task's namespaces and the known ones, or-ed. A task without (exiting) differs in nothing.
@@ -379,22 +313,6 @@ unsafe fn groups_mark<M: Mem>(cred: *const u8) -> u64 {
     mark
 }
 
-/// `min(value, N)` in a form whose bound the verifier sees.
-#[inline(always)]
-fn at_most<const N: usize>(value: u64) -> u64 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut bounded = value;
-        // SAFETY: registers only.
-        unsafe {
-            core::arch::asm!("if {n} <= {max} goto +1", "{n} = {max}", n = inout(reg) bounded, max = const N);
-        }
-        bounded
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    value.min(N as u64)
-}
-
 /// The security id in SELinux's part of the credentials, which begins where SELinux's table of sizes says.
 #[inline(always)]
 unsafe fn selinux_sid<M: Mem>(cred: *const u8) -> u64 {
@@ -539,21 +457,6 @@ pub fn ns_moved(known: &TaskView, now: &TaskView) -> u64 {
     }
     let time = now.ns[TIME];
     nonzero(acc) | (nonzero(time ^ known.ns[TIME]) & nonzero(time ^ known.ns[TIME_FOR_CHILDREN]))
-}
-
-/// The same number, though LLVM does not know it: it would unroll the loop.
-#[inline(always)]
-pub fn opaque(mut number: u32) -> u32 {
-    #[cfg(target_arch = "bpf")]
-    // SAFETY: touches nothing but its register.
-    unsafe {
-        core::arch::asm!("{n} = {n}", n = inout(reg) number);
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        number = core::hint::black_box(number);
-    }
-    number
 }
 
 /// 1 if the user namespace at address `new` lies below the one at `old`, or nothing can tell.

@@ -3,7 +3,7 @@
 //! Default on doubt (a module whose name could not be read): what the policy says, `gate.on_doubt`.
 
 use super::{
-    GATE_RULES, action_of, config, forgotten,
+    GATE_RULES, action_of, config,
     rules::{first_rule, marks_word},
     subject::{class_of, subject},
 };
@@ -17,6 +17,7 @@ use crate::{
     module::note_of_this_thread,
     off::{self, has, on},
     task,
+    verifier::forgotten,
 };
 use aya_ebpf::{
     helpers::{

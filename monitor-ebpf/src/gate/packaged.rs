@@ -6,7 +6,7 @@ use crate::{
     maps::{EVENTS, FINDINGS},
     mem::{Mem, Probed},
     off::{self, has, on},
-    shadow_read::opaque,
+    verifier::opaque,
 };
 use aya_ebpf::{helpers::bpf_get_current_task, macros::map, maps::Array};
 use hardpan_abi::{

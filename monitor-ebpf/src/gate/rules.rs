@@ -1,11 +1,11 @@
 //! The policy's rules as far as they are decided here.
 
-use super::{GATE_RULES, SETGID, SETUID, config, forgotten, in_container};
+use super::{GATE_RULES, SETGID, SETUID, config, in_container};
 use crate::{
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
     rule::nonzero,
-    shadow_read::opaque,
+    verifier::{forgotten, opaque},
 };
 use aya_ebpf::helpers::{
     bpf_get_current_task,

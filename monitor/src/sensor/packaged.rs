@@ -96,6 +96,16 @@ mod tests {
     }
 
     #[test]
+    fn a_crowded_table_holds_all_but_what_it_counts() {
+        // Eleven twelfths full.
+        let numbers: Vec<u64> = (0..30_000).map(|n| number(&format!("/usr/bin/{n}"))).collect();
+        let (crowded, left_out) = table(&numbers, 4096);
+        let found = numbers.iter().filter(|number| stands(&crowded, **number)).count();
+        assert_eq!(found + left_out, numbers.len());
+        assert!(left_out * 50 < numbers.len(), "{left_out}");
+    }
+
+    #[test]
     fn what_does_not_fit_is_counted() {
         let numbers: Vec<u64> = (0..20).map(|n| number(&format!("/{n}"))).collect();
         let (_, left_out) = table(&numbers, 1);

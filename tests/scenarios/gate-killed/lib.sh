@@ -34,6 +34,8 @@ accounted() {
     ran=$(different)
     echo "$ran of $1 executions are recorded, in $(executions) records; $(number lost) events were lost"
     test "$ran" -le "$1"
+    # Nothing twice.
+    test "$(executions)" -le "$1"
     test $((ran + $(number lost))) -ge "$1"
     test "$(number generated)" = $(($(number recorded) + $(number aggregated) + $(number lost)))
 }

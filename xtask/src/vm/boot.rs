@@ -100,6 +100,7 @@ impl Boot {
         };
         let started = Instant::now();
         let ending = qemu::run(kernel, initramfs, append, &console, patience, |head, payload| {
+            boot.clock(&head, started.elapsed());
             if let Err(error) = boot.take(head, &payload) {
                 boot.troubles.push(ui::chain(&error));
             }
@@ -136,6 +137,22 @@ impl Boot {
                 .push(format!("the kernel complained:\n{}", seen.join("\n")));
         }
         Ok(())
+    }
+
+    /// Writes down when a frame came: where a boot's time went is seen in `timeline.tsv` (seconds, then what ended).
+    fn clock(&mut self, head: &Head, at: Duration) {
+        let what = match head {
+            Head::Hello { .. } => "boot".to_owned(),
+            Head::Doctor { .. } => "doctor".to_owned(),
+            Head::Daemon { group, state, .. } => format!("daemon {group} {state:?}"),
+            Head::Part { scenario, role, .. } => format!("part {scenario} {}", role.name()),
+            Head::End => "end".to_owned(),
+            Head::Records { .. } | Head::Trouble { .. } | Head::Kept | Head::Say { .. } => return,
+        };
+        let line = format!("{:.1}\t{what}\n", at.as_secs_f64());
+        if let Err(error) = self.append("timeline.tsv", line.as_bytes()) {
+            self.troubles.push(ui::chain(&error));
+        }
     }
 
     fn take(&mut self, head: Head, payload: &[u8]) -> Done {

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn all_paths_are_found_again_and_no_other() {
         let paths = |dir: &str| {
-            (0..30_000)
+            (0..20_000)
                 .map(|n| number(&format!("/usr/{dir}/{n}")))
                 .collect::<Vec<_>>()
         };

@@ -55,12 +55,17 @@ pub enum Kind {
 /// Modifiers followed and anonymous members entered: the kernel's deepest nesting is far below.
 const DEPTH_MAX: u32 = 16;
 
+/// Bytes of a name that its hash is made of: `KSYM_NAME_LEN` of the kernel.
+const NAME_MAX: usize = 512;
+
 /// Parsed BTF: an index over the raw bytes.
 #[derive(Debug)]
 pub struct Btf {
     data: Vec<u8>,
     /// Byte offset of each type's head; index = type id - 1.
     types: Vec<u32>,
+    /// Hash of its name and id of each type that can be found by name, sorted.
+    names: Vec<(u32, u32)>,
     strings: usize,
     strings_end: usize,
 }
@@ -103,6 +108,7 @@ impl Btf {
         let (strings, strings_end) = section(str_off, str_len, "string section")?;
 
         let mut types = Vec::with_capacity((type_len / 24).min(1 << 20));
+        let mut names = Vec::with_capacity((type_len / 48).min(1 << 20));
         let mut at = types_start;
         while at < types_end {
             let info = u32_at(&data, at + 4).ok_or_else(|| early("type", at))?;
@@ -123,11 +129,21 @@ impl Btf {
                 return Err(early("type", at));
             }
             types.push(u32::try_from(at).map_err(|_| early("type", at))?);
+            let name = u32_at(&data, at).unwrap_or_default() as usize;
+            if kind_of(kind) != Kind::Other && name != 0 {
+                let text = strings
+                    .checked_add(name)
+                    .and_then(|start| data.get(start..strings_end))
+                    .unwrap_or_default();
+                names.push((name_hash(text), u32::try_from(types.len()).unwrap_or(u32::MAX)));
+            }
             at = next;
         }
+        names.sort_unstable();
         Ok(Self {
             data,
             types,
+            names,
             strings,
             strings_end,
         })
@@ -143,10 +159,13 @@ impl Btf {
         self.types.is_empty()
     }
 
-    /// Id of the first type of this name and kind.
+    /// Id of the first type of this name and kind ([`Kind::Other`] is never found).
     pub fn find(&self, name: &str, kind: Kind) -> Option<u32> {
-        (1..=u32::try_from(self.types.len()).ok()?).find(|&id| {
-            self.head(id)
+        let hash = name_hash(name.as_bytes());
+        let first = self.names.partition_point(|(other, _)| *other < hash);
+        let same = self.names.get(first..)?.iter().take_while(|(other, _)| *other == hash);
+        same.map(|(_, id)| *id).find(|id| {
+            self.head(*id)
                 .is_some_and(|head| kind_of(head.kind) == kind && self.is_named(head.name, name))
         })
     }
@@ -253,6 +272,14 @@ impl Btf {
             && self.data.get(start..end) == Some(name.as_bytes())
             && self.data.get(end) == Some(&0)
     }
+}
+
+/// FNV-1a of a name up to its NUL; of long ones the beginning counts, as a bound on the work that hostile data makes.
+fn name_hash(text: &[u8]) -> u32 {
+    let name = text.iter().take(NAME_MAX).take_while(|byte| **byte != 0);
+    name.fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 const fn kind_of(raw: u32) -> Kind {

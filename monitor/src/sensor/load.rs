@@ -218,7 +218,7 @@ fn load_with(
     } else {
         None
     };
-
+    tracing::debug!("objects are read");
     let mut loading = Loading {
         ebpf,
         btf,
@@ -297,7 +297,8 @@ impl Loading {
         };
         let began = std::time::Instant::now();
         let (state, link) = attach(&mut self.ebpf, &both, self.btf.as_ref());
-        tracing::debug!(program = pair.both, took = ?began.elapsed(), %state, "two in one");
+        let insns = self.verified(pair.both);
+        tracing::debug!(program = pair.both, took = ?began.elapsed(), insns, %state, "two in one");
         self.links.extend(link.map(|link| (pair.both, link)));
         let is_attached = state == HookState::Attached;
         if is_attached {
@@ -348,9 +349,15 @@ impl Loading {
     fn attach_one(&mut self, spec: &Spec, name: &'static str) -> HookState {
         let began = std::time::Instant::now();
         let (state, link) = attach(&mut self.ebpf, spec, self.btf.as_ref());
-        tracing::debug!(program = spec.program, took = ?began.elapsed(), %state, "loaded");
+        let insns = self.verified(spec.program);
+        tracing::debug!(program = spec.program, took = ?began.elapsed(), insns, %state, "loaded");
         self.links.extend(link.map(|link| (name, link)));
         state
+    }
+
+    /// How many instructions the verifier looked at, which is what loading takes; kernels tell it since 5.16.
+    fn verified(&self, program: &str) -> Option<u32> {
+        self.ebpf.program(program)?.info().ok()?.verified_instruction_count()
     }
 }
 

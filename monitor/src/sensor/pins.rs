@@ -9,6 +9,7 @@
 //! goes on to the second also if that was detached and freed meanwhile. Whoever detaches holds the programs for a while;
 //! when hardpand is killed, the pins do.
 
+use super::task::only_notes;
 use crate::sys::bpf;
 use aya::maps::{Array, Map, MapData, RingBuf};
 use hardpan_abi::{COUNTER_SLOTS, Counter, EventHeader, EventKind};
@@ -199,9 +200,10 @@ impl Held {
         self.pinned.as_ref().is_some_and(|dir| dir.join(LINKS).is_dir())
     }
 
-    /// Detaches, unless it is pinned.
+    /// Detaches, unless it is pinned; in the opposite order, for each takes the kernel a tenth of a second: what judges must
+    /// not miss what others note.
     pub(super) fn release_links(&mut self) {
-        self.links.clear();
+        while self.links.pop().is_some() {}
     }
 
     /// Lets go of the programs. Nothing may call them any more.
@@ -253,26 +255,33 @@ fn pin_all(folder: &Path, objects: &[(impl AsRef<Path>, OwnedFd)]) -> Result<(),
     Ok(())
 }
 
-/// Removes the pins of a generation's links and maps, links first. What cannot be removed is told: it would go on
-/// refusing.
+/// Removes the pins of a generation's links and maps, links first, and of these what judges first. What cannot be removed is
+/// told: it would go on refusing.
 fn remove_links(dir: &Path) {
-    for folder in [LINKS, MAPS] {
-        remove_pins(&dir.join(folder));
+    let links = dir.join(LINKS);
+    remove_pins(&links, |name| !only_notes(name));
+    for folder in [links, dir.join(MAPS)] {
+        remove_pins(&folder, |_| true);
+        let _not_there = fs::remove_dir(folder);
     }
 }
 
 fn remove_programs(dir: &Path) {
-    remove_pins(&dir.join(PROGRAMS));
-    let _not_empty = fs::remove_dir(dir);
+    let programs = dir.join(PROGRAMS);
+    remove_pins(&programs, |_| true);
+    for folder in [&programs, dir] {
+        let _not_empty = fs::remove_dir(folder);
+    }
 }
 
-fn remove_pins(folder: &Path) {
+fn remove_pins(folder: &Path, is_meant: impl Fn(&str) -> bool) {
     for pin in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if let Err(error) = fs::remove_file(pin.path()) {
+        if pin.file_name().to_str().is_some_and(&is_meant)
+            && let Err(error) = fs::remove_file(pin.path())
+        {
             tracing::warn!(pin = %pin.path().display(), %error, "cannot be removed");
         }
     }
-    let _not_there = fs::remove_dir(folder);
 }
 
 /// Programs of generations that are at no hook any more.

@@ -103,12 +103,7 @@ pub(super) const SPECS: &[Spec] = &[
     task("shadow_chroot_done", "set_fs_root", Kind::Fexit, ROOTS),
     task("shadow_pivot", "chroot_fs_refs", Kind::Fentry, ROOTS),
     task("shadow_pivot_done", "chroot_fs_refs", Kind::Fexit, ROOTS),
-    task(
-        "shadow_commit",
-        "commit_creds",
-        Kind::Fentry,
-        "credentials committed by an attacker are noticed at the next hook",
-    ),
+    FIRST_JUDGE,
     task(
         "shadow_fork",
         "sched_process_fork",
@@ -154,6 +149,22 @@ pub(super) const SPECS: &[Spec] = &[
         "tasks that do nothing are not looked at",
     ),
 ];
+
+/// What precedes it only notes what is lawful; it, and what follows, judges by that.
+const FIRST_JUDGE: Spec = task(
+    "shadow_commit",
+    "commit_creds",
+    Kind::Fentry,
+    "credentials committed by an attacker are noticed at the next hook",
+);
+
+/// Whether a program only notes what is lawful: it has to be at its hook for as long as any that judges by that.
+pub(super) fn only_notes(program: &str) -> bool {
+    SPECS
+        .iter()
+        .take_while(|spec| spec.program != FIRST_JUDGE.program)
+        .any(|spec| spec.program == program)
+}
 
 /// Opens. On kernels whose verifier takes it, one program does this one's work and that of the gate's.
 pub(super) const GUARD_FILE_OPEN: Spec = task("guard_file_open", "file_open", Kind::Lsm, LATER);

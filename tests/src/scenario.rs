@@ -24,6 +24,10 @@ pub struct Scenario {
     /// Each part gets a daemon of its own, whose start and stop records belong to the part.
     #[serde(default)]
     pub fresh: bool,
+    /// With `fresh`: one daemon of their own for both parts, the attack first. Both are prepared alike, and tidied up after
+    /// the daemon has ended; records of its start and stop count for both.
+    #[serde(default)]
+    pub one_daemon: bool,
     /// It does not depend on the kernel: one is enough, the first of those that run.
     #[serde(default)]
     pub any_kernel: bool,
@@ -239,6 +243,9 @@ fn parse(name: &str, text: &str, path: PathBuf) -> Result<Scenario, ScenarioErro
             "`daemon.refuses` and `daemon.exit` need `fresh = true`: other scenarios share the daemon",
         );
     }
+    if scenario.one_daemon && (!scenario.fresh || scenario.attack.prepare != scenario.twin.prepare) {
+        return unsound("`one_daemon` needs `fresh = true` and the same `prepare` in both parts");
+    }
     let texts = halves.iter().flat_map(|half| {
         [Some(&half.run), half.prepare.as_ref(), half.restore.as_ref()]
             .into_iter()
@@ -282,10 +289,24 @@ impl Scenario {
     }
 }
 
-/// Puts scenarios into groups: those with the same configuration share a daemon, `fresh` ones get two of their own.
+/// Puts scenarios into groups: those with the same configuration share a daemon, `fresh` ones get two of their own, or one.
 pub fn groups(scenarios: &[&Scenario]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for scenario in scenarios {
+        if scenario.one_daemon {
+            let restores = [&scenario.attack.restore, &scenario.twin.restore];
+            let restores: Vec<&str> = restores.into_iter().flatten().map(String::as_str).collect();
+            groups.push(Group {
+                name: scenario.name.clone(),
+                config: scenario.daemon.config.clone(),
+                scenario: Some(scenario.name.clone()),
+                prepare: scenario.attack.prepare.clone(),
+                restore: (!restores.is_empty()).then(|| restores.join("\n")),
+                may_refuse: scenario.daemon.refuses,
+                parts: [Role::Attack, Role::Twin].map(|role| scenario.part(role)).into(),
+            });
+            continue;
+        }
         if scenario.fresh {
             for role in [Role::Attack, Role::Twin] {
                 let half = scenario.half(role);
@@ -364,6 +385,12 @@ mod tests {
             &expect!["x/scenario.toml: `! command` never fails a script: write `not command`"],
         );
         check_refused(
+            &format!("fresh = true\none_daemon = true\n{MINIMAL}prepare = 'rm /x'\n"),
+            &expect![
+                "x/scenario.toml: `one_daemon` needs `fresh = true` and the same `prepare` in both parts"
+            ],
+        );
+        check_refused(
             &format!("{MINIMAL}[daemon]\nexit = 3\n"),
             &expect![
                 "x/scenario.toml: `daemon.refuses` and `daemon.exit` need `fresh = true`: other scenarios share the daemon"
@@ -379,6 +406,7 @@ mod tests {
             one("b", ""),
             one("c", "fresh = true"),
             one("d", "daemon.config = 'k = 1'"),
+            one("e", "fresh = true\none_daemon = true"),
         ];
         let groups = groups(&all.iter().collect::<Vec<_>>());
         let names: Vec<_> = groups
@@ -387,7 +415,13 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            [("shared-0", 4), ("c-attack", 1), ("c-twin", 1), ("shared-3", 2)]
+            [
+                ("shared-0", 4),
+                ("c-attack", 1),
+                ("c-twin", 1),
+                ("shared-3", 2),
+                ("e", 2)
+            ]
         );
     }
 }

@@ -31,6 +31,7 @@ pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_f
         let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
         read_inode::<Typed>(&mut info, inode);
         let entry = content::look::<C, SLEEPABLE>(file, inode, &info, &mut content);
+        content.forget(&info);
         let asked = Asked {
             kind: GateKind::Library as u32,
             hook: GateHook::MmapFile as u32,
@@ -71,6 +72,7 @@ pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
         let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
         read_inode::<Typed>(&mut info, inode);
         let entry = content::look::<C, false>(file, inode, &info, &mut content);
+        content.forget(&info);
         if content.state == DigestState::NotTried as u32 {
             asked.flags |= gate_flag::DOUBT;
         }

@@ -15,7 +15,8 @@ gate_policy() {
 # Waits until the gate refuses.
 gate_enforces() {
     for i in $(seq 1200); do
-        grep -q '"reason":"the exec gate.s mode is enforce now' /var/log/hardpan/events.json && return 0
+        # The last word on it: an operator may have spoken.
+        grep '"reason":"the exec gate.s mode is ' /var/log/hardpan/events.json | tail -1 | grep -q 'mode is enforce now' && return 0
         sleep 0.1
     done
     grep -E 'gate-mode|enforce' /var/log/hardpan/events.json >&2

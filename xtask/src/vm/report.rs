@@ -229,7 +229,11 @@ fn half_problems(scenario: &Scenario, role: Role, boot: &Boot, tier: &str) -> Ve
         return problems;
     };
     problems.extend(ran(part, scenario));
-    let is_own = |kept: &&Kept| scenario.fresh || kept.owner.as_ref() == Some(&key);
+    let is_own = |kept: &&Kept| match &kept.owner {
+        // The start and the stop of a daemon.
+        None => scenario.fresh,
+        Some(owner) => *owner == key,
+    };
     let kept = || boot.records.get(group).into_iter().flatten().filter(is_own);
     let records: Vec<_> = kept()
         .filter(|kept| !kept.is_marker)

@@ -163,7 +163,11 @@ impl Btf {
     pub fn find(&self, name: &str, kind: Kind) -> Option<u32> {
         let hash = name_hash(name.as_bytes());
         let first = self.names.partition_point(|(other, _)| *other < hash);
-        let same = self.names.get(first..)?.iter().take_while(|(other, _)| *other == hash);
+        let same = self
+            .names
+            .get(first..)?
+            .iter()
+            .take_while(|(other, _)| *other == hash);
         same.map(|(_, id)| *id).find(|id| {
             self.head(*id)
                 .is_some_and(|head| kind_of(head.kind) == kind && self.is_named(head.name, name))

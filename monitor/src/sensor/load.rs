@@ -4,8 +4,10 @@ use super::{
     Objects, SensorError, SensorOptions, gate,
     pins::{InPlace, PIN_ROOT},
     plan::{EXEC_CHECK, EXEC_CHECK_SLEEPABLE, Kind, Plan, READ_FILE, Spec},
+    takeover::Span,
     task,
 };
+use crate::enrich::clock::boottime_ns;
 use crate::probe::{self, KernelTypes};
 use crate::sys::bpf;
 use aya::{
@@ -37,6 +39,8 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     /// What holds the programs at their hooks, by program.
     pub(super) links: Vec<(&'static str, OwnedFd)>,
+    /// When they were put there, by program.
+    pub(super) attached: Vec<(&'static str, Span)>,
     pub(super) hooks: Vec<HookReport>,
 }
 
@@ -224,6 +228,7 @@ fn load_with(
         btf,
         hooks: Vec::with_capacity(plan.load.len()),
         links: Vec::with_capacity(plan.load.len()),
+        attached: Vec::with_capacity(plan.load.len()),
     };
     let pairs: Vec<&Pair> = PAIRS.iter().filter(|pair| pair.is_in(plan, switches)).collect();
     for spec in &plan.load {
@@ -245,9 +250,18 @@ fn load_with(
         }
     }
     let Loading {
-        ebpf, links, hooks, ..
+        ebpf,
+        links,
+        attached,
+        hooks,
+        ..
     } = loading;
-    Ok(Loaded { ebpf, links, hooks })
+    Ok(Loaded {
+        ebpf,
+        links,
+        attached,
+        hooks,
+    })
 }
 
 /// A guard of the task family and another's program at the same hook, which one program does both for.
@@ -286,6 +300,7 @@ struct Loading {
     btf: Option<Btf>,
     hooks: Vec<HookReport>,
     links: Vec<(&'static str, OwnedFd)>,
+    attached: Vec<(&'static str, Span)>,
 }
 
 impl Loading {
@@ -299,7 +314,7 @@ impl Loading {
         let (state, link) = attach(&mut self.ebpf, &both, self.btf.as_ref());
         let insns = self.verified(pair.both);
         tracing::debug!(program = pair.both, took = ?began.elapsed(), insns, %state, "two in one");
-        self.links.extend(link.map(|link| (pair.both, link)));
+        self.keep(pair.both, link);
         let is_attached = state == HookState::Attached;
         if is_attached {
             let reports = [pair.guard, pair.other].map(|spec| report(&spec, state.clone()));
@@ -351,13 +366,24 @@ impl Loading {
         let (state, link) = attach(&mut self.ebpf, spec, self.btf.as_ref());
         let insns = self.verified(spec.program);
         tracing::debug!(program = spec.program, took = ?began.elapsed(), insns, %state, "loaded");
-        self.links.extend(link.map(|link| (name, link)));
+        self.keep(name, link);
         state
+    }
+
+    fn keep(&mut self, name: &'static str, link: Option<(OwnedFd, Span)>) {
+        if let Some((link, span)) = link {
+            self.links.push((name, link));
+            self.attached.push((name, span));
+        }
     }
 
     /// How many instructions the verifier looked at, which is what loading takes; kernels tell it since 5.16.
     fn verified(&self, program: &str) -> Option<u32> {
-        self.ebpf.program(program)?.info().ok()?.verified_instruction_count()
+        self.ebpf
+            .program(program)?
+            .info()
+            .ok()?
+            .verified_instruction_count()
     }
 }
 
@@ -388,7 +414,7 @@ fn report(spec: &Spec, state: HookState) -> HookReport {
     }
 }
 
-fn attach(ebpf: &mut Ebpf, spec: &Spec, btf: Option<&Btf>) -> (HookState, Option<OwnedFd>) {
+fn attach(ebpf: &mut Ebpf, spec: &Spec, btf: Option<&Btf>) -> (HookState, Option<(OwnedFd, Span)>) {
     let Some(program) = ebpf.program_mut(spec.program) else {
         let state = HookState::Failed {
             what: format!(
@@ -440,16 +466,22 @@ fn load_program(program: &mut Program, spec: &Spec, btf: Option<&Btf>) -> Result
 }
 
 /// The link is this program's own, so that it can be pinned. `None`: an iterator is attached anew for each run.
-fn attach_program(program: &Program, spec: &Spec) -> io::Result<Option<OwnedFd>> {
+fn attach_program(program: &Program, spec: &Spec) -> io::Result<Option<(OwnedFd, Span)>> {
     let fd = program.fd().map_err(io::Error::other)?.as_fd();
-    match spec.kind {
-        Kind::Iter => Ok(None),
-        Kind::RawTp => {
-            let name = CString::new(spec.hook).map_err(io::Error::other)?;
-            bpf::attach(fd, Some(&name)).map(Some)
-        }
-        _ => bpf::attach(fd, None).map(Some),
-    }
+    let name = match spec.kind {
+        Kind::Iter => return Ok(None),
+        Kind::RawTp => Some(CString::new(spec.hook).map_err(io::Error::other)?),
+        _ => None,
+    };
+    // Without a clock all is told that an earlier generation left, also what this one tells.
+    let now = || boottime_ns().unwrap_or(u64::MAX);
+    let before_ns = now();
+    let link = bpf::attach(fd, name.as_deref())?;
+    let span = Span {
+        before_ns,
+        after_ns: now(),
+    };
+    Ok(Some((link, span)))
 }
 
 fn errno(error: &ProgramError) -> Option<i32> {

@@ -8,6 +8,7 @@ pub mod pins;
 mod plan;
 mod selftest;
 mod subjects;
+mod takeover;
 mod task;
 mod writes;
 
@@ -18,7 +19,6 @@ pub use subjects::{Remembered, SubjectIds, Subjects};
 pub use task::SweepError;
 pub use writes::{Overflow, Writes};
 
-use crate::enrich::clock::boottime_ns;
 use crate::{probe, sys};
 use aya::{
     Ebpf,
@@ -33,6 +33,8 @@ use tokio::io::unix::AsyncFd;
 const LAST_CALLS: Duration = Duration::from_millis(500);
 /// Records taken from one ring before the other gets a turn, and before the caller does.
 const BATCH: usize = 256;
+/// Records taken out of the own rings while an earlier generation is taken over, at most: more than they hold.
+const DRAIN_MAX: usize = 1 << 17;
 /// Bytes of records kept from the self-test for the first [`Sensor::next`].
 const PENDING_MAX: usize = 1 << 20;
 
@@ -128,8 +130,8 @@ pub struct Sensor {
     /// Programs of earlier generations, which nothing calls any more in a while.
     gone: pins::Gone,
     generation: u32,
-    /// When all programs were at their hooks, in nanoseconds since boot.
-    attached_ns: u64,
+    /// What it tells itself, as long as there is an earlier generation that could have told the same.
+    own: Option<takeover::Own>,
     events: AsyncFd<RingBuf<MapData>>,
     findings: AsyncFd<RingBuf<MapData>>,
     counters: Array<MapData, u64>,
@@ -159,8 +161,7 @@ impl Sensor {
         let types = probe::kernel_types().map_err(SensorError::Types)?;
         let plan = plan::plan(probes, options);
         let mut loaded = load::load(objects, &plan, probes, &types, options)?;
-        // Without a clock nothing counts as told twice.
-        let attached_ns = boottime_ns().unwrap_or(u64::MAX);
+        let own = takeover::Own::new(&loaded.attached);
         let mut held = pins::Held::default();
         held.links = loaded.links;
         held.note_maps(&mut loaded.ebpf);
@@ -194,12 +195,12 @@ impl Sensor {
             .and_then(|map| HashMap::try_from(map).ok());
         let task_maps = task::Maps::take(&mut loaded.ebpf);
         let gate_maps = gate::Maps::take(&mut loaded.ebpf);
-        Ok(Self {
+        let mut sensor = Self {
             ebpf: Some(loaded.ebpf),
             held,
             gone,
             generation: options.generation,
-            attached_ns,
+            own: None,
             task_maps,
             gate_maps,
             events,
@@ -210,7 +211,9 @@ impl Sensor {
             hooks: loaded.hooks,
             pending: VecDeque::new(),
             pending_bytes: 0,
-        })
+        };
+        sensor.own = (!sensor.previous().is_empty()).then_some(own);
+        Ok(sensor)
     }
 
     /// Detaches all programs. Rings and counters can still be read: from here on they only run dry, so the books can
@@ -240,11 +243,36 @@ impl Sensor {
         found
     }
 
-    /// Takes over what an earlier generation left. See [`Previous::take_over`].
+    /// Takes an earlier generation's programs from their hooks, and hands over the records that nobody took and this
+    /// generation does not have itself.
     pub fn take_over(&mut self, previous: Previous, take: &mut dyn FnMut(&[u8])) -> TakenOver {
-        let (taken, dir) = previous.take_over(self.attached_ns, take);
-        self.gone.add(dir);
-        taken
+        let mut left = previous.take_over();
+        self.drain_all();
+        if let Some(own) = &self.own {
+            own.sort_out(&mut left.records);
+        }
+        for record in &left.records {
+            take(record);
+        }
+        self.gone.add(left.dir);
+        if self.previous().is_empty() {
+            self.own = None;
+        }
+        TakenOver {
+            records: left.records.len() as u64,
+            lost: left.lost,
+        }
+    }
+
+    /// Takes all that is in the rings, for [`Sensor::next`]: it is seen by then.
+    fn drain_all(&mut self) {
+        let mut records = Vec::new();
+        while records.len() < DRAIN_MAX
+            && self.drain(&mut |ring, record: &[u8]| records.push((ring, record.to_vec()))) > 0
+        {}
+        for (ring, record) in records {
+            self.keep(ring, record);
+        }
     }
 
     /// Lets go of programs of earlier generations that no task can be on its way into any more.
@@ -331,6 +359,9 @@ impl Sensor {
             let source = source.get_mut();
             for _ in 0..BATCH {
                 let Some(record) = source.next() else { break };
+                if let Some(own) = &mut self.own {
+                    own.note(&record);
+                }
                 take(ring, &record);
                 count += 1;
             }

@@ -12,19 +12,18 @@
 use super::task::only_notes;
 use crate::sys::bpf;
 use aya::maps::{Array, Map, MapData, RingBuf};
-use hardpan_abi::{COUNTER_SLOTS, Counter, EventHeader, EventKind};
+use hardpan_abi::{COUNTER_SLOTS, Counter};
 use hardpan_core::record::Ledger;
 use nix::sys::statfs::statfs;
 use std::ffi::CString;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use zerocopy::FromBytes as _;
 
 /// Where generations are pinned.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/hardpan";
@@ -36,10 +35,14 @@ const MAPS: &str = "maps";
 const PROGRAMS: &str = "programs";
 /// A task sleeps in a program for as long as it takes to read a file of 1 GiB at most, from a slow disk.
 const GONE_FOR: Duration = Duration::from_secs(120);
+/// Until the kernel has freed the inodes of pins that were removed (an RCU grace period).
+const NAMES_GONE: Duration = Duration::from_millis(100);
+/// A program that does not sleep is through by then.
+const LAST_RECORD: Duration = Duration::from_millis(20);
 /// Maps that the next generation reads.
 const LEFT: [&str; 3] = ["EVENTS", "FINDINGS", "COUNTERS"];
-/// Most records taken from what an earlier generation left in a ring: as many as the smallest fill it.
-const MAX_LEFT: u64 = 1 << 18;
+/// Most records taken from what an earlier generation left in a ring: more than it holds.
+const MAX_LEFT: usize = 1 << 18;
 
 /// A map that takes the place of one of the object's while that is loaded: aya opens what is pinned instead of making a map.
 #[derive(Debug)]
@@ -329,7 +332,7 @@ pub struct Previous {
 /// What there was to take over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TakenOver {
-    /// Records that waited in its rings.
+    /// Records that waited in its rings and are told now.
     pub records: u64,
     /// Events of which nothing will be told any more, at most: that found no room in its rings, and those that were on
     /// their way through the daemon when it was killed.
@@ -374,11 +377,8 @@ impl Previous {
         remove_links(&self.dir);
     }
 
-    /// Detaches its programs and hands over the records that nobody took. `attached_ns` is when the next generation was at
-    /// its hooks: what it has seen itself from then on is not told twice.
-    ///
-    /// Returns the folder, too, where the programs stay for a while.
-    pub(super) fn take_over(self, attached_ns: u64, take: &mut dyn FnMut(&[u8])) -> (TakenOver, PathBuf) {
+    /// Detaches its programs and takes the records that nobody took.
+    pub(super) fn take_over(self) -> Left {
         let maps = self.dir.join(MAPS);
         let open = |name: &str| MapData::from_pin(maps.join(name)).ok();
         let rings: Vec<RingBuf<MapData>> = ["FINDINGS", "EVENTS"]
@@ -386,32 +386,59 @@ impl Previous {
             .filter_map(|name| RingBuf::try_from(Map::RingBuf(open(name)?)).ok())
             .collect();
         let counters = open("COUNTERS").and_then(|data| Array::<_, u64>::try_from(Map::Array(data)).ok());
+        let links = pinned_links(&self.dir.join(LINKS));
         remove_links(&self.dir);
+        // A name lets go of its link some moments after it is gone, and the kernel then detaches when it comes to it. For
+        // the last descriptor it does so before it is closed: from then on nothing more is written.
+        std::thread::sleep(NAMES_GONE);
+        drop(links);
         // Programs that run at this moment may still write their last record.
-        std::thread::sleep(Duration::from_millis(20));
-        let mut taken = TakenOver::default();
-        let mut left: u64 = 0;
+        std::thread::sleep(LAST_RECORD);
+        let mut records = Vec::new();
         for mut ring in rings {
-            while let Some(record) = ring.next() {
-                left += 1;
-                if is_seen_twice(&record, attached_ns) {
-                    continue;
-                }
-                take(&record);
-                taken.records += 1;
-                if taken.records > MAX_LEFT {
-                    break;
-                }
+            let end = records.len().saturating_add(MAX_LEFT);
+            while records.len() < end
+                && let Some(record) = ring.next()
+            {
+                records.push(record.to_vec());
             }
         }
-        if let Some(counters) = counters {
+        let lost = counters.map_or(0, |counters| {
             let values: Vec<u64> = (0..COUNTER_SLOTS)
                 .map(|slot| counters.get(&slot, 0).unwrap_or_default())
                 .collect();
-            taken.lost = lost(&values, left);
+            lost(&values, records.len() as u64)
+        });
+        Left {
+            records,
+            lost,
+            dir: self.dir,
         }
-        (taken, self.dir)
     }
+}
+
+/// What was taken from a generation.
+pub(super) struct Left {
+    /// Those of the ring for findings first.
+    pub(super) records: Vec<Vec<u8>>,
+    /// See [`TakenOver::lost`].
+    pub(super) lost: u64,
+    /// Where its programs stay for a while.
+    pub(super) dir: PathBuf,
+}
+
+/// Descriptors of the links in a folder, as far as they can be had; those first that judge.
+fn pinned_links(folder: &Path) -> Vec<OwnedFd> {
+    let pins = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut links: Vec<(bool, OwnedFd)> = pins
+        .filter_map(|pin| {
+            let notes = pin.file_name().to_str().is_some_and(only_notes);
+            let path = CString::new(pin.path().into_os_string().into_vec()).ok()?;
+            Some((notes, bpf::get(&path).ok()?))
+        })
+        .collect();
+    links.sort_by_key(|(notes, _)| *notes);
+    links.into_iter().map(|(_, link)| link).collect()
 }
 
 /// How many events there will be no record of, by a generation's counters and the number of records in its rings.
@@ -431,46 +458,9 @@ fn lost(counters: &[u64], left: u64) -> u64 {
         .saturating_sub(told)
 }
 
-/// Of the same moment there is a record of the next generation. Not of refusals: where one program refuses, the others at
-/// the hook are not asked.
-fn is_seen_twice(record: &[u8], attached_ns: u64) -> bool {
-    let Ok((header, _)) = EventHeader::read_from_prefix(record) else {
-        return false;
-    };
-    let is_told_by_all = matches!(
-        EventKind::from_u16(header.kind),
-        Some(
-            EventKind::Exec
-                | EventKind::Cred
-                | EventKind::ModuleLoad
-                | EventKind::ModuleFree
-                | EventKind::Package
-        )
-    );
-    is_told_by_all && header.boottime_ns >= attached_ns
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zerocopy::{FromZeros as _, IntoBytes as _};
-
-    #[test]
-    fn what_the_next_generation_saw_is_not_told_twice() {
-        let record = |kind: EventKind, boottime_ns: u64| {
-            let mut header = EventHeader::new_zeroed();
-            header.kind = kind as u16;
-            header.boottime_ns = boottime_ns;
-            header.as_bytes().to_vec()
-        };
-        assert!(!is_seen_twice(&record(EventKind::Exec, 99), 100));
-        assert!(is_seen_twice(&record(EventKind::Exec, 100), 100));
-        assert!(
-            !is_seen_twice(&record(EventKind::Gate, 100), 100),
-            "only one of them refuses"
-        );
-        assert!(!is_seen_twice(b"short", 100), "the decoder counts it");
-    }
 
     #[test]
     fn what_a_killed_daemon_had_in_hand_is_lost() {

@@ -15,6 +15,7 @@ const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const BPF_BTF_LOAD: libc::c_long = 18;
 
@@ -329,6 +330,16 @@ pub fn pin(object: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
         flags: 0,
     };
     bpf(BPF_OBJ_PIN, &mut attr).map(drop)
+}
+
+/// A descriptor of what is pinned under this name.
+pub fn get(path: &CStr) -> io::Result<OwnedFd> {
+    let mut attr = Pin {
+        path: path.as_ptr() as u64,
+        fd: 0,
+        flags: 0,
+    };
+    bpf(BPF_OBJ_GET, &mut attr).map(owned)
 }
 
 /// Attaches a program by `BPF_RAW_TRACEPOINT_OPEN`: raw tracepoints by name; LSM, fentry and BTF tracepoints without

@@ -4,7 +4,7 @@
 every_execution() { printf '[record]\nexec = "all"\n' >> $own/hardpand.toml; }
 burst_record='"action":"exec",.*"executable":"/usr/bin/hp-hello",.*"name":"hp-flood"'
 executions() { own_count "$burst_record"; }
-# Of what happens while the next one attaches its programs, both generations tell: the same process, twice.
+# Each by its process: a record more than that is one told twice.
 different() { grep "$burst_record" $own_events | sed 's/.*"process":{"pid":[0-9]*,"entity_id":"\([^"]*\)".*/\1/' | sort -u | wc -l; }
 # burst COUNT: so many executions in the background, and waits until some of them are recorded.
 burst() {

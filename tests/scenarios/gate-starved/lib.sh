@@ -13,21 +13,40 @@ fill() {
     dd if=/dev/zero of=$own/fill bs=4k 2> /dev/null || true
     not sh -c "echo full > $own/more" 2> /dev/null
 }
-# cgroup PID: puts it into a control group with a limit on memory.
-cgroup() {
+# within COMMAND…: what it starts is in a control group of its own, with all its memory: what a process had before it came
+# there is not counted.
+within() {
     echo +memory > /sys/fs/cgroup/cgroup.subtree_control
     mkdir -p /sys/fs/cgroup/starved
-    echo "$1" > /sys/fs/cgroup/starved/cgroup.procs
+    echo 0 > /sys/fs/cgroup/starved/cgroup.procs
+    "$@"
+    echo $$ > /sys/fs/cgroup/cgroup.procs
+}
+# The kernel lets it wait for each page.
+little_memory() {
+    echo 1M > /sys/fs/cgroup/starved/memory.high
+    echo "memory: $(cat /sys/fs/cgroup/starved/memory.current)"
 }
 # The kernel kills it for want of memory.
 no_memory() {
-    wait $own_pid && return 1
+    echo "waited for memory: $(grep '^high ' /sys/fs/cgroup/starved/memory.events)"
+    grep -q '^high [1-9]' /sys/fs/cgroup/starved/memory.events
+    echo 1M > /sys/fs/cgroup/starved/memory.max
+    for i in $(seq 600); do
+        grep -q '^oom_kill [1-9]' /sys/fs/cgroup/starved/memory.events && break
+        sleep 0.1
+    done
     grep -q '^oom_kill [1-9]' /sys/fs/cgroup/starved/memory.events
+    not wait $own_pid
 }
+# number NAME: of the ledger in the last stop record.
+number() {
+    grep '"action":"hardpand-stopped"' $own_events | tail -1 | sed 's/.*"ledger"://' | tr '{},' '\n' |
+        sed -n "s/^\"$1\":\([0-9]*\)$/\1/p" | head -1
+}
+refusals() { own_count '"action":"exec-refused"'; }
 # The last record adds up; and the numbers that are missing among the records are as many as it says it lost.
 balanced() {
-    grep '"action":"hardpand-stopped"' $own_events | tail -1 | sed 's/.*"ledger"://' | tr '{},' '\n' > /tmp/ledger
-    number() { sed -n "s/^\"$1\":\([0-9]*\)$/\1/p" /tmp/ledger | head -1; }
     echo "generated $(number generated), recorded $(number recorded), aggregated $(number aggregated), lost $(number lost)"
     test "$(number generated)" = $(($(number recorded) + $(number aggregated) + $(number lost)))
     missing=$(sed -n 's/.*"sequence":\([0-9]*\).*/\1/p' $own_events | sort -n | awk 'last && $1 > last + 1 { n += $1 - last - 1 } { last = $1 } END { print n + 0 }')
@@ -55,7 +74,7 @@ starved_over() {
 # Starts it where an operator has said that it shall observe.
 own_observes() {
     before=$(own_count '"action":"trust-loaded"')
-    unshare -m sh -c "mount --bind $own/state /var/lib/hardpan && exec hardpand --foreground --config $own/hardpand.toml" > /tmp/own-out 2>&1 &
+    unshare -m sh -c "mount --bind $own/state /var/lib/hardpan && exec hardpand --config $own/hardpand.toml" > /tmp/own-out 2>&1 &
     own_pid=$!
     for i in $(seq 300); do
         test $(own_count '"action":"trust-loaded"') -gt $before && return 0

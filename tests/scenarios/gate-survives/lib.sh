@@ -24,7 +24,8 @@ own_start() {
     enforces='"message":"the exec gate.s mode is enforce now'
     before=$(own_count "$enforces")
     # With a state folder of its own, which is where everybody's is.
-    unshare -m sh -c "mount --bind $own/state /var/lib/hardpan && exec hardpand --foreground --config $own/hardpand.toml" > $own/out 2>&1 &
+    # Not --foreground: standard output would be a second output, which takes and loses records of its own.
+    unshare -m sh -c "mount --bind $own/state /var/lib/hardpan && exec hardpand --config $own/hardpand.toml" > $own/out 2>&1 &
     own_pid=$!
     for i in $(seq 600); do
         test $(own_count "$enforces") -gt $before && return 0

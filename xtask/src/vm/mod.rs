@@ -236,11 +236,11 @@ impl Job<'_> {
     }
 }
 
-/// Boots every job's machine, half as many again at a time as there are processors: an emulated machine keeps one busy, but
+/// Boots every job's machine, twice as many at a time as there are processors: an emulated machine keeps at most one busy, and
 /// waits for a third of its time (for the kernel to let go of programs, for records).
 fn boot_all(jobs: &[Job<'_>], append: &str, mut take: impl FnMut(&Job<'_>, Boot)) -> Done {
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let workers = (processors + processors / 2).min(jobs.len());
+    let workers = (2 * processors).min(jobs.len());
     let next = AtomicUsize::new(0);
     let (sender, results) = channel();
     thread::scope(|scope| {

@@ -117,6 +117,13 @@ pub(crate) fn test(places: &Places, args: &VmArgs) -> Done<Tally> {
 fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> Done<Tally> {
     let mut scenarios = chosen(places, &args.scenario)?;
     scenarios.iter_mut().for_each(change);
+    // A kernel from outside is tried as a whole, and who names a kernel and a scenario wants to see just that.
+    if args.kernel_image.is_some() || !(args.kernel.is_empty() || args.scenario.is_empty()) {
+        for scenario in &mut scenarios {
+            scenario.kernels.clear();
+            scenario.any_kernel = false;
+        }
+    }
     setup::ensure(places, Extent::Vm, args.yes)?;
     let kernels = match &args.kernel_image {
         Some(image) => vec![kernels::outside(image)?],

@@ -140,6 +140,11 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
     let peers = wants(Requirement::Peers)
         .then(|| peers::tree(places))
         .transpose()?;
+    // Machines that share processors are as much slower.
+    let slower = at_a_time(kernels.len()).div_ceil(processors());
+    for scenario in &mut scenarios {
+        scenario.limit_s = scenario.limit_s.saturating_mul(slower as u64);
+    }
     let guest = Guest::prepare(places, &kernels)?;
     let mut jobs = Vec::new();
     for (n, kernel) in kernels.iter().enumerate() {
@@ -243,11 +248,19 @@ impl Job<'_> {
     }
 }
 
-/// Boots every job's machine, twice as many at a time as there are processors: an emulated machine keeps at most one busy, and
-/// waits for a third of its time (for the kernel to let go of programs, for records).
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many of so many machines run at a time: twice as many as there are processors. An emulated one keeps at most one busy,
+/// and waits for a third of its time (for the kernel to let go of programs, for records).
+fn at_a_time(machines: usize) -> usize {
+    machines.min(2 * processors())
+}
+
+/// Boots every job's machine.
 fn boot_all(jobs: &[Job<'_>], append: &str, mut take: impl FnMut(&Job<'_>, Boot)) -> Done {
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    let workers = (2 * processors).min(jobs.len());
+    let workers = at_a_time(jobs.len());
     let next = AtomicUsize::new(0);
     let (sender, results) = channel();
     thread::scope(|scope| {

@@ -306,6 +306,10 @@ fn unverified(why: &Unverified) -> String {
             NoDigest::Unreadable { errno } => {
                 format!("it could not be read: {}", crate::platform::errno_text(*errno))
             }
+            NoDigest::OtherAlgorithm => {
+                "an IMA policy took its digest by another algorithm than SHA-256".to_owned()
+            }
+            NoDigest::NotHashed => "nobody had hashed it".to_owned(),
             NoDigest::Busy => "too many files were waiting to be hashed".to_owned(),
         },
     }

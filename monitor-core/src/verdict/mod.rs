@@ -7,7 +7,7 @@ mod judge;
 
 pub use judge::{Subject, judge};
 
-use crate::event::RawText;
+use crate::event::{KernelDigest, RawText};
 use std::fmt;
 
 /// An installed package, as its verified header names it; or a manifest, whose serial is its version.
@@ -149,11 +149,25 @@ pub enum NoDigest {
         /// Positive error number.
         errno: i32,
     },
+    /// The kernel has a digest by another algorithm than SHA-256: an IMA policy asked for it.
+    OtherAlgorithm,
+    /// The kernel did not hash it, and nobody else had.
+    NotHashed,
     /// Too many files were waiting to be hashed.
     Busy,
 }
 
 impl NoDigest {
+    /// Why the kernel has none; `otherwise` where that is not for the kernel to say.
+    pub const fn of_kernel(kernel: &KernelDigest, otherwise: Self) -> Self {
+        match kernel {
+            KernelDigest::Writers => Self::Writers,
+            KernelDigest::Failed { errno } => Self::Unreadable { errno: *errno },
+            KernelDigest::OtherAlgorithm => Self::OtherAlgorithm,
+            KernelDigest::NotTried | KernelDigest::Sha256(_) => otherwise,
+        }
+    }
+
     /// A word for records.
     pub const fn word(&self) -> &'static str {
         match self {
@@ -164,6 +178,8 @@ impl NoDigest {
             Self::PathUnknown => "path-unknown",
             Self::Writers => "writers",
             Self::Unreadable { .. } => "unreadable",
+            Self::OtherAlgorithm => "other-algorithm",
+            Self::NotHashed => "not-hashed",
             Self::Busy => "busy",
         }
     }

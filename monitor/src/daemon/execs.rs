@@ -247,11 +247,7 @@ fn digest(
         }),
         (None, Some(Err(why))) => Err(why.clone()),
         // Nobody was asked: the queue was full, or the kernel's word has to do.
-        (None, None) => Err(match kernel {
-            KernelDigest::Writers => NoDigest::Writers,
-            KernelDigest::Failed { errno } => NoDigest::Unreadable { errno: *errno },
-            _ => NoDigest::Busy,
-        }),
+        (None, None) => Err(NoDigest::of_kernel(kernel, NoDigest::Busy)),
     }
 }
 

@@ -110,13 +110,13 @@ impl Pipeline {
                 sha256: *sha256,
                 source,
             }),
-            (None, Some(identity)) => self.cache.get(&identity).map_or(Err(NoDigest::Busy), |sha256| {
-                Ok(FileDigest {
+            (None, identity) => identity
+                .and_then(|identity| self.cache.get(&identity))
+                .map(|sha256| FileDigest {
                     sha256,
                     source: DigestSource::UserSpace,
                 })
-            }),
-            (None, None) => Err(NoDigest::Busy),
+                .ok_or_else(|| NoDigest::of_kernel(&event.digest, NoDigest::NotHashed)),
         };
         let file = FileFacts {
             path: event

@@ -37,7 +37,7 @@ const TROUBLE: [&str; 9] = [
 fn memory_mib(initramfs: &Path, firmware: bool) -> u64 {
     const LEAST_MIB: u64 = 1024;
     const KERNEL_MIB: u64 = 128;
-    const ROOM_MIB: u64 = 768;
+    const ROOM_MIB: u64 = 1024;
     let size_mib = fs::metadata(initramfs).map_or(0, |meta| meta.len() >> 20);
     // A firmware holds the archive a second time while it hands it over, in one piece.
     let of_firmware = if firmware { 512 + size_mib } else { 0 };

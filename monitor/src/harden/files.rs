@@ -173,6 +173,9 @@ impl Attributes {
     }
 }
 
+/// SELinux's label.
+const LABEL: &str = "security.selinux";
+
 /// The extended attributes of a file. None where the file system has no such thing.
 fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut names = vec![0_u8; MAX_XATTR_BYTES];
@@ -195,6 +198,14 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
         let length = rustix::fs::lgetxattr(path, name, &mut value)?;
         value.truncate(length);
         found.push((name.to_owned(), value));
+    }
+    // A file system in memory leaves listing labels to the security module, which may not be there to do it.
+    let mut label = vec![0_u8; MAX_XATTR_BYTES];
+    if !found.iter().any(|(name, _)| name == LABEL)
+        && let Ok(length) = rustix::fs::lgetxattr(path, LABEL, &mut label)
+    {
+        label.truncate(length);
+        found.push((LABEL.to_owned(), label));
     }
     Ok(found)
 }

@@ -307,15 +307,13 @@ pub struct Grammar {
     pub shell: u64,
 }
 
-/// Last components of file names, by their last 32 bytes, with zeroes in front.
-pub type LastComponent = [u64; 4];
-
 /// What a running interpreter was given: names under which it may open its program. Kernel side only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct GivenNames {
-    /// The names; those that are zero stand for none.
-    pub names: [LastComponent; 4],
+    /// Numbers of the last components of the names, of their last 32 bytes; 0 stands for none. Two names that have one
+    /// number: a file more is judged.
+    pub names: [u64; 4],
     /// Not 0: they could not be told among so many options. Each file counts.
     pub any: u64,
 }

@@ -12,6 +12,7 @@
 
 mod counter;
 mod cred;
+mod digest;
 mod event;
 mod exec;
 mod field;
@@ -22,6 +23,10 @@ mod task;
 
 pub use counter::{COUNTER_SLOTS, Counter};
 pub use cred::{CredEvent, CredIds, CredWitness, WitnessNote};
+pub use digest::{
+    DIGEST_SLOTS, DigestBucket, DigestWords, GLOBAL_TRUSTED_BUCKETS, digest_buckets, digest_buckets_for,
+    digest_value, digests_apart_for,
+};
 pub use event::{
     ABI_VERSION, EventHeader, EventKind, RING_EVENTS_BYTES, RING_FINDINGS_BYTES, TASK_COMM_LEN, TaskInfo,
 };
@@ -36,8 +41,8 @@ pub use field::{
 pub use gate::{
     BLOCK_DEVICES_MAX, FileKey, GATE_HASH_ALWAYS_BYTES, GATE_HASH_SIGNED_BYTES, GATE_NO_RULE, GATE_RULES_MAX,
     GATE_SIZE_BITS, GRAMMARS_MAX, GateAction, GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode,
-    GateRule, GivenNames, Grammar, LastComponent, OBJECT_NAME_LEN, OBJECT_NAMES_MAX, ObjectClass,
-    ObjectEvent, PROTECTED_MAX, PackageEvent, TrustedEntry, WriteClass, gate_flag, gate_size_bits, gate_test,
+    GateRule, GivenNames, Grammar, OBJECT_NAME_LEN, OBJECT_NAMES_MAX, ObjectClass, ObjectEvent,
+    PROTECTED_MAX, PackageEvent, TrustedEntry, WriteClass, gate_flag, gate_size_bits, gate_test,
     trusted_mark,
 };
 pub use module::{MODULE_NAME_LEN, ModuleEvent, ModuleNote, ModuleOrigin};

@@ -10,7 +10,7 @@ pub const PACKAGED_SLOTS: usize = 8;
 /// A bucket. Zero: nothing stands there.
 pub type PackagedBucket = [u64; PACKAGED_SLOTS];
 
-/// Global with the number of buckets, a power of two; 0: there is no table.
+/// Global with the number of buckets; 0: there is no table.
 pub const GLOBAL_PACKAGED_BUCKETS: &str = "PACKAGED_BUCKETS";
 
 /// The number of a path before its first word.
@@ -37,12 +37,14 @@ pub fn path_number(path: &[u8]) -> u64 {
     path_number_done(words.fold(PATH_NUMBER, path_number_with))
 }
 
-/// The buckets in which a number may stand; `buckets` is a power of two.
+/// The buckets in which a number may stand; they can be the same.
 pub const fn packaged_buckets(number: u64, buckets: u32) -> [u32; 2] {
-    let mask = buckets.wrapping_sub(1) as u64;
-    // Masked to as many bits as a number of buckets has.
-    #[expect(clippy::cast_possible_truncation, reason = "masked to 32 bits")]
+    // Each from another half, scaled to numbers below `buckets`.
+    #[expect(clippy::cast_possible_truncation, reason = "below a number of 32 bits")]
     {
-        [(number >> 1 & mask) as u32, (number >> 33 & mask) as u32]
+        [
+            ((number >> 32) * buckets as u64 >> 32) as u32,
+            ((number & 0xffff_ffff) * buckets as u64 >> 32) as u32,
+        ]
     }
 }

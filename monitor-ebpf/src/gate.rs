@@ -9,6 +9,7 @@ pub mod object;
 mod packaged;
 mod rules;
 mod subject;
+mod trusted;
 mod write;
 
 use crate::{
@@ -27,22 +28,17 @@ use aya_ebpf::{
         generated::{bpf_ktime_get_boot_ns, bpf_send_signal},
     },
     macros::map,
-    maps::{Array, HashMap},
+    maps::Array,
 };
 use hardpan_abi::{
-    Counter, DigestState, EventKind, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_NO_RULE, GATE_RULES_MAX,
-    GateAction, GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule, InodeDigest,
-    TrustedEntry, WriteClass, content_can_change_at_will, gate_flag, trusted_mark,
+    Counter, DigestState, DigestWords, EventKind, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_NO_RULE,
+    GATE_RULES_MAX, GateAction, GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule,
+    InodeDigest, WriteClass, content_can_change_at_will, digest_value, gate_flag, trusted_mark,
 };
 pub use hooks::{exec_kind, gained, mmap, mprotect};
 use rules::{first_rule, marks_word};
 pub use subject::subject;
 pub use write::{block_closed, cut, is_worth_a_look, opened, replaced};
-
-/// Digests that somebody vouches for. Preallocated: sleepable programs of older kernels take no other. User space sets
-/// the size when loading.
-#[map]
-pub static TRUSTED: HashMap<[u8; 32], TrustedEntry> = HashMap::with_max_entries(1, 0);
 
 /// The settings.
 #[map]
@@ -121,7 +117,9 @@ pub unsafe fn ask<const PATHS: bool>(
     }
     let (mut class, mut marks) = (GateClass::Unknown as u32, 0);
     if content.state == DigestState::Sha256 as u32 {
-        (class, marks) = known(config, content, entry);
+        // SAFETY: by the caller's promise.
+        let value = unsafe { known(&content.digest, entry) };
+        (class, marks) = ((value >> 32) as u32, value as u32);
     } else if content.state == DigestState::Failed as u32
         || content.state == DigestState::OtherAlgorithm as u32
         || asked.flags & gate_flag::DOUBT != 0
@@ -208,32 +206,35 @@ fn is_settled(info: &FileInfo, content: &Content, flags: u32) -> bool {
     too_large || content.state == DigestState::Sha256 as u32
 }
 
-/// Class and marks of a digest: what is remembered in this epoch, else what the map says.
-#[inline(always)]
-fn known(config: &GateConfig, content: &Content, entry: *mut InodeDigest) -> (u32, u32) {
+/// Class and marks of a digest, as [`hardpan_abi::digest_value`] packs them: what is remembered in this epoch, else what the table
+/// says.
+///
+/// # Safety
+/// `entry` is a live entry that holds the digest, or null.
+// A function of its own: nothing of it stays on the stack of who asks.
+#[inline(never)]
+pub unsafe fn known(digest: &DigestWords, entry: *mut InodeDigest) -> u64 {
+    let Some(config) = GATE.get_ptr(0) else { return 0 };
+    // Before the table is looked at: what is read there while it changes is looked up again in the next epoch.
+    // SAFETY: a live value.
+    let epoch = unsafe { core::ptr::read_volatile(&raw const (*config).epoch) };
     if !entry.is_null() {
-        // SAFETY: a live entry.
+        // SAFETY: by the caller's promise.
         let entry = unsafe { &*entry };
-        if entry.epoch == config.epoch {
-            return (entry.class, entry.marks);
+        if entry.epoch == epoch {
+            return digest_value(entry.class, entry.marks);
         }
     }
-    // SAFETY: 32 bytes on the stack.
-    let key: &[u8; 32] = unsafe { &*(&raw const content.digest).cast() };
-    // SAFETY: entries of a preallocated map stay readable; a changed one is whole again at the next look.
-    let (class, marks) = match unsafe { TRUSTED.get(key) } {
-        Some(found) => (found.class, found.marks),
-        None => (GateClass::Unknown as u32, 0),
-    };
+    let value = trusted::value_of(digest);
     if !entry.is_null() {
         // SAFETY: as above. The epoch comes last.
         unsafe {
-            (*entry).class = class;
-            (*entry).marks = marks;
-            core::ptr::write_volatile(&raw mut (*entry).epoch, config.epoch);
+            (*entry).class = (value >> 32) as u32;
+            (*entry).marks = value as u32;
+            core::ptr::write_volatile(&raw mut (*entry).epoch, epoch);
         }
     }
-    (class, marks)
+    value
 }
 
 /// Not 0 if the mode gives an id that no signed file with this content gives.

@@ -75,6 +75,9 @@ pub static SELINUX_BLOBS: Global<u64> = Global::new(0);
 /// See [`hardpan_abi::GLOBAL_PACKAGED_BUCKETS`].
 #[unsafe(no_mangle)]
 pub static PACKAGED_BUCKETS: Global<u32> = Global::new(0);
+/// See [`hardpan_abi::GLOBAL_TRUSTED_BUCKETS`].
+#[unsafe(no_mangle)]
+pub static TRUSTED_BUCKETS: Global<u32> = Global::new(0);
 /// Generation of this load, written into every record.
 #[unsafe(no_mangle)]
 pub static GENERATION: Global<u32> = Global::new(0);

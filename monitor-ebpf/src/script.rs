@@ -13,6 +13,7 @@ use crate::{
     maps::{self, count},
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
+    opening::mixed,
     rule::{negative, nonzero},
     verifier::opaque,
 };
@@ -25,7 +26,7 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use core::{cell::UnsafeCell, mem::MaybeUninit};
-use hardpan_abi::{Counter, FileInfo, GRAMMARS_MAX, GateKind, GivenNames, Grammar, LastComponent, gate_flag};
+use hardpan_abi::{Counter, FileInfo, GRAMMARS_MAX, GateKind, GivenNames, Grammar, gate_flag};
 
 /// Running interpreters, by process, with what they were given.
 #[map]
@@ -58,7 +59,7 @@ type Name = [u64; (NAME_BYTES + FRONT) / 8];
 /// Templates, in read-only data.
 static EMPTY_NAME: Name = [0; (NAME_BYTES + FRONT) / 8];
 static NOTHING_GIVEN: GivenNames = GivenNames {
-    names: [[0; 4]; 4],
+    names: [0; 4],
     any: 0,
 };
 
@@ -147,7 +148,7 @@ fn add(process: u32, what: u64) {
 fn names(start: u64, end: u64, grammar: u32, given: *mut u64, thread: u64) {
     // Until it is known better, each file counts.
     // SAFETY: the word behind the names.
-    unsafe { core::ptr::write_volatile(given.add(16), 1) };
+    unsafe { core::ptr::write_volatile(given.add(4), 1) };
     let (Some(grammar), Some(name)) = (
         GRAMMARS.get(grammar & (GRAMMARS_MAX - 1)),
         NAMES.get_ptr_mut(&thread),
@@ -181,14 +182,9 @@ fn names(start: u64, end: u64, grammar: u32, given: *mut u64, thread: u64) {
             | is(head, grammar.words[3]);
         let operand = live & (option ^ 1) & (ends_options ^ 1);
         let component = last_component(name.cast(), length);
-        let keep = operand.wrapping_neg();
-        let mut part = 0;
-        while part < 4 {
-            let slot = (kept & 3) as usize * 4 + part;
-            // SAFETY: four names of four words.
-            unsafe { core::ptr::write_volatile(given.add(slot & 15), component[part] & keep) };
-            part += 1;
-        }
+        let slot = (kept & 3) as usize;
+        // SAFETY: four names.
+        unsafe { core::ptr::write_volatile(given.add(slot), component & operand.wrapping_neg()) };
         kept += operand;
         let is_code = option & (long ^ 1) & ends;
         // What comes behind it cannot be found.
@@ -200,7 +196,7 @@ fn names(start: u64, end: u64, grammar: u32, given: *mut u64, thread: u64) {
         number = opaque(number + 1);
     }
     // SAFETY: the word behind the names.
-    unsafe { core::ptr::write_volatile(given.add(16), over ^ 1 | lost) };
+    unsafe { core::ptr::write_volatile(given.add(4), over ^ 1 | lost) };
 }
 
 #[inline(always)]
@@ -272,10 +268,11 @@ fn positive(number: i64) -> u64 {
     number & negative(number).wrapping_sub(1)
 }
 
-/// What follows the last slash of a name of so many bytes with NUL that stands behind zeroes, of its last 32 bytes.
+/// The number of what follows the last slash of a name of so many bytes with NUL that stands behind zeroes, of its last 32
+/// bytes; 0 if nothing follows.
 #[inline(always)]
-fn last_component(name: *const u8, length: u64) -> LastComponent {
-    let mut words = MaybeUninit::<LastComponent>::uninit();
+fn last_component(name: *const u8, length: u64) -> u64 {
+    let mut words = MaybeUninit::<[u64; 4]>::uninit();
     // The end of the name is at `FRONT + length - 1`. A length of 0 gives what lies before the map's value, which is
     // readable or reads as zero; it is not used.
     // SAFETY: the helper checks the address and fills all of it.
@@ -287,7 +284,7 @@ fn last_component(name: *const u8, length: u64) -> LastComponent {
         );
         words.assume_init()
     };
-    let mut component = words;
+    let (mut number, mut is_some) = (0, 0);
     let mut open = u64::MAX;
     let mut at = 4;
     while at > 0 {
@@ -296,10 +293,15 @@ fn last_component(name: *const u8, length: u64) -> LastComponent {
         let mut below = borders | borders >> 8;
         below |= below >> 16;
         below |= below >> 32;
-        component[at] = words[at] & !((below >> 7) * 0xff) & open;
+        let part = words[at] & !((below >> 7) * 0xff) & open;
+        if at == 3 {
+            is_some = nonzero(part);
+        }
+        number = mixed(number, part);
+        number ^= number >> 32;
         open &= nonzero(borders).wrapping_sub(1);
     }
-    component
+    (number | 1) & is_some.wrapping_neg()
 }
 
 /// Opening a file, or having opened it: does an interpreter ask for it under a name it was given? 1 to refuse.
@@ -380,12 +382,7 @@ fn asked_for_under(given: &GivenNames, thread: u64) -> bool {
     let mut fits = nonzero(given.any);
     let mut at = 0;
     while at < 4 {
-        let known = &given.names[at];
-        let differs = (known[0] ^ component[0])
-            | (known[1] ^ component[1])
-            | (known[2] ^ component[2])
-            | (known[3] ^ component[3]);
-        fits |= is(differs, 0) & nonzero(component[3]);
+        fits |= is(given.names[at], component) & nonzero(component);
         at += 1;
     }
     fits != 0

@@ -32,6 +32,21 @@ pub fn opaque(mut number: u32) -> u32 {
     number
 }
 
+/// The same number: what it is made of is done with, and need not be kept.
+#[inline(always)]
+pub fn settled(mut number: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: touches nothing but its register.
+    unsafe {
+        core::arch::asm!("{n} = {n}", n = inout(reg) number);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        number = core::hint::black_box(number);
+    }
+    number
+}
+
 /// The same number, of which the verifier knows nothing more than that it is one. `unknown` is a number that it knows
 /// nothing of already.
 #[inline(always)]

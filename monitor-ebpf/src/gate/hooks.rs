@@ -1,6 +1,6 @@
 //! What asks the gate, beside the check of executions.
 
-use super::{Asked, TRUSTED, ask, config, doubt};
+use super::{Asked, ask, config, doubt, trusted};
 use crate::{
     content::{self, Content, DigestCache},
     file::read_inode,
@@ -119,11 +119,7 @@ pub unsafe fn gained<C: DigestCache>(bprm: *const u8, file: *const u8) -> i32 {
         read_inode::<Typed>(&mut info, inode);
         let entry = content::look::<C, false>(file, inode, &info, &mut content);
         content.forget(&info);
-        let key: &[u8; 32] = &*(&raw const content.digest).cast();
-        let signed = match TRUSTED.get(key) {
-            Some(found) => found.capabilities,
-            None => 0,
-        };
+        let signed = trusted::capabilities_of(&content.digest);
         if given & !signed == 0 {
             return 0;
         }

@@ -5,7 +5,7 @@ use crate::{
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
     rule::nonzero,
-    verifier::{forgotten, opaque},
+    verifier::{forgotten, opaque, settled},
 };
 use aya_ebpf::helpers::{
     bpf_get_current_task,
@@ -95,8 +95,8 @@ impl Facts {
         }
     }
 
-    /// 0 if the rule fits. Without branches: with them the verifier would walk 2^n ways per rule. A function of its own: in
-    /// the loop it would take more stack than there is beside that of the callers.
+    /// 0 if the rule fits. Without branches: with them the verifier would walk 2^n ways per rule. A function of its own, and one
+    /// test after the other: else it would take more stack than there is beside that of the callers.
     #[inline(never)]
     fn miss(&self, rule: &GateRule, what: u64) -> u64 {
         let (kind, class, marks) = (what & 31, what >> 8 & 31, what >> 16 & 0xffff);
@@ -104,27 +104,40 @@ impl Facts {
         let mut fails = 0u64;
         let mut id = 0;
         while id < 4 {
-            let [low, high] = rule.ids[id];
-            fails |= outside(u64::from(self.ids[id]), u64::from(low), u64::from(high)) << id;
+            let (low, high) = (half(&rule.ids[id][0]), half(&rule.ids[id][1]));
+            fails = settled(fails | outside(half(&self.ids[id]), low, high) << id);
             id += 1;
         }
-        let [low, high] = rule.inode;
-        fails |= outside(self.inode, low, high) << 4;
-        fails |= nonzero(u64::from(self.device ^ rule.device)) << 5;
-        fails |= nonzero(self.filesystem ^ rule.filesystem) << 6;
-        fails |= u64::from(!self.flags & gate_test::SETID);
-        fails |= u64::from(!self.flags & gate_test::CONTAINER);
-        fails |= (1 ^ nonzero(self.capabilities & rule.capabilities)) << 9;
-        fails |= nonzero(self.cgroup ^ rule.cgroup) << 10;
-        fails |= (1 ^ nonzero(marks & u64::from(rule.marks >> trusted_mark::RULES_FROM))) << 11;
-        fails |= (!u64::from(rule.subjects) >> subject & 1) << 12;
-        fails |= (!rule.program_types >> program_type & 1) << 13;
-        let tests = u64::from(rule.tests);
-        let wrong = (fails ^ u64::from(rule.negated)) & tests;
-        let other_kind = !u64::from(rule.kinds) >> kind & 1;
-        let other_class = !u64::from(rule.classes) >> class & 1;
+        let (low, high) = (word(&rule.inode[0]), word(&rule.inode[1]));
+        fails = settled(fails | outside(word(&self.inode), low, high) << 4);
+        fails = settled(fails | nonzero(half(&self.device) ^ half(&rule.device)) << 5);
+        fails = settled(fails | nonzero(word(&self.filesystem) ^ word(&rule.filesystem)) << 6);
+        let flags = !half(&self.flags) & u64::from(gate_test::SETID | gate_test::CONTAINER);
+        fails = settled(fails | flags);
+        fails = settled(fails | (1 ^ nonzero(word(&self.capabilities) & word(&rule.capabilities))) << 9);
+        fails = settled(fails | nonzero(word(&self.cgroup) ^ word(&rule.cgroup)) << 10);
+        fails = settled(fails | (1 ^ nonzero(marks & half(&rule.marks) >> trusted_mark::RULES_FROM)) << 11);
+        fails = settled(fails | (!half(&rule.subjects) >> subject & 1) << 12);
+        fails = settled(fails | (!word(&rule.program_types) >> program_type & 1) << 13);
+        let wrong = settled((fails ^ half(&rule.negated)) & half(&rule.tests));
+        let other_kind = settled(!half(&rule.kinds) >> kind & 1);
+        let other_class = !half(&rule.classes) >> class & 1;
         wrong | other_kind | other_class
     }
+}
+
+/// Read where it is needed, not all of them in advance: LLVM would keep them on the stack.
+#[inline(always)]
+fn half(value: &u32) -> u64 {
+    // SAFETY: a reference.
+    u64::from(unsafe { core::ptr::read_volatile(value) })
+}
+
+/// The same of 64 bits.
+#[inline(always)]
+fn word(value: &u64) -> u64 {
+    // SAFETY: a reference.
+    unsafe { core::ptr::read_volatile(value) }
 }
 
 /// 1 if the value is not within the inclusive range; all below 2^63 (inode numbers beyond do not fit any rule).

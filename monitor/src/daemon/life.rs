@@ -281,6 +281,10 @@ impl Daemon<'_> {
 
     fn counters(&self, source: &impl EventSource) -> BTreeMap<String, u64> {
         let mut counters = self.pipeline.counters();
+        if let Some(bytes) = source.map_bytes() {
+            counters.insert("kernel_maps_bytes".to_owned(), bytes.all);
+            counters.insert("kernel_maps_gate_bytes".to_owned(), bytes.gate);
+        }
         if let Ok(values) = source.counters() {
             for counter in hardpan_abi::Counter::ALL {
                 let value = values.get(counter as usize).copied().unwrap_or_default();

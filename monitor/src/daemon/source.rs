@@ -2,7 +2,7 @@
 
 use super::policy::Responses;
 use crate::sensor::{
-    GateError, GateRules, PinError, Previous, Sensor, Subjects, SweepError, TakenOver, TrustChange,
+    GateError, GateRules, MapBytes, PinError, Previous, Sensor, Subjects, SweepError, TakenOver, TrustChange,
 };
 use hardpan_abi::GateConfig;
 use hardpan_core::platform::HookReport;
@@ -26,6 +26,11 @@ pub trait EventSource {
 
     /// State of every hook.
     fn hooks(&self) -> Vec<HookReport>;
+
+    /// What its maps take, where it has any.
+    fn map_bytes(&self) -> Option<MapBytes> {
+        None
+    }
 
     /// What the kernel side does about a tampered task from now on. Nothing where tasks are not watched.
     fn respond(&mut self, _responses: &Responses) -> Result<(), SweepError> {
@@ -96,6 +101,10 @@ impl EventSource for Sensor {
 
     fn hooks(&self) -> Vec<HookReport> {
         Self::hooks(self)
+    }
+
+    fn map_bytes(&self) -> Option<MapBytes> {
+        Some(Self::map_bytes(self))
     }
 
     fn respond(&mut self, responses: &Responses) -> Result<(), SweepError> {

@@ -2,6 +2,7 @@
 
 use super::packaged::Packaged;
 use super::plan::{Kind, Spec, spec};
+use super::trusted::Trusted;
 use super::{Sensor, SubjectIds, Subjects, Writes};
 use aya::{
     Ebpf,
@@ -183,8 +184,6 @@ pub(super) const PTRACE: Spec = spec(
 
 /// Words of the map of signed sizes.
 const SIZE_WORDS: usize = (GATE_SIZE_BITS / 64) as usize;
-/// Bytes of an entry in the map of trusted digests.
-type Entry = [u8; size_of::<TrustedEntry>()];
 type Config = [u8; size_of::<GateConfig>()];
 type Rule = [u8; size_of::<GateRule>()];
 type Name = [u8; OBJECT_NAME_LEN];
@@ -201,7 +200,7 @@ pub struct GateRules<'a> {
 /// The maps; those of an object without the gate are missing.
 #[derive(Default)]
 pub(super) struct Maps {
-    trusted: Option<HashMap<MapData, [u8; 32], Entry>>,
+    trusted: Option<Trusted>,
     config: Option<Array<MapData, Config>>,
     rules: Option<Array<MapData, Rule>>,
     sizes: Option<Array<MapData, u64>>,
@@ -237,9 +236,7 @@ impl Maps {
             .map(|(inodes, raw_writes)| SubjectIds { inodes, raw_writes });
         Self {
             subject_ids,
-            trusted: ebpf
-                .take_map("TRUSTED")
-                .and_then(|map| HashMap::try_from(map).ok()),
+            trusted: Trusted::take(ebpf),
             config: ebpf.take_map("GATE").and_then(|map| Array::try_from(map).ok()),
             rules: ebpf
                 .take_map("GATE_RULES")
@@ -409,19 +406,7 @@ impl Sensor {
             }
         }
         let trusted = maps.trusted.as_mut().ok_or(GateError::NotLoaded)?;
-        for (digest, entry) in &change.add {
-            let mut bytes: Entry = [0; size_of::<TrustedEntry>()];
-            bytes.copy_from_slice(entry.as_bytes());
-            trusted
-                .insert(digest, bytes, 0)
-                .map_err(write("trusted digests"))?;
-        }
-        for digest in &change.remove {
-            match trusted.remove(digest) {
-                Ok(()) | Err(MapError::KeyNotFound) => {}
-                Err(error) => return Err(write("trusted digests")(error)),
-            }
-        }
+        trusted.change(change).map_err(write("trusted digests"))?;
         // Behind the digests: a new package's file at a path that is new in the table is trusted by then.
         if let (Some(numbers), Some(packaged)) = (&change.packaged, &mut maps.packaged) {
             packaged.hold(numbers).map_err(write("packaged paths"))?;

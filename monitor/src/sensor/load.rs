@@ -15,8 +15,8 @@ use aya::{
     programs::{Program, ProgramError},
 };
 use hardpan_abi::{
-    GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES, GLOBAL_PACKAGED_BUCKETS, GLOBAL_SELINUX_BLOBS, TaskShadow,
-    switch,
+    GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES, GLOBAL_PACKAGED_BUCKETS, GLOBAL_SELINUX_BLOBS,
+    GLOBAL_TRUSTED_BUCKETS, TaskShadow, digests_apart_for, switch,
 };
 use hardpan_core::btf::Kind as BtfKind;
 use hardpan_core::platform::{HookFamily, HookReport, HookState, Probes};
@@ -194,6 +194,7 @@ fn load_with(
         None
     };
     let flags = switches.globals(in_place.is_some(), options.generation);
+    let trusted_buckets = &options.trusted_buckets();
     let packaged_buckets = &options.packaged_buckets();
     let mut loader = EbpfLoader::new();
     if let Some(storage) = &in_place {
@@ -206,8 +207,10 @@ fn load_with(
     loader.override_global(GLOBAL_HASH_MAX_BYTES, &options.hash_max_bytes, false);
     loader.override_global(GLOBAL_SELINUX_BLOBS, &switches.selinux_blobs, false);
     if plan.full {
-        loader.map_max_entries("TRUSTED", options.trusted_max.max(1));
-        loader.map_max_entries("PACKAGED", options.packaged_buckets());
+        loader.map_max_entries("TRUSTED", *trusted_buckets);
+        loader.map_max_entries("TRUSTED_APART", digests_apart_for(options.trusted_max));
+        loader.override_global(GLOBAL_TRUSTED_BUCKETS, trusted_buckets, false);
+        loader.map_max_entries("PACKAGED", *packaged_buckets);
         loader.override_global(GLOBAL_PACKAGED_BUCKETS, packaged_buckets, false);
     }
     let ebpf = loader

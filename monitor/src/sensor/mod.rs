@@ -2,6 +2,7 @@
 
 mod gate;
 mod load;
+mod memory;
 mod object;
 mod packaged;
 pub mod pins;
@@ -10,9 +11,11 @@ mod selftest;
 mod subjects;
 mod takeover;
 mod task;
+mod trusted;
 mod writes;
 
 pub use gate::{GateError, GateRules, Sizes, TrustChange};
+pub use memory::MapBytes;
 pub use object::{ObjectError, Objects};
 pub use pins::{PIN_ROOT, PinError, Previous, TakenOver, next_generation};
 pub use subjects::{Remembered, SubjectIds, Subjects};
@@ -24,7 +27,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, RingBuf},
 };
-use hardpan_abi::{COUNTER_SLOTS, Counter, ModuleNote};
+use hardpan_abi::{COUNTER_SLOTS, Counter, ModuleNote, digest_buckets_for};
 use hardpan_core::platform::{HookReport, Outcome, Probes};
 use std::{collections::VecDeque, io, path::Path, time::Duration};
 use tokio::io::unix::AsyncFd;
@@ -64,10 +67,15 @@ pub struct SensorOptions {
 }
 
 impl SensorOptions {
-    /// Buckets of the kernel's table of packaged paths, a power of two: about as many paths as digests are trusted, half full
-    /// at most when the room for digests is used up.
+    /// Buckets of the kernel's table of trusted digests.
+    pub(crate) fn trusted_buckets(&self) -> u32 {
+        digest_buckets_for(self.trusted_max)
+    }
+
+    /// Buckets of the kernel's table of packaged paths: about as many paths as digests are trusted, seven eighths full at most when
+    /// the room for digests is used up.
     pub(crate) fn packaged_buckets(&self) -> u32 {
-        (self.trusted_max / 4).clamp(1, 1 << 20).next_power_of_two()
+        digest_buckets_for(self.trusted_max)
     }
 }
 
@@ -142,6 +150,7 @@ pub struct Sensor {
     task_maps: task::Maps,
     gate_maps: gate::Maps,
     hooks: Vec<HookReport>,
+    map_bytes: MapBytes,
     pending: VecDeque<(Ring, Vec<u8>)>,
     pending_bytes: usize,
 }
@@ -161,6 +170,7 @@ impl Sensor {
         let types = probe::kernel_types().map_err(SensorError::Types)?;
         let plan = plan::plan(probes, options);
         let mut loaded = load::load(objects, &plan, probes, &types, options)?;
+        let map_bytes = MapBytes::of(&loaded.ebpf);
         let own = takeover::Own::new(&loaded.attached);
         let mut held = pins::Held::default();
         held.links = loaded.links;
@@ -209,11 +219,17 @@ impl Sensor {
             noted: (0, 0),
             module_notes,
             hooks: loaded.hooks,
+            map_bytes,
             pending: VecDeque::new(),
             pending_bytes: 0,
         };
         sensor.own = (!sensor.previous().is_empty()).then_some(own);
         Ok(sensor)
+    }
+
+    /// What its maps took when they were made; they do not grow.
+    pub const fn map_bytes(&self) -> MapBytes {
+        self.map_bytes
     }
 
     /// Detaches all programs. Rings and counters can still be read: from here on they only run dry, so the books can

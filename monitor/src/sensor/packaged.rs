@@ -43,7 +43,7 @@ impl Packaged {
     }
 }
 
-/// The buckets, a power of two of them, with these numbers in it, and how many found no room.
+/// So many buckets with these numbers in it, and how many found no room.
 fn table(numbers: &[u64], buckets: usize) -> (Vec<PackagedBucket>, usize) {
     let mut table = vec![[0; PACKAGED_SLOTS]; buckets];
     let free = |bucket: &PackagedBucket| bucket.iter().filter(|stands| **stands == 0).count();

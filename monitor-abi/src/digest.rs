@@ -49,7 +49,7 @@ pub const fn digest_buckets_for(digests: u32) -> u32 {
     digests / (DIGEST_SLOTS as u32 - 1) + 1
 }
 
-/// Room in the map beside the table, for so many digests.
+/// Room in the map beside the table, for so many digests: four times as much as a full table leaves out.
 pub const fn digests_apart_for(digests: u32) -> u32 {
-    digests / 32 + 256
+    digests / 64 + 256
 }

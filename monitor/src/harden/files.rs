@@ -361,4 +361,21 @@ mod tests {
         let names: Vec<_> = fs::read_dir(directory.path()).expect("directory").collect();
         assert_eq!(names.len(), 1, "no temporary file stays");
     }
+
+    /// On a file system in memory, which may not list the label; only root may set one.
+    #[test]
+    fn a_label_that_is_not_listed_is_found() {
+        let Ok(directory) = tempfile::tempdir_in("/dev/shm") else {
+            return;
+        };
+        let path = directory.path().join("x.conf");
+        fs::write(&path, "old\n").expect("file");
+        let label = b"system_u:object_r:etc_t:s0\0";
+        if rustix::fs::lsetxattr(&path, LABEL, label, XattrFlags::empty()).is_err() {
+            return;
+        }
+        replace(&path, "new\n").expect("replaced");
+        let found = attributes(&path).expect("attributes");
+        assert!(found.contains(&(LABEL.to_owned(), label.to_vec())), "{found:?}");
+    }
 }

@@ -76,10 +76,7 @@ struct Outcome {
 pub(super) fn run(places: &Places, json: bool) -> Done {
     let outcome = measure(places)?;
     if json {
-        let text = serde_json::to_string_pretty(&outcome)
-            .map_err(|error| TaskError::cannot(format!("writing JSON: {error}"), "this is a bug"))?;
-        ui::data(&text);
-        return Ok(());
+        return super::print_json(&outcome);
     }
     ui::data(&format!(
         "{}: guest instructions per operation, kernel {}",

@@ -90,10 +90,7 @@ impl Outcome {
 
     fn print(&self, json: bool) -> Done {
         if json {
-            let text = serde_json::to_string_pretty(self)
-                .map_err(|error| TaskError::cannot(format!("writing JSON: {error}"), "this is a bug"))?;
-            ui::data(&text);
-            return Ok(());
+            return print_json(self);
         }
         ui::data(&format!("{}: {} (best of {})", self.bench, self.data, self.runs));
         ui::data(&format!(
@@ -111,6 +108,14 @@ impl Outcome {
         }
         Ok(())
     }
+}
+
+/// What was measured, for programs.
+fn print_json(outcome: &impl Serialize) -> Done {
+    let text = serde_json::to_string_pretty(outcome)
+        .map_err(|error| TaskError::cannot(format!("writing JSON: {error}"), "this is a bug"))?;
+    ui::data(&text);
+    Ok(())
 }
 
 /// Runs a benchmark.

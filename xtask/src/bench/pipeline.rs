@@ -83,10 +83,7 @@ pub(super) fn run(places: &Places, json: bool) -> Done {
         })?,
     };
     if json {
-        let text = serde_json::to_string_pretty(&outcome)
-            .map_err(|error| TaskError::cannot(format!("writing JSON: {error}"), "this is a bug"))?;
-        ui::data(&text);
-        return Ok(());
+        return super::print_json(&outcome);
     }
     ui::data(&format!(
         "{}: executions of a signed program, gate enforcing and tasks watched, kernel {}, a processor of 10^9 instructions a second",

@@ -38,15 +38,12 @@ pub const fn digest_buckets(digest: &DigestWords, buckets: u32) -> [u32; 2] {
 
 /// The upper half of the word, scaled to numbers below `buckets`.
 const fn scaled(word: u64, buckets: u32) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "below a number of 32 bits")]
-    {
-        ((word >> 32) * buckets as u64 >> 32) as u32
-    }
+    (((word >> 32) * buckets as u64) >> 32) as u32
 }
 
-/// Buckets for so many digests: an eighth stays free, for not all pairs of buckets fill up alike.
+/// Buckets for so many digests: an eighth of [`DIGEST_SLOTS`] stays free, for not all pairs of buckets fill up alike.
 pub const fn digest_buckets_for(digests: u32) -> u32 {
-    digests / (DIGEST_SLOTS as u32 - 1) + 1
+    digests / 7 + 1
 }
 
 /// Room in the map beside the table, for so many digests: four times as much as a full table leaves out.

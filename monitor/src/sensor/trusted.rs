@@ -10,19 +10,20 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError},
 };
 use hardpan_abi::{DIGEST_SLOTS, DigestBucket, DigestWords, TrustedEntry, digest_buckets, digest_value};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 type Digest = [u8; 32];
 type Bucket = [u8; size_of::<DigestBucket>()];
 /// Bytes of an entry in the map beside the table.
-type Entry = [u8; size_of::<TrustedEntry>()];
+type Apart = [u8; size_of::<TrustedEntry>()];
 
 /// The table, and the map beside it.
 pub(super) struct Trusted {
     table: Array<MapData, Bucket>,
     buckets: u32,
-    apart: HashMap<MapData, Digest, Entry>,
+    apart: HashMap<MapData, Digest, Apart>,
     /// What `apart` holds.
     held_apart: HashSet<Digest>,
 }
@@ -52,7 +53,7 @@ impl Trusted {
                 }
                 continue;
             }
-            let mut bytes: Entry = [0; size_of::<TrustedEntry>()];
+            let mut bytes: Apart = [0; size_of::<TrustedEntry>()];
             bytes.copy_from_slice(entry.as_bytes());
             full = self.apart.insert(digest, bytes, 0);
             if full.is_err() {
@@ -117,11 +118,9 @@ impl Touched {
     ) -> Result<(Option<Place>, Option<Place>), E> {
         let (mut stands, mut free, mut most) = (None, None, 0);
         for at in digest_buckets(words, self.count) {
-            if !self.buckets.contains_key(&at) {
-                self.buckets.insert(at, (read(at)?, false));
-            }
-            let Some((bucket, _)) = self.buckets.get(&at) else {
-                continue;
+            let (bucket, _) = match self.buckets.entry(at) {
+                Entry::Occupied(seen) => seen.into_mut(),
+                Entry::Vacant(unseen) => unseen.insert((read(at)?, false)),
             };
             let places = || bucket.digests.iter().zip(&bucket.values).enumerate();
             if let Some((slot, _)) = places().find(|(_, (stood, value))| **value != 0 && *stood == words) {

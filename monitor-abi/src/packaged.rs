@@ -40,9 +40,8 @@ pub fn path_number(path: &[u8]) -> u64 {
 /// The buckets in which a number may stand; they can be the same.
 pub const fn packaged_buckets(number: u64, buckets: u32) -> [u32; 2] {
     // Each from another half, scaled to numbers below `buckets`.
-    let scaled = [
-        ((number >> 32) * buckets as u64) >> 32,
-        ((number & 0xffff_ffff) * buckets as u64) >> 32,
-    ];
-    [scaled[0] as u32, scaled[1] as u32]
+    [
+        (((number >> 32) * buckets as u64) >> 32) as u32,
+        (((number & 0xffff_ffff) * buckets as u64) >> 32) as u32,
+    ]
 }

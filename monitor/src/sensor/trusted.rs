@@ -210,6 +210,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "in the place of reading from the kernel")]
     fn empty(_: u32) -> Result<DigestBucket, Infallible> {
         Ok(DigestBucket::default())
     }

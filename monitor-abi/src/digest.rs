@@ -5,6 +5,7 @@
 //! it from one to the other, so that nobody who looks meanwhile misses it. What finds no room there, and what gives capabilities,
 //! stands in a small hash map beside.
 
+use crate::PACKAGED_SLOTS;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Digests in a bucket.
@@ -36,14 +37,15 @@ pub const fn digest_buckets(digest: &DigestWords, buckets: u32) -> [u32; 2] {
     [scaled(digest[0], buckets), scaled(digest[1], buckets)]
 }
 
-/// The upper half of the word, scaled to numbers below `buckets`.
-const fn scaled(word: u64, buckets: u32) -> u32 {
+/// The upper half of a word, scaled to numbers below `buckets`.
+pub(crate) const fn scaled(word: u64, buckets: u32) -> u32 {
     (((word >> 32) * buckets as u64) >> 32) as u32
 }
 
-/// Buckets for so many digests: an eighth of [`DIGEST_SLOTS`] stays free, for not all pairs of buckets fill up alike.
-pub const fn digest_buckets_for(digests: u32) -> u32 {
-    digests / 7 + 1
+/// Buckets of eight for so many digests or paths: one place of each stays free, for not all pairs of buckets fill up alike.
+pub const fn buckets_for(held: u32) -> u32 {
+    const { assert!(DIGEST_SLOTS == 8 && PACKAGED_SLOTS == 8) };
+    held / 7 + 1
 }
 
 /// Room in the map beside the table, for so many digests: four times as much as a full table leaves out.

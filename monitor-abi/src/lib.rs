@@ -24,7 +24,7 @@ mod task;
 pub use counter::{COUNTER_SLOTS, Counter};
 pub use cred::{CredEvent, CredIds, CredWitness, WitnessNote};
 pub use digest::{
-    DIGEST_SLOTS, DigestBucket, DigestWords, GLOBAL_TRUSTED_BUCKETS, digest_buckets, digest_buckets_for,
+    DIGEST_SLOTS, DigestBucket, DigestWords, GLOBAL_TRUSTED_BUCKETS, buckets_for, digest_buckets,
     digest_value, digests_apart_for,
 };
 pub use event::{

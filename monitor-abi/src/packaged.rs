@@ -4,6 +4,8 @@
 //! stands in one of two buckets. 64 bits: that the path of a file which nobody packages has the number of one of 200 000
 //! packaged paths happens once in 10^14 times. Nobody gains anything by such a path: more is refused, not less.
 
+use crate::digest::scaled;
+
 /// Numbers in a bucket.
 pub const PACKAGED_SLOTS: usize = 8;
 
@@ -39,9 +41,6 @@ pub fn path_number(path: &[u8]) -> u64 {
 
 /// The buckets in which a number may stand; they can be the same.
 pub const fn packaged_buckets(number: u64, buckets: u32) -> [u32; 2] {
-    // Each from another half, scaled to numbers below `buckets`.
-    [
-        (((number >> 32) * buckets as u64) >> 32) as u32,
-        (((number & 0xffff_ffff) * buckets as u64) >> 32) as u32,
-    ]
+    // Each from another half.
+    [scaled(number, buckets), scaled(number << 32, buckets)]
 }

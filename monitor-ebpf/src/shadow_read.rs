@@ -6,7 +6,7 @@ use crate::{
     opening::{MIX, mixed},
     rule::nonzero,
     task::read_creds,
-    verifier::{at_most, opaque},
+    verifier::{at, at_most, joined, opaque},
 };
 use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
 use hardpan_abi::{ABSENT, GROUPS_SEEN, NS_COUNT, TaskRest, TaskShadow, TaskView};
@@ -73,30 +73,6 @@ unsafe fn pointer_or_0<M: Mem>(base: *const u8, field: &Global<u32>) -> u64 {
     }
 }
 
-/// The same number, though LLVM does not know it: it would gather all differences first and join them last, for which
-/// the stack is too small.
-#[inline(always)]
-fn joined(mut number: u64) -> u64 {
-    #[cfg(target_arch = "bpf")]
-    // SAFETY: touches nothing but its register.
-    unsafe {
-        core::arch::asm!("{n} = {n}", n = inout(reg) number);
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        number = core::hint::black_box(number);
-    }
-    number
-}
-
-/// Reads what is known of a field there and then: LLVM would read all of it first and need a stack that the verifier
-/// does not allow.
-#[inline(always)]
-fn at<T: Copy>(field: *const T) -> T {
-    // SAFETY: a field of a view that a reference leads to.
-    unsafe { core::ptr::read_volatile(field) }
-}
-
 /// Everything that differs between the credentials at `cred` and the known ones, or-ed together.
 ///
 /// # Safety
@@ -107,49 +83,28 @@ pub unsafe fn cred_diff<M: Mem>(slot: Slot, known: &TaskView, cred: *const u8) -
     let mut differs = 0u64;
     // SAFETY (all): fields of `cred`.
     unsafe {
-        differs =
-            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_UID) ^ at(&raw const ids.uid)));
-        differs =
-            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_GID) ^ at(&raw const ids.gid)));
-        differs =
-            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SUID) ^ at(&raw const ids.suid)));
-        differs =
-            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SGID) ^ at(&raw const ids.sgid)));
-        differs =
-            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EUID) ^ at(&raw const ids.euid)));
-        differs =
-            joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EGID) ^ at(&raw const ids.egid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_UID) ^ at(&ids.uid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_GID) ^ at(&ids.gid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SUID) ^ at(&ids.suid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SGID) ^ at(&ids.sgid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EUID) ^ at(&ids.euid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_EGID) ^ at(&ids.egid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSUID) ^ at(&ids.fsuid)));
+        differs = joined(differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSGID) ^ at(&ids.fsgid)));
         differs = joined(
-            differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSUID) ^ at(&raw const ids.fsuid)),
+            differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SECUREBITS) ^ at(&ids.securebits)),
         );
         differs = joined(
-            differs | u64::from(M::read::<u32>(cred, &off::OFF_CRED_FSGID) ^ at(&raw const ids.fsgid)),
-        );
-        differs = joined(
-            differs
-                | u64::from(M::read::<u32>(cred, &off::OFF_CRED_SECUREBITS) ^ at(&raw const ids.securebits)),
-        );
-        differs = joined(
-            differs
-                | (M::read::<u64>(cred, &off::OFF_CRED_CAP_INHERITABLE) ^ at(&raw const ids.cap_inheritable)),
-        );
-        differs = joined(
-            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_PERMITTED) ^ at(&raw const ids.cap_permitted)),
-        );
-        differs = joined(
-            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ at(&raw const ids.cap_effective)),
+            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_INHERITABLE) ^ at(&ids.cap_inheritable)),
         );
         differs =
-            joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_BSET) ^ at(&raw const ids.cap_bset)));
-        differs = joined(
-            differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_AMBIENT) ^ at(&raw const ids.cap_ambient)),
-        );
-        differs = joined(
-            differs | (number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ at(&raw const known.user_ns)),
-        );
-        differs = joined(
-            differs | (number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ at(&raw const known.groups)),
-        );
+            joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_PERMITTED) ^ at(&ids.cap_permitted)));
+        differs =
+            joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_EFFECTIVE) ^ at(&ids.cap_effective)));
+        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_BSET) ^ at(&ids.cap_bset)));
+        differs = joined(differs | (M::read::<u64>(cred, &off::OFF_CRED_CAP_AMBIENT) ^ at(&ids.cap_ambient)));
+        differs = joined(differs | (number::<M>(slot, cred, &off::OFF_CRED_USER_NS) ^ at(&known.user_ns)));
+        differs = joined(differs | (number::<M>(slot, cred, &off::OFF_CRED_GROUP_INFO) ^ at(&known.groups)));
     }
     differs
 }
@@ -173,17 +128,14 @@ pub unsafe fn ns_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -> 
         macro_rules! one {
             ($at:tt, $member:ident, $inum:ident) => {
                 if $at != TIME {
-                    acc = joined(
-                        acc | (number::<M>(slot, nsproxy, &off::$member) ^ at(&raw const known.ns[$at])),
-                    );
+                    acc = joined(acc | (number::<M>(slot, nsproxy, &off::$member) ^ at(&known.ns[$at])));
                 }
             };
         }
         namespaces!(one);
         // An exec moves a task into the time namespace that was meant for its children.
         let time = number::<M>(slot, nsproxy, &off::OFF_NSPROXY_TIME_NS);
-        acc | (nonzero(time ^ at(&raw const known.ns[TIME]))
-            & nonzero(time ^ at(&raw const known.ns[TIME_FOR_CHILDREN])))
+        acc | (nonzero(time ^ at(&known.ns[TIME])) & nonzero(time ^ at(&known.ns[TIME_FOR_CHILDREN])))
     }
 }
 
@@ -202,8 +154,8 @@ pub unsafe fn root_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -
         if fs.is_null() {
             return 0;
         }
-        (number::<M>(slot, fs, &off::OFF_FS_ROOT_MNT) ^ at(&raw const known.root[0]))
-            | (number::<M>(slot, fs, &off::OFF_FS_ROOT_DENTRY) ^ at(&raw const known.root[1]))
+        (number::<M>(slot, fs, &off::OFF_FS_ROOT_MNT) ^ at(&known.root[0]))
+            | (number::<M>(slot, fs, &off::OFF_FS_ROOT_DENTRY) ^ at(&known.root[1]))
     }
 }
 
@@ -215,11 +167,11 @@ pub unsafe fn root_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -
 pub unsafe fn seccomp_diff<M: Mem>(slot: Slot, known: &TaskView, task: *const u8) -> u64 {
     // SAFETY: fields of `task`.
     unsafe {
-        let narrow = (mode::<M>(task) ^ at(&raw const known.seccomp_mode))
-            | (flag::<M>(task) ^ at(&raw const known.seccomp_flag))
-            | (no_new_privs::<M>(task) ^ at(&raw const known.no_new_privs));
+        let narrow = (mode::<M>(task) ^ at(&known.seccomp_mode))
+            | (flag::<M>(task) ^ at(&known.seccomp_flag))
+            | (no_new_privs::<M>(task) ^ at(&known.no_new_privs));
         u64::from(narrow)
-            | (number::<M>(slot, task, &off::OFF_TASK_SECCOMP_FILTER) ^ at(&raw const known.seccomp_filter))
+            | (number::<M>(slot, task, &off::OFF_TASK_SECCOMP_FILTER) ^ at(&known.seccomp_filter))
     }
 }
 

@@ -32,9 +32,10 @@ pub fn opaque(mut number: u32) -> u32 {
     number
 }
 
-/// The same number: what it is made of is done with, and need not be kept.
+/// The same number, though LLVM does not know it: it would gather all differences first and join them last, for which
+/// the stack is too small.
 #[inline(always)]
-pub fn settled(mut number: u64) -> u64 {
+pub fn joined(mut number: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     // SAFETY: touches nothing but its register.
     unsafe {
@@ -45,6 +46,14 @@ pub fn settled(mut number: u64) -> u64 {
         number = core::hint::black_box(number);
     }
     number
+}
+
+/// Reads what is known of a field there and then: LLVM would read all of it first and need a stack that the verifier
+/// does not allow.
+#[inline(always)]
+pub fn at<T: Copy>(field: &T) -> T {
+    // SAFETY: a reference.
+    unsafe { core::ptr::read_volatile(field) }
 }
 
 /// The same number, of which the verifier knows nothing more than that it is one. `unknown` is a number that it knows

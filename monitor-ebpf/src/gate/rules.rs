@@ -5,7 +5,7 @@ use crate::{
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
     rule::nonzero,
-    verifier::{forgotten, opaque, settled},
+    verifier::{at, forgotten, joined, opaque},
 };
 use aya_ebpf::helpers::{
     bpf_get_current_task,
@@ -104,40 +104,28 @@ impl Facts {
         let mut fails = 0u64;
         let mut id = 0;
         while id < 4 {
-            let (low, high) = (half(&rule.ids[id][0]), half(&rule.ids[id][1]));
-            fails = settled(fails | outside(half(&self.ids[id]), low, high) << id);
+            let (low, high) = (u64::from(at(&rule.ids[id][0])), u64::from(at(&rule.ids[id][1])));
+            fails = joined(fails | outside(u64::from(at(&self.ids[id])), low, high) << id);
             id += 1;
         }
-        let (low, high) = (word(&rule.inode[0]), word(&rule.inode[1]));
-        fails = settled(fails | outside(word(&self.inode), low, high) << 4);
-        fails = settled(fails | nonzero(half(&self.device) ^ half(&rule.device)) << 5);
-        fails = settled(fails | nonzero(word(&self.filesystem) ^ word(&rule.filesystem)) << 6);
-        let flags = !half(&self.flags) & u64::from(gate_test::SETID | gate_test::CONTAINER);
-        fails = settled(fails | flags);
-        fails = settled(fails | (1 ^ nonzero(word(&self.capabilities) & word(&rule.capabilities))) << 9);
-        fails = settled(fails | nonzero(word(&self.cgroup) ^ word(&rule.cgroup)) << 10);
-        fails = settled(fails | (1 ^ nonzero(marks & half(&rule.marks) >> trusted_mark::RULES_FROM)) << 11);
-        fails = settled(fails | (!half(&rule.subjects) >> subject & 1) << 12);
-        fails = settled(fails | (!word(&rule.program_types) >> program_type & 1) << 13);
-        let wrong = settled((fails ^ half(&rule.negated)) & half(&rule.tests));
-        let other_kind = settled(!half(&rule.kinds) >> kind & 1);
-        let other_class = !half(&rule.classes) >> class & 1;
+        let (low, high) = (at(&rule.inode[0]), at(&rule.inode[1]));
+        fails = joined(fails | outside(at(&self.inode), low, high) << 4);
+        fails = joined(fails | nonzero(u64::from(at(&self.device)) ^ u64::from(at(&rule.device))) << 5);
+        fails = joined(fails | nonzero(at(&self.filesystem) ^ at(&rule.filesystem)) << 6);
+        let flags = !u64::from(at(&self.flags)) & u64::from(gate_test::SETID | gate_test::CONTAINER);
+        fails = joined(fails | flags);
+        fails = joined(fails | (1 ^ nonzero(at(&self.capabilities) & at(&rule.capabilities))) << 9);
+        fails = joined(fails | nonzero(at(&self.cgroup) ^ at(&rule.cgroup)) << 10);
+        fails = joined(
+            fails | (1 ^ nonzero(marks & u64::from(at(&rule.marks)) >> trusted_mark::RULES_FROM)) << 11,
+        );
+        fails = joined(fails | (!u64::from(at(&rule.subjects)) >> subject & 1) << 12);
+        fails = joined(fails | (!at(&rule.program_types) >> program_type & 1) << 13);
+        let wrong = joined((fails ^ u64::from(at(&rule.negated))) & u64::from(at(&rule.tests)));
+        let other_kind = joined(!u64::from(at(&rule.kinds)) >> kind & 1);
+        let other_class = !u64::from(at(&rule.classes)) >> class & 1;
         wrong | other_kind | other_class
     }
-}
-
-/// Read where it is needed, not all of them in advance: LLVM would keep them on the stack.
-#[inline(always)]
-fn half(value: &u32) -> u64 {
-    // SAFETY: a reference.
-    u64::from(unsafe { core::ptr::read_volatile(value) })
-}
-
-/// The same of 64 bits.
-#[inline(always)]
-fn word(value: &u64) -> u64 {
-    // SAFETY: a reference.
-    unsafe { core::ptr::read_volatile(value) }
 }
 
 /// 1 if the value is not within the inclusive range; all below 2^63 (inode numbers beyond do not fit any rule).

@@ -194,8 +194,7 @@ fn load_with(
         None
     };
     let flags = switches.globals(in_place.is_some(), options.generation);
-    let trusted_buckets = &options.trusted_buckets();
-    let packaged_buckets = &options.packaged_buckets();
+    let buckets = &options.buckets();
     let mut loader = EbpfLoader::new();
     if let Some(storage) = &in_place {
         loader.map_pin_path("TASKS", &storage.path);
@@ -207,11 +206,11 @@ fn load_with(
     loader.override_global(GLOBAL_HASH_MAX_BYTES, &options.hash_max_bytes, false);
     loader.override_global(GLOBAL_SELINUX_BLOBS, &switches.selinux_blobs, false);
     if plan.full {
-        loader.map_max_entries("TRUSTED", *trusted_buckets);
+        loader.map_max_entries("TRUSTED", *buckets);
         loader.map_max_entries("TRUSTED_APART", digests_apart_for(options.trusted_max));
-        loader.override_global(GLOBAL_TRUSTED_BUCKETS, trusted_buckets, false);
-        loader.map_max_entries("PACKAGED", *packaged_buckets);
-        loader.override_global(GLOBAL_PACKAGED_BUCKETS, packaged_buckets, false);
+        loader.override_global(GLOBAL_TRUSTED_BUCKETS, buckets, false);
+        loader.map_max_entries("PACKAGED", *buckets);
+        loader.override_global(GLOBAL_PACKAGED_BUCKETS, buckets, false);
     }
     let ebpf = loader
         .load(if plan.full {

@@ -27,7 +27,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData, RingBuf},
 };
-use hardpan_abi::{COUNTER_SLOTS, Counter, ModuleNote, digest_buckets_for};
+use hardpan_abi::{COUNTER_SLOTS, Counter, ModuleNote, buckets_for};
 use hardpan_core::platform::{HookReport, Outcome, Probes};
 use std::{collections::VecDeque, io, path::Path, time::Duration};
 use tokio::io::unix::AsyncFd;
@@ -67,15 +67,9 @@ pub struct SensorOptions {
 }
 
 impl SensorOptions {
-    /// Buckets of the kernel's table of trusted digests.
-    pub(crate) fn trusted_buckets(&self) -> u32 {
-        digest_buckets_for(self.trusted_max)
-    }
-
-    /// Buckets of the kernel's table of packaged paths: about as many paths as digests are trusted, seven eighths full at most when
-    /// the room for digests is used up.
-    pub(crate) fn packaged_buckets(&self) -> u32 {
-        digest_buckets_for(self.trusted_max)
+    /// Buckets of the kernel's table of trusted digests, and of that of packaged paths, which are about as many.
+    pub(crate) const fn buckets(&self) -> u32 {
+        buckets_for(self.trusted_max)
     }
 }
 

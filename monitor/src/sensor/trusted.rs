@@ -194,7 +194,7 @@ fn words(digest: Digest) -> DigestWords {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hardpan_abi::{GateClass, digest_buckets_for, digests_apart_for};
+    use hardpan_abi::{GateClass, buckets_for, digests_apart_for};
     use std::convert::Infallible;
 
     fn digest(n: u32) -> Digest {
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_table_that_is_full_as_planned_leaves_no_more_out_than_there_is_room_beside() {
         for most in [1, 100, 4096, 20_000, 94_096] {
-            let mut table = Touched::new(digest_buckets_for(most));
+            let mut table = Touched::new(buckets_for(most));
             let mut apart = Vec::new();
             for n in 0..most {
                 if !table.put(digest(n), &entry(n), empty).unwrap() {

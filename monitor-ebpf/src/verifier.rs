@@ -17,35 +17,34 @@ pub fn at_most<const N: usize>(value: u64) -> u64 {
     value.min(N as u64)
 }
 
-/// The same number, though LLVM does not know it: it would unroll the loop.
-#[inline(always)]
-pub fn opaque(mut number: u32) -> u32 {
-    #[cfg(target_arch = "bpf")]
-    // SAFETY: touches nothing but its register.
-    unsafe {
-        core::arch::asm!("{n} = {n}", n = inout(reg) number);
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        number = core::hint::black_box(number);
-    }
-    number
+/// A function that returns its number, though LLVM does not know it. A macro: assembly takes no generic types.
+macro_rules! unknown_to_llvm {
+    ($(#[$about:meta])* $name:ident, $number:ty) => {
+        $(#[$about])*
+        #[inline(always)]
+        pub fn $name(mut number: $number) -> $number {
+            #[cfg(target_arch = "bpf")]
+            // SAFETY: touches nothing but its register.
+            unsafe {
+                core::arch::asm!("{n} = {n}", n = inout(reg) number);
+            }
+            #[cfg(not(target_arch = "bpf"))]
+            {
+                number = core::hint::black_box(number);
+            }
+            number
+        }
+    };
 }
 
-/// The same number, though LLVM does not know it: it would gather all differences first and join them last, for which
-/// the stack is too small.
-#[inline(always)]
-pub fn joined(mut number: u64) -> u64 {
-    #[cfg(target_arch = "bpf")]
-    // SAFETY: touches nothing but its register.
-    unsafe {
-        core::arch::asm!("{n} = {n}", n = inout(reg) number);
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        number = core::hint::black_box(number);
-    }
-    number
+unknown_to_llvm! {
+    /// The same number, though LLVM does not know it: it would unroll the loop.
+    opaque, u32
+}
+unknown_to_llvm! {
+    /// The same number, though LLVM does not know it: it would gather all differences first and join them last, for which
+    /// the stack is too small.
+    joined, u64
 }
 
 /// Reads what is known of a field there and then: LLVM would read all of it first and need a stack that the verifier

@@ -34,6 +34,10 @@ pub struct Scenario {
     /// Names of the kernels that it runs on, for what is too long for all; empty: all.
     #[serde(default)]
     pub kernels: Vec<String>,
+    /// Those of them that it runs on unless all are asked for (`--everywhere`): a start of the daemon takes half a minute of an
+    /// emulated processor, and each start tries every program on its kernel. Empty: all.
+    #[serde(default)]
+    pub usually: Vec<String>,
     /// It runs only if it is named: what it is about is not ready for everybody.
     #[serde(default)]
     pub only_named: bool,

@@ -120,6 +120,9 @@ pub(crate) struct VmArgs {
     /// Only this scenario (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) scenario: Vec<String>,
+    /// Every scenario on every kernel that can run it (by default long ones run on some of them); takes twice as long
+    #[arg(long)]
+    pub(crate) everywhere: bool,
     /// List kernels and scenarios
     #[arg(long)]
     pub(crate) list: bool,

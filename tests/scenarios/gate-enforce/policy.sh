@@ -14,7 +14,7 @@ gate_policy() {
 }
 # Waits until the gate refuses.
 gate_enforces() {
-    for i in $(seq 1200); do
+    for i in $(seq 3000); do
         # The last word on it: an operator may have spoken.
         grep '"reason":"the exec gate.s mode is ' /var/log/hardpan/events.json | tail -1 | grep -q 'mode is enforce now' && return 0
         sleep 0.1

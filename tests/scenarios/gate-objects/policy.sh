@@ -40,7 +40,7 @@ POLICY
 }
 # Waits until it is in force: at tier A the gate says so, below a finding says what is.
 objects_enforced() {
-    for i in $(seq 1200); do
+    for i in $(seq 3000); do
         grep -q 'mode is enforce now\|BPF programs and ptrace are refused' /var/log/hardpan/events.json && return 0
         sleep 0.1
     done

@@ -27,7 +27,7 @@ own_start() {
     # Not --foreground: standard output would be a second output, which takes and loses records of its own.
     unshare -m sh -c "mount --bind $own/state /var/lib/hardpan && exec hardpand --config $own/hardpand.toml" > $own/out 2>&1 &
     own_pid=$!
-    for i in $(seq 600); do
+    for i in $(seq 1500); do
         test $(own_count "$enforces") -gt $before && return 0
         sleep 0.2
     done
@@ -56,7 +56,7 @@ idle() {
 linked() { ls -d /sys/fs/bpf/hardpan/g*/links 2> /dev/null | cut -d/ -f6; }
 # told N PATTERN: waits until there are so many such records.
 told() {
-    for i in $(seq 1200); do
+    for i in $(seq 3000); do
         test "$(own_count "$2")" -ge "$1" && return 0
         sleep 0.1
     done

@@ -18,10 +18,11 @@ const CONFIG: &str = "/etc/hardpan/hardpan.toml";
 /// Where the daemon writes records unless it is told otherwise.
 const RECORDS: &str = "/var/log/hardpan/events.json";
 const NOTIFY_SOCKET: &str = "/run/hardpan-vm/notify";
-/// Time to get ready: BTF, trust database, programs, a self-test of each hook, all under emulation.
-const READY_LIMIT: Duration = Duration::from_secs(120);
+/// Time to get ready: BTF, trust database, programs, a self-test of each hook, all under emulation, and beside other machines
+/// (40 s alone; 120 s were not enough for a machine among four on two slow processors).
+const READY_LIMIT: Duration = Duration::from_secs(400);
 /// Time to write the last records after SIGTERM.
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A started daemon, its output and its notification socket.

@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How much longer than the longest part the guest may be silent: boot, doctor, start and stop of a daemon.
-const SILENCE: Duration = Duration::from_secs(240);
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// What one boot left behind.
 #[derive(Debug, Default)]

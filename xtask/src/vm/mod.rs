@@ -121,8 +121,12 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
     if args.kernel_image.is_some() || !(args.kernel.is_empty() || args.scenario.is_empty()) {
         for scenario in &mut scenarios {
             scenario.kernels.clear();
+            scenario.usually.clear();
             scenario.any_kernel = false;
         }
+    }
+    if args.everywhere {
+        scenarios.iter_mut().for_each(|scenario| scenario.usually.clear());
     }
     setup::ensure(places, Extent::Vm, args.yes)?;
     let kernels = match &args.kernel_image {
@@ -315,8 +319,9 @@ fn chosen(places: &Places, names: &[String]) -> Done<Vec<Scenario>> {
 }
 
 fn fits(scenario: &Scenario, kernel: &Kernel) -> bool {
-    let is_meant = scenario.kernels.is_empty() || scenario.kernels.contains(&kernel.name);
-    is_meant
+    let is_meant = |names: &[String]| names.is_empty() || names.contains(&kernel.name);
+    is_meant(&scenario.kernels)
+        && is_meant(&scenario.usually)
         && scenario.requires.iter().all(|requirement| match requirement {
             Requirement::Modules => kernel.modules.is_some(),
             Requirement::AttackModule => kernel.attack.is_some(),

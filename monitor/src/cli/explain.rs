@@ -13,7 +13,7 @@ use hardpan_core::event::escape;
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::effective::{Effective, Mode};
 use hardpan_core::policy::gate::{GateTable, class_word, gates_files};
-use hardpan_core::policy::rule::{Action, Fact, Facts, Glob, Kind, Side, Why, decide};
+use hardpan_core::policy::rule::{Action, Fact, Facts, Glob, Kind, Side, Why, decide_before};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -167,7 +167,12 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
             Tier::B => {
                 "bprm_check_security, mmap_file: the kernel answers by digests that user space takes: of programs when they are executed, of libraries in advance; what it has none of is doubt (gate.on_doubt)"
             }
-            _ => "nowhere: at tier C executions are only seen afterwards",
+            Tier::C if gates_files(&effective, args.tier) => {
+                "fanotify: a process hashes programs, scripts and their interpreters when they are executed, and answers; libraries, files given to interpreters and what the dynamic linker is told to run are not seen"
+            }
+            _ => {
+                "nowhere: at tier C executions are only seen afterwards, unless gate.fallback = \"fanotify\" has them asked about"
+            }
         },
     );
     let mut worst = Action::Allow;
@@ -177,7 +182,8 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
         (Kind::Script, GateKind::Script, "script"),
     ] {
         let facts = facts(kind, class, &real, &meta, &sha256, &source);
-        let decision = decide(&effective.rules, &effective.defaults, &facts, args.tier);
+        let at = (args.tier, effective.gate.fanotify_fallback);
+        let decision = decide_before(&effective.rules, &effective.defaults, &facts, at);
         let why = match decision.why {
             Why::Rule(_, rule) => format!("rule {:?} ({})", rule.name, rule.origin),
             Why::Default(origin) => format!(

@@ -141,8 +141,8 @@ impl GateTable {
             .filter(|kind| rule.on.contains(&rule_kind(*kind)))
             .filter(|kind| is_decided(*kind, tier, gates_files))
             .collect();
-        let action = rule.action_at(tier);
         for kind in kinds {
+            let action = rule.action_before(rule_kind(kind), tier, gates_files);
             let Some(classes) = classes_of(kind, rule) else {
                 continue;
             };

@@ -81,7 +81,7 @@ pub fn decide_before<'p>(
                 .iter()
                 .all(|test| outcome(test, facts) == Outcome::Holds);
         if fits {
-            let action = possible(rule.action_at(tier), facts.kind);
+            let action = possible(rule.action_before(facts.kind, tier, by_fanotify), facts.kind);
             return Decision {
                 action,
                 why: Why::Rule(n, rule),

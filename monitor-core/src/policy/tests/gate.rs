@@ -321,6 +321,9 @@ fn tier_c_decides_what_fanotify_asks_about() {
         0
     );
     assert!(with.rules.iter().any(|rule| rule.tests == gate_test::UID));
+    // What is meant for tier B and above because tier C could not refuse: here it can. The base policy's rule on set-id files.
+    let setid = with.rules.iter().find(|rule| rule.tests & gate_test::SETID != 0);
+    assert_eq!(setid.map(|rule| rule.action), Some(GateAction::Deny as u32));
     let without = GateTable::new(&effective(&text("none")), Tier::C, &|_| None);
     assert_eq!(
         without.action(GateKind::Exec, GateClass::Untrusted),

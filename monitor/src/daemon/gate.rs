@@ -313,7 +313,7 @@ impl Gate {
             Ok(()) => match obstacles {
                 Some((_, 0)) if self.must_wait(&policy) => {
                     begins = true;
-                    let why = "the process that takes digests has not begun yet".to_owned();
+                    let why = "the process that is told of executions has not begun yet".to_owned();
                     (GateMode::Observe, why)
                 }
                 Some((_, 0)) => (

@@ -91,6 +91,14 @@ pub(super) trait Rounds {
 
 /// Runs as the responder until the watchdog ends it.
 pub fn responder() -> Result<(), ResponderError> {
+    match run() {
+        // The watchdog has ended, and the kernel is about to end this process, too.
+        Err(ResponderError::Job(ChannelError::Closed)) => Ok(()),
+        other => other,
+    }
+}
+
+fn run() -> Result<(), ResponderError> {
     end_with_parent();
     let stdin = io::stdin();
     let message = channel::receive(stdin.as_fd(), true).map_err(ResponderError::Job)?;

@@ -50,6 +50,14 @@ pub enum WatchdogError {
 
 /// Runs as the watchdog until the daemon ends.
 pub fn watchdog() -> Result<(), WatchdogError> {
+    match run() {
+        // The daemon has ended, and the kernel is about to end this process, too.
+        Err(WatchdogError::Job(ChannelError::Closed)) => Ok(()),
+        other => other,
+    }
+}
+
+fn run() -> Result<(), WatchdogError> {
     end_with_parent();
     super::responder::survive_shortage();
     let message = channel::receive(io::stdin().as_fd(), true).map_err(WatchdogError::Job)?;

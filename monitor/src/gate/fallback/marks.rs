@@ -50,7 +50,7 @@ pub(super) fn keep_marked(
     }
 }
 
-/// Marks the file system that anonymous memory is in. Kernels from 6.6 on refuse.
+/// Marks the file system that anonymous memory is in. Kernels from 6.6 on refuse, and stable ones that took that over.
 pub(super) fn mark_memory(execs: &Fanotify) -> bool {
     let Ok(memory) = memfd_create(c"hardpan-mark", MemfdFlags::CLOEXEC) else {
         return false;

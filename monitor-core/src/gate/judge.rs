@@ -110,22 +110,18 @@ pub fn judge(table: &Table, asked: &Asked<'_>, around: &mut impl Around) -> Verd
     let mut rule = GATE_NO_RULE;
     let mut action = table.action(asked.kind, class);
     if table.is_ruled(asked.kind, class) {
-        match around.subject() {
-            Some(subject) => {
-                let found = first_rule(table.rules(), (kind, number, marks), asked.file, &subject);
-                if let Some((index, decided)) =
-                    found.and_then(|at| Some((at, table.rules().get(usize::try_from(at).ok()?)?)))
-                {
-                    rule = index;
-                    let raw = u8::try_from(decided.action).ok();
-                    action = raw.and_then(GateAction::from_u8).unwrap_or(GateAction::Alert);
-                }
+        if let Some(subject) = around.subject() {
+            let found = first_rule(table.rules(), (kind, number, marks), asked.file, &subject);
+            let decided = found.and_then(|at| Some((at, table.rules().get(usize::try_from(at).ok()?)?)));
+            if let Some((index, decided)) = decided {
+                rule = index;
+                let raw = u8::try_from(decided.action).ok();
+                action = raw.and_then(GateAction::from_u8).unwrap_or(GateAction::Alert);
             }
+        } else {
             // Nobody knows which rule fits: as strict as doubt is.
-            None => {
-                flags |= gate_flag::DOUBT;
-                action = action.max(GateAction::Deny);
-            }
+            flags |= gate_flag::DOUBT;
+            action = action.max(GateAction::Deny);
         }
     }
     if flags & gate_flag::DOUBT != 0 && config.closed_on_doubt == 0 {

@@ -115,6 +115,25 @@ fn look(args: &ExplainArgs) -> Result<Looked, Problem> {
     Ok(Looked { real, meta, sha256 })
 }
 
+/// Who is asked about executions at this tier.
+const fn asked_at(tier: Tier, gates_files: bool) -> &'static str {
+    match tier {
+        Tier::A => "bprm_check_security, mmap_file: the kernel hashes, looks the digest up and answers",
+        Tier::B if !gates_files => {
+            "nowhere: at tier B files are judged only with gate.fallback = \"fanotify\""
+        }
+        Tier::B => {
+            "bprm_check_security, mmap_file: the kernel answers by digests that user space takes: of programs when they are executed, of libraries in advance; what it has none of is doubt (gate.on_doubt)"
+        }
+        Tier::C if gates_files => {
+            "fanotify: a process hashes programs, scripts and their interpreters when they are executed, and answers; libraries, files given to interpreters and what the dynamic linker is told to run are not seen"
+        }
+        _ => {
+            "nowhere: at tier C executions are only seen afterwards, unless gate.fallback = \"fanotify\" has them asked about"
+        }
+    }
+}
+
 fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
     let Looked { real, meta, sha256 } = look(args)?;
     let root = args.host.root();
@@ -159,21 +178,7 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
     say("class", class_word(class).unwrap_or("unknown"));
     say(
         "asked at",
-        match args.tier {
-            Tier::A => "bprm_check_security, mmap_file: the kernel hashes, looks the digest up and answers",
-            Tier::B if !gates_files(&effective, args.tier) => {
-                "nowhere: at tier B files are judged only with gate.fallback = \"fanotify\""
-            }
-            Tier::B => {
-                "bprm_check_security, mmap_file: the kernel answers by digests that user space takes: of programs when they are executed, of libraries in advance; what it has none of is doubt (gate.on_doubt)"
-            }
-            Tier::C if gates_files(&effective, args.tier) => {
-                "fanotify: a process hashes programs, scripts and their interpreters when they are executed, and answers; libraries, files given to interpreters and what the dynamic linker is told to run are not seen"
-            }
-            _ => {
-                "nowhere: at tier C executions are only seen afterwards, unless gate.fallback = \"fanotify\" has them asked about"
-            }
-        },
+        asked_at(args.tier, gates_files(&effective, args.tier)),
     );
     let mut worst = Action::Allow;
     for (kind, own, what) in [

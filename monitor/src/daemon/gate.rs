@@ -211,12 +211,12 @@ impl Gate {
                 Vec::new()
             };
             let worked = Worked {
-                known,
                 entries,
                 policy,
                 obstacles,
                 remembered,
                 filled,
+                known,
             };
             // The daemon may be ending.
             let _gone = results.blocking_send(worked);
@@ -261,29 +261,11 @@ impl Gate {
         let mut news = News::default();
         if !self.gates_files(&policy) {
             self.enforce_objects(&policy, source, &mut news.findings);
-            if self.is_alone() && self.mode == GateMode::Enforce {
-                self.mode = GateMode::Observe;
-                news.mode = Some((self.mode, "the policy has fanotify asked no longer".to_owned()));
-            }
+            news.mode = self.is_asked_no_longer();
             return (news, false);
         }
         let mut entries = entries;
-        let withdrawn = self.provisional.settle(provisional_within(&policy), |digest| {
-            entries.by_digest.contains_key(digest)
-        });
-        for Withdrawn { name, .. } in &withdrawn {
-            news.findings.push(Finding {
-                packages: vec![name.clone()],
-                ..Finding::new(
-                    FindingCode::ProvisionalWithdrawn,
-                    format!("{name} was opened by a package manager and not installed: its files are no longer trusted"),
-                )
-            });
-        }
-        for (digest, size) in self.provisional.digests() {
-            entries.by_digest.entry(*digest).or_insert(Provisional::entry());
-            entries.sizes.push(*size);
-        }
+        let withdrawn = self.settle(&mut entries, &policy, &mut news.findings);
         let full = self.write_trust(entries, &policy, source, &mut news.findings);
         // Only now: until then more of them could begin.
         if !withdrawn.is_empty() {
@@ -356,6 +338,32 @@ impl Gate {
         let look_again =
             again || (not_looked && mode != GateMode::Enforce && !full && self.wanted(&policy).is_ok());
         (news, look_again)
+    }
+
+    /// Takes what is expected of running transactions into the entries, and drops what was not installed in time.
+    fn settle(
+        &mut self,
+        entries: &mut Entries,
+        policy: &InForce,
+        findings: &mut Vec<Finding>,
+    ) -> Vec<Withdrawn> {
+        let withdrawn = self.provisional.settle(provisional_within(policy), |digest| {
+            entries.by_digest.contains_key(digest)
+        });
+        for Withdrawn { name, .. } in &withdrawn {
+            findings.push(Finding {
+                packages: vec![name.clone()],
+                ..Finding::new(
+                    FindingCode::ProvisionalWithdrawn,
+                    format!("{name} was opened by a package manager and not installed: its files are no longer trusted"),
+                )
+            });
+        }
+        for (digest, size) in self.provisional.digests() {
+            entries.by_digest.entry(*digest).or_insert(Provisional::entry());
+            entries.sizes.push(*size);
+        }
+        withdrawn
     }
 
     /// Files are not judged here: what needs no digests is.

@@ -61,6 +61,15 @@ impl Gate {
         }
     }
 
+    /// Where files were gated and are not any more: the mode, and why.
+    pub(super) fn is_asked_no_longer(&mut self) -> Option<(GateMode, String)> {
+        if !self.is_alone() || self.mode != GateMode::Enforce {
+            return None;
+        }
+        self.mode = GateMode::Observe;
+        Some((self.mode, "the policy has fanotify asked no longer".to_owned()))
+    }
+
     /// What this tier's gate does not do, behind why it enforces.
     pub(super) fn limits(&self) -> &'static str {
         match (self.is_alone(), self.sees_memory) {

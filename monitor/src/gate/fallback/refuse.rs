@@ -141,7 +141,7 @@ impl Refuser {
         let mut waiting = Waiting::new(tid, &file, by, self.root);
         let verdict = judge(&self.table, &asked, &mut waiting);
         if verdict.told && (verdict.refused || is_news(&mut self.told, &info)) {
-            let record = record(&asked, &verdict, is_cached, &mut waiting);
+            let record = record(&asked, &verdict, is_cached, &waiting);
             self.records.send(record.as_bytes());
         }
         if !verdict.refused {
@@ -261,7 +261,7 @@ fn is_script(file: &File) -> bool {
     file.read_exact_at(&mut first, 0).is_ok() && first == *b"#!"
 }
 
-fn record(asked: &Asked<'_>, verdict: &Verdict, is_cached: bool, waiting: &mut Waiting<'_>) -> GateEvent {
+fn record(asked: &Asked<'_>, verdict: &Verdict, is_cached: bool, waiting: &Waiting<'_>) -> GateEvent {
     let mut record = GateEvent::new_zeroed();
     let (task, creds) = waiting.describe();
     record.header = EventHeader {
@@ -331,7 +331,7 @@ mod tests {
         let stat = fstat(&file).unwrap();
         let info = file_info(&stat, 0xef53);
         let config = hardpan_abi::GateConfig::new_zeroed();
-        let mut waiting = Waiting::new(std::process::id(), &file, (&config, &[]), (0, 0));
+        let waiting = Waiting::new(std::process::id(), &file, (&config, &[]), (0, 0));
         let asked = Asked {
             kind: GateKind::Script,
             file: &info,
@@ -346,7 +346,7 @@ mod tests {
             refused: true,
             told: true,
         };
-        let bytes = record(&asked, &verdict, true, &mut waiting);
+        let bytes = record(&asked, &verdict, true, &waiting);
         let Ok(Event::Gate(event)) = decode(bytes.as_bytes()) else {
             panic!("no record of the gate");
         };

@@ -114,35 +114,32 @@ fn run() -> Result<(), ResponderError> {
     // From disk or swap its pages could be as slow as what it must not wait for. Where it is refused, it may be slow.
     let _refused = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE);
     let mounts = File::open("/proc/self/mountinfo").map_err(ResponderError::Mounts)?;
-    let (groups, mut rounds): (_, Box<dyn Rounds>) = match job.maps {
-        Some(maps) => {
-            let subjects = Subjects::open(maps).map_err(|error| ResponderError::Map(Box::new(error)))?;
-            let groups = Arc::new(Groups {
-                execs: group(InitFlags::FAN_CLASS_CONTENT, "executions")?,
-                written: Some(group(InitFlags::FAN_CLASS_NOTIF, "written files")?),
-            });
-            let voucher = Voucher {
-                subjects,
-                groups: Arc::clone(&groups),
-                written: VecDeque::new(),
-                timeout,
-                own_pid: std::process::id(),
-            };
-            (groups, Box::new(voucher))
-        }
-        None => {
-            // What finds no room in the queue would be let run: one entry for each task that waits is what there can be.
-            let class = InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_UNLIMITED_QUEUE;
-            let execs = group(class | InitFlags::FAN_REPORT_TID, "executions")
-                .or_else(|_| group(class, "executions"))?;
-            let groups = Arc::new(Groups { execs, written: None });
-            let tables = stdin
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(|error| ResponderError::Job(error.into()))?;
-            let refuser = Refuser::new(message.fds, tables, Arc::clone(&groups), timeout)?;
-            (groups, Box::new(refuser))
-        }
+    let (groups, mut rounds): (_, Box<dyn Rounds>) = if let Some(maps) = job.maps {
+        let subjects = Subjects::open(maps).map_err(|error| ResponderError::Map(Box::new(error)))?;
+        let groups = Arc::new(Groups {
+            execs: group(InitFlags::FAN_CLASS_CONTENT, "executions")?,
+            written: Some(group(InitFlags::FAN_CLASS_NOTIF, "written files")?),
+        });
+        let voucher = Voucher {
+            subjects,
+            groups: Arc::clone(&groups),
+            written: VecDeque::new(),
+            timeout,
+            own_pid: std::process::id(),
+        };
+        (groups, Box::new(voucher))
+    } else {
+        // What finds no room in the queue would be let run: one entry for each task that waits is what there can be.
+        let class = InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_UNLIMITED_QUEUE;
+        let execs =
+            group(class | InitFlags::FAN_REPORT_TID, "executions").or_else(|_| group(class, "executions"))?;
+        let groups = Arc::new(Groups { execs, written: None });
+        let tables = stdin
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| ResponderError::Job(error.into()))?;
+        let refuser = Refuser::new(message.fds, tables, Arc::clone(&groups), timeout)?;
+        (groups, Box::new(refuser))
     };
     let answers = if job.maps.is_some() || mark_memory(&groups.execs) {
         ANSWERS

@@ -3,6 +3,7 @@
 
 use hardpan_abi::{CredIds, GateConfig, GateRule, TASK_COMM_LEN, TaskInfo, gate_test};
 use hardpan_core::gate::{Around, SubjectFacts};
+use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
@@ -24,7 +25,7 @@ pub(super) struct Waiting<'t> {
     rules: &'t [GateRule],
     /// Device and inode of the host's root directory, as `stat` tells them.
     root: (u64, u64),
-    status: Option<Option<Status>>,
+    status: OnceCell<Option<Status>>,
 }
 
 /// Of `/proc/TID/status`.
@@ -50,7 +51,7 @@ impl<'t> Waiting<'t> {
             config,
             rules,
             root,
-            status: None,
+            status: OnceCell::new(),
         }
     }
 
@@ -59,12 +60,9 @@ impl<'t> Waiting<'t> {
     }
 
     /// Read once.
-    pub(super) fn status(&mut self) -> Option<Status> {
-        if self.status.is_none() {
-            let text = read(&self.place("status"));
-            self.status = Some(text.as_deref().and_then(parse_status));
-        }
-        self.status.flatten()
+    pub(super) fn status(&self) -> Option<Status> {
+        let read = || read(&self.place("status")).as_deref().and_then(parse_status);
+        *self.status.get_or_init(read)
     }
 
     /// Path of the file as this process sees it.
@@ -91,7 +89,7 @@ impl<'t> Waiting<'t> {
     }
 
     /// Who it is, for the record; what cannot be told is left out.
-    pub(super) fn describe(&mut self) -> (TaskInfo, CredIds) {
+    pub(super) fn describe(&self) -> (TaskInfo, CredIds) {
         let status = self.status();
         let tgid = status.map_or(self.tid, |status| status.tgid);
         let parent_tgid = status.map_or(0, |status| status.parent);
@@ -200,20 +198,19 @@ fn parse_status(text: &str) -> Option<Status> {
         ids.try_into().ok()
     };
     let mask = |name: &str| u64::from_str_radix(value(name)?, 16).ok();
-    let [uid, euid, suid, fsuid] = ids("Uid")?;
-    let [gid, egid, sgid, fsgid] = ids("Gid")?;
+    let (user, group) = (ids("Uid")?, ids("Gid")?);
     Some(Status {
         tgid: value("Tgid")?.parse().ok()?,
         parent: value("PPid")?.parse().ok()?,
         creds: CredIds {
-            uid,
-            gid,
-            suid,
-            sgid,
-            euid,
-            egid,
-            fsuid,
-            fsgid,
+            uid: user[0],
+            euid: user[1],
+            suid: user[2],
+            fsuid: user[3],
+            gid: group[0],
+            egid: group[1],
+            sgid: group[2],
+            fsgid: group[3],
             cap_inheritable: mask("CapInh")?,
             cap_permitted: mask("CapPrm")?,
             cap_effective: mask("CapEff")?,

@@ -228,14 +228,14 @@ mod tests {
         // While the file is open, nobody begins to write.
         let file = open();
         digests.take(&file, until()).unwrap();
-        let writes = || {
+        let can_write = || {
             let mut options = OpenOptions::new();
             options.append(true).custom_flags(nix::libc::O_NONBLOCK);
             options.open(&path).is_ok()
         };
-        assert!(!writes());
+        assert!(!can_write());
         drop(file);
-        assert!(writes());
+        assert!(can_write());
     }
 
     #[test]

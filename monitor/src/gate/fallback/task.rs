@@ -287,11 +287,8 @@ mod tests {
         let text = fs::read_to_string("/proc/self/status").unwrap();
         assert!(parse_status(&text).is_some());
         for line in ["Uid", "Gid", "CapEff", "Tgid"] {
-            let without: String = text
-                .lines()
-                .filter(|one| !one.starts_with(line))
-                .map(|one| format!("{one}\n"))
-                .collect();
+            let lines: Vec<&str> = text.lines().filter(|one| !one.starts_with(line)).collect();
+            let without = lines.join("\n");
             assert_eq!(parse_status(&without), None, "{line}");
             let broken = text.replace(&format!("{line}:\t"), &format!("{line}:\tx"));
             assert_eq!(parse_status(&broken), None, "{line}");

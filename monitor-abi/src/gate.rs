@@ -450,6 +450,8 @@ pub enum GateHook {
     InodeRename = 13,
     /// `inode_unlink`
     InodeUnlink = 14,
+    /// No hook: fanotify (`FAN_OPEN_EXEC_PERM`), and the answer of a process.
+    OpenExecPerm = 15,
 }
 
 impl GateHook {
@@ -470,6 +472,7 @@ impl GateHook {
             12 => Some(Self::InodeSetattr),
             13 => Some(Self::InodeRename),
             14 => Some(Self::InodeUnlink),
+            15 => Some(Self::OpenExecPerm),
             _ => None,
         }
     }
@@ -491,6 +494,7 @@ impl GateHook {
             Self::InodeSetattr => "inode_setattr",
             Self::InodeRename => "inode_rename",
             Self::InodeUnlink => "inode_unlink",
+            Self::OpenExecPerm => "fanotify",
         }
     }
 }

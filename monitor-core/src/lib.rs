@@ -10,6 +10,7 @@ pub mod btf;
 pub mod detect;
 pub mod envelope;
 pub mod event;
+pub mod gate;
 pub mod platform;
 pub mod policy;
 pub mod process;

@@ -16,10 +16,20 @@ use hardpan_abi::{
 /// Marks on digests that rules can use.
 const MAX_MARKS: usize = 16;
 
-/// Whether files are gated: by digests that the kernel takes, or by those that user space fills in where the policy has
-/// fanotify answer for what is missing.
+/// Whether files are gated: by digests that the kernel takes, by those that user space fills in where the policy has
+/// fanotify answer for what is missing, or by fanotify alone.
 pub fn gates_files(effective: &Effective, tier: Tier) -> bool {
-    tier == Tier::A || (tier == Tier::B && effective.gate.fanotify_fallback)
+    tier == Tier::A || (matches!(tier, Tier::B | Tier::C) && effective.gate.fanotify_fallback)
+}
+
+/// Whether something of this kind is decided by a table for this tier.
+const fn is_decided(kind: GateKind, tier: Tier, gates_files: bool) -> bool {
+    match tier {
+        // Through fanotify alone: nobody is asked about mappings and writes, nor about what is no file.
+        Tier::C if gates_files => matches!(kind, GateKind::Exec | GateKind::Script),
+        // Without digests every file would look unsigned.
+        _ => gates_files || !kind.is_of_files(),
+    }
 }
 
 /// What the kernel side gets of a policy.
@@ -54,8 +64,7 @@ impl GateTable {
         };
         let gates_files = gates_files(effective, tier);
         for kind in GateKind::ALL {
-            if kind.is_of_files() && !gates_files {
-                // Without digests every file would look unsigned.
+            if !is_decided(kind, tier, gates_files) {
                 continue;
             }
             for (class, word) in classes(kind) {
@@ -130,10 +139,10 @@ impl GateTable {
         let kinds: Vec<GateKind> = GateKind::ALL
             .into_iter()
             .filter(|kind| rule.on.contains(&rule_kind(*kind)))
-            .filter(|kind| gates_files || !kind.is_of_files())
+            .filter(|kind| is_decided(*kind, tier, gates_files))
             .collect();
-        let action = rule.action_at(tier);
         for kind in kinds {
+            let action = rule.action_before(rule_kind(kind), tier, gates_files);
             let Some(classes) = classes_of(kind, rule) else {
                 continue;
             };

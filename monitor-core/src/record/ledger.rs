@@ -16,6 +16,10 @@ pub struct Ledger {
     pub inherited: u64,
     /// Events of an earlier generation that nobody will tell of: lost while its gate went on alone, or when it was killed.
     pub lost_before: u64,
+    /// Records of the process that answers for executions at tier C, lost ones included: not in `generated`.
+    pub answered: u64,
+    /// Those of them that found no room on their way to the daemon.
+    pub answered_lost: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
     /// Events that became a line of their own.
@@ -65,6 +69,7 @@ impl Ledger {
             .saturating_add(self.lost_in_daemon)
             .saturating_add(self.lost_in_output)
             .saturating_add(self.lost_before)
+            .saturating_add(self.answered_lost)
     }
 
     /// Takes what was recorded or aggregated, but found no room in any output, for lost.
@@ -82,6 +87,7 @@ impl Ledger {
         self.generated
             .saturating_add(self.inherited)
             .saturating_add(self.lost_before)
+            .saturating_add(self.answered)
     }
 
     /// Received and still on its way through the daemon.
@@ -98,8 +104,9 @@ impl Ledger {
 
     /// Generated, and neither lost in the ring nor received. Positive while records wait in the ring; a lasting difference means that somebody interferes with it.
     pub fn unaccounted(&self) -> i64 {
-        let seen = i128::from(self.lost_in_ring) + i128::from(self.received);
-        let difference = i128::from(self.generated) + i128::from(self.inherited) - seen;
+        let seen = i128::from(self.lost_in_ring) + i128::from(self.received) + i128::from(self.answered_lost);
+        let told = i128::from(self.generated) + i128::from(self.inherited) + i128::from(self.answered);
+        let difference = told - seen;
         i64::try_from(difference).unwrap_or(if difference > 0 { i64::MAX } else { i64::MIN })
     }
 
@@ -163,6 +170,12 @@ mod tests {
         assert!(ledger.balances(), "what no output took was lost, not recorded");
         assert_eq!((ledger.recorded, ledger.aggregated, ledger.lost()), (36, 30, 44));
         ledger.lost_before = 5;
+        assert!(ledger.balances());
+        assert_eq!(ledger.all(), ledger.recorded + ledger.aggregated + ledger.lost());
+        // Two refusals by a process, one of which found no room.
+        (ledger.answered, ledger.answered_lost) = (2, 1);
+        ledger.received += 1;
+        ledger.recorded += 1;
         assert!(ledger.balances());
         assert_eq!(ledger.all(), ledger.recorded + ledger.aggregated + ledger.lost());
     }

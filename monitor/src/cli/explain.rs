@@ -13,7 +13,7 @@ use hardpan_core::event::escape;
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::effective::{Effective, Mode};
 use hardpan_core::policy::gate::{GateTable, class_word, gates_files};
-use hardpan_core::policy::rule::{Action, Fact, Facts, Glob, Kind, Side, Why, decide};
+use hardpan_core::policy::rule::{Action, Fact, Facts, Glob, Kind, Side, Why, decide_before};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -115,6 +115,25 @@ fn look(args: &ExplainArgs) -> Result<Looked, Problem> {
     Ok(Looked { real, meta, sha256 })
 }
 
+/// Who is asked about executions at this tier.
+const fn asked_at(tier: Tier, gates_files: bool) -> &'static str {
+    match tier {
+        Tier::A => "bprm_check_security, mmap_file: the kernel hashes, looks the digest up and answers",
+        Tier::B if !gates_files => {
+            "nowhere: at tier B files are judged only with gate.fallback = \"fanotify\""
+        }
+        Tier::B => {
+            "bprm_check_security, mmap_file: the kernel answers by digests that user space takes: of programs when they are executed, of libraries in advance; what it has none of is doubt (gate.on_doubt)"
+        }
+        Tier::C if gates_files => {
+            "fanotify: a process hashes programs, scripts and their interpreters when they are executed, and answers; libraries, files given to interpreters and what the dynamic linker is told to run are not seen"
+        }
+        _ => {
+            "nowhere: at tier C executions are only seen afterwards, unless gate.fallback = \"fanotify\" has them asked about"
+        }
+    }
+}
+
 fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
     let Looked { real, meta, sha256 } = look(args)?;
     let root = args.host.root();
@@ -159,16 +178,7 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
     say("class", class_word(class).unwrap_or("unknown"));
     say(
         "asked at",
-        match args.tier {
-            Tier::A => "bprm_check_security, mmap_file: the kernel hashes, looks the digest up and answers",
-            Tier::B if !gates_files(&effective, args.tier) => {
-                "nowhere: at tier B files are judged only with gate.fallback = \"fanotify\""
-            }
-            Tier::B => {
-                "bprm_check_security, mmap_file: the kernel answers by digests that user space takes: of programs when they are executed, of libraries in advance; what it has none of is doubt (gate.on_doubt)"
-            }
-            _ => "nowhere: at tier C executions are only seen afterwards",
-        },
+        asked_at(args.tier, gates_files(&effective, args.tier)),
     );
     let mut worst = Action::Allow;
     for (kind, own, what) in [
@@ -177,7 +187,8 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
         (Kind::Script, GateKind::Script, "script"),
     ] {
         let facts = facts(kind, class, &real, &meta, &sha256, &source);
-        let decision = decide(&effective.rules, &effective.defaults, &facts, args.tier);
+        let at = (args.tier, effective.gate.fanotify_fallback);
+        let decision = decide_before(&effective.rules, &effective.defaults, &facts, at);
         let why = match decision.why {
             Why::Rule(_, rule) => format!("rule {:?} ({})", rule.name, rule.origin),
             Why::Default(origin) => format!(

@@ -404,7 +404,9 @@ fn check(
     };
     let mut problems = loaded.problems;
     let tiers = tier.map_or_else(|| vec![Tier::A, Tier::B, Tier::C], |tier| vec![tier]);
-    problems.extend(rule::lint(&loaded.resolved.rules, &tiers));
+    let fallback = loaded.resolved.setting(&["gate", "fallback"]);
+    let by_fanotify = fallback.and_then(|setting| setting.value.as_text()) == Some("fanotify");
+    problems.extend(rule::lint(&loaded.resolved.rules, &tiers, by_fanotify));
     problems.extend(without_effect(&loaded.resolved));
     if subject.root.is_live() {
         problems.extend(effects(&subject.root, &loaded.resolved));

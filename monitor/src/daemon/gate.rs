@@ -1,6 +1,7 @@
 //! The exec gate in the daemon: trust and policy go into the kernel's maps, and enforcement begins only when nothing
 //! that runs would be refused.
 
+mod fanotify;
 mod kernel;
 mod stance;
 
@@ -10,12 +11,13 @@ use super::policy::InForce;
 use super::source::EventSource;
 use super::withdrawn::Strays;
 use crate::chain::chain;
-use crate::gate::fallback::{self, Filled, Job};
+use crate::gate::fallback::{self, Filled};
 use crate::gate::{self, Entries, Obstacle, entries, obstacles};
 use crate::harden::Root;
 use crate::sensor::{Remembered, Sensor, SubjectIds, Subjects};
 use crate::trust::LoadedTrust;
 use hardpan_abi::{GateConfig, GateHook, GateMode};
+use hardpan_core::gate::Known;
 use hardpan_core::platform::{HookState, Tier};
 use hardpan_core::record::{Finding, FindingCode};
 use std::collections::BTreeSet;
@@ -43,6 +45,8 @@ pub(super) struct Worked {
     remembered: Option<Remembered>,
     /// Tier B: verdicts that were put into the kernel, or why not.
     filled: Option<Result<Filled, String>>,
+    /// Tier C: digests of what runs and must run.
+    known: Vec<Known>,
 }
 
 /// What the daemon tells about it.
@@ -88,8 +92,12 @@ pub(super) struct Gate {
     maps: Option<SubjectIds>,
     /// Digests of scripts are put into the kernel in advance: it takes none of what interpreters open.
     fills_scripts: bool,
-    /// Tier B: who takes digests of what is executed.
+    /// Tier B: who takes digests of what is executed. Tier C: who refuses it.
     pub(super) fallback: Fallback,
+    /// Tier C: digests of what runs and must run, taken in advance.
+    known: Vec<Known>,
+    /// Tier C: executions of what is in anonymous memory are asked about.
+    pub(super) sees_memory: bool,
 }
 
 impl Gate {
@@ -120,6 +128,8 @@ impl Gate {
             maps: None,
             fills_scripts: false,
             fallback: Fallback::new(),
+            known: Vec::new(),
+            sees_memory: false,
         };
         (gate, worked)
     }
@@ -163,6 +173,7 @@ impl Gate {
         let scripts = self
             .maps
             .filter(|_| self.fills_scripts && self.gates_files(&policy));
+        let to_know = self.is_alone() && self.gates_files(&policy) && self.wanted(&policy).is_ok();
         let results = self.results.clone();
         let root = self.root.clone();
         let subjects = (self.tier == Tier::A).then(|| self.subjects.take()).flatten();
@@ -194,12 +205,18 @@ impl Gate {
                 fallback::fill(id, Path::new("/proc"), &settings.must_run, trust.as_deref())
                     .map_err(|error| chain(&error))
             });
+            let known = if to_know {
+                fallback::in_advance(Path::new("/proc"), &settings.must_run)
+            } else {
+                Vec::new()
+            };
             let worked = Worked {
                 entries,
                 policy,
                 obstacles,
                 remembered,
                 filled,
+                known,
             };
             // The daemon may be ending.
             let _gone = results.blocking_send(worked);
@@ -233,7 +250,9 @@ impl Gate {
             obstacles,
             remembered,
             filled,
+            known,
         } = worked;
+        self.known = known;
         if let Some(remembered) = remembered {
             tracing::debug!(?remembered, "digests of what runs are in the kernel");
             self.knows_subjects = true;
@@ -242,25 +261,11 @@ impl Gate {
         let mut news = News::default();
         if !self.gates_files(&policy) {
             self.enforce_objects(&policy, source, &mut news.findings);
+            news.mode = self.is_asked_no_longer();
             return (news, false);
         }
         let mut entries = entries;
-        let withdrawn = self.provisional.settle(provisional_within(&policy), |digest| {
-            entries.by_digest.contains_key(digest)
-        });
-        for Withdrawn { name, .. } in &withdrawn {
-            news.findings.push(Finding {
-                packages: vec![name.clone()],
-                ..Finding::new(
-                    FindingCode::ProvisionalWithdrawn,
-                    format!("{name} was opened by a package manager and not installed: its files are no longer trusted"),
-                )
-            });
-        }
-        for (digest, size) in self.provisional.digests() {
-            entries.by_digest.entry(*digest).or_insert(Provisional::entry());
-            entries.sizes.push(*size);
-        }
+        let withdrawn = self.settle(&mut entries, &policy, &mut news.findings);
         let full = self.write_trust(entries, &policy, source, &mut news.findings);
         // Only now: until then more of them could begin.
         if !withdrawn.is_empty() {
@@ -290,12 +295,15 @@ impl Gate {
             Ok(()) => match obstacles {
                 Some((_, 0)) if self.must_wait(&policy) => {
                     begins = true;
-                    let why = "the process that takes digests has not begun yet".to_owned();
+                    let why = "the process that is told of executions has not begun yet".to_owned();
                     (GateMode::Observe, why)
                 }
                 Some((_, 0)) => (
                     GateMode::Enforce,
-                    "everything that runs, and must be able to run, is trusted".to_owned(),
+                    format!(
+                        "everything that runs, and must be able to run, is trusted{}",
+                        self.limits()
+                    ),
                 ),
                 Some((first, count)) => {
                     news.findings.push(not_ready(&first, count));
@@ -317,7 +325,11 @@ impl Gate {
             }
         }
         self.write_settings(mode, &policy, source, &mut news.findings);
-        kernel::pin(mode, &policy, source, &mut news.findings);
+        if self.is_alone() {
+            fanotify::pin(mode, &policy, &mut news.findings);
+        } else {
+            kernel::pin(mode, &policy, source, &mut news.findings);
+        }
         if mode != self.mode {
             self.mode = mode;
             news.mode = Some((mode, why));
@@ -326,6 +338,32 @@ impl Gate {
         let look_again =
             again || (not_looked && mode != GateMode::Enforce && !full && self.wanted(&policy).is_ok());
         (news, look_again)
+    }
+
+    /// Takes what is expected of running transactions into the entries, and drops what was not installed in time.
+    fn settle(
+        &mut self,
+        entries: &mut Entries,
+        policy: &InForce,
+        findings: &mut Vec<Finding>,
+    ) -> Vec<Withdrawn> {
+        let withdrawn = self.provisional.settle(provisional_within(policy), |digest| {
+            entries.by_digest.contains_key(digest)
+        });
+        for Withdrawn { name, .. } in &withdrawn {
+            findings.push(Finding {
+                packages: vec![name.clone()],
+                ..Finding::new(
+                    FindingCode::ProvisionalWithdrawn,
+                    format!("{name} was opened by a package manager and not installed: its files are no longer trusted"),
+                )
+            });
+        }
+        for (digest, size) in self.provisional.digests() {
+            entries.by_digest.entry(*digest).or_insert(Provisional::entry());
+            entries.sizes.push(*size);
+        }
+        withdrawn
     }
 
     /// Files are not judged here: what needs no digests is.
@@ -355,16 +393,7 @@ impl Gate {
         }
     }
 
-    /// Tier B: the settings of who takes digests.
-    fn job(&self, policy: &InForce) -> Option<Job> {
-        let maps = self.maps.filter(|_| self.tier == Tier::B)?;
-        Some(Job {
-            maps,
-            timeout_ms: policy.gate.fallback_timeout_ms,
-        })
-    }
-
-    /// Has digests taken of what is executed, at tier B; true as long as nobody does.
+    /// Has digests taken of what is executed, at tier B, or executions answered for, at tier C; true as long as nobody does.
     fn must_wait(&mut self, policy: &InForce) -> bool {
         let Some(job) = self.job(policy) else { return false };
         self.fallback.ensure(job);

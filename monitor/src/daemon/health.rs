@@ -98,7 +98,8 @@ impl Health {
             return Vec::new();
         }
         let mut findings = Vec::new();
-        let lost = ledger.lost_in_ring.saturating_sub(self.told.lost_in_ring);
+        let lost_of = |ledger: &Ledger| ledger.lost_in_ring.saturating_add(ledger.answered_lost);
+        let lost = lost_of(ledger).saturating_sub(lost_of(&self.told));
         if lost > 0 {
             findings.push(Finding {
                 count: Some(lost),

@@ -236,7 +236,7 @@ impl Daemon<'_> {
                 }
                 Some(worked) = self.gate_work.recv() => self.take_gate(worked, source),
                 Some(strays) = self.gate.strays.found.recv() => self.take_strays(&strays),
-                news = self.gate.fallback.next() => self.take_fallback(&news),
+                heard = self.gate.fallback.next() => self.take_heard(&heard),
                 Some(look) = self.hardening.recv() => self.take_hardening(look),
                 Some(findings) = self.audits.recv() => self.take_findings(&findings),
                 read = source.next(|record| self.pipeline.take(record)) => {
@@ -251,6 +251,7 @@ impl Daemon<'_> {
 
     fn tick(&mut self, source: &mut impl EventSource) {
         source.forget_gone();
+        self.take_answered();
         let (clock, now_ns) = self.now();
         self.health.set_clock(clock);
         self.pipeline.tick(clock, now_ns);
@@ -305,6 +306,8 @@ impl Daemon<'_> {
         Notify::stopping();
         let stays = source.is_pinned();
         source.detach();
+        self.gate.fallback.stop();
+        self.take_answered();
         // A program that ran on another CPU at that moment may still be writing its last record.
         for _ in 0..50 {
             let counters = source.counters().map_err(DaemonError::Read)?;
@@ -316,6 +319,8 @@ impl Daemon<'_> {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // The last words of who answered for executions.
+        self.take_answered();
         self.pipeline.close_pool();
         let hashed = &mut self.hashed;
         let pipeline = &mut self.pipeline;

@@ -189,6 +189,20 @@ impl Pipeline {
         self.take(bytes);
     }
 
+    /// Takes what the process told that answers for executions: how many records found no room, and one that did.
+    pub(super) fn take_answered(&mut self, bytes: &[u8]) {
+        let Some((lost, record)) = bytes.split_first_chunk() else {
+            return;
+        };
+        let lost = u64::from_ne_bytes(*lost);
+        self.ledger.answered = self.ledger.answered.saturating_add(lost);
+        self.ledger.answered_lost = self.ledger.answered_lost.saturating_add(lost);
+        if !record.is_empty() {
+            self.ledger.answered = self.ledger.answered.saturating_add(1);
+            self.take(record);
+        }
+    }
+
     fn undecodable(&mut self, error: &DecodeError) {
         self.ledger.undecodable = self.ledger.undecodable.saturating_add(1);
         *self.undecodable.entry(error.word()).or_default() += 1;

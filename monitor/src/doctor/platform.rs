@@ -145,11 +145,20 @@ pub(super) fn policy(
     {
         hints.push(Hint::new(
             format!("the policy's gate enforces, but at tier {tier} nothing judges files here"),
-            if tier == Tier::B {
-                "set gate.fallback = \"fanotify\": user space then takes the digests that this kernel cannot"
-            } else {
-                "the reasons are listed under the tier"
+            match tier {
+                Tier::B => "set gate.fallback = \"fanotify\": user space then takes the digests that this kernel cannot",
+                Tier::C => "set gate.fallback = \"fanotify\": a process then answers for programs and scripts (docs/GATE.md, tier C); or see the reasons under the tier",
+                _ => "the reasons are listed under the tier",
             },
+        ));
+    }
+    if let (Some(effective), Some(Tier::C)) = (&effective, tier)
+        && effective.gate.mode == Mode::Enforce
+        && gates_files(effective, Tier::C)
+    {
+        hints.push(Hint::new(
+            "tier C: programs and scripts are refused through fanotify; libraries, files given to interpreters, `ld.so ./program`, modules, BPF programs and ptrace are not",
+            "the reasons for the tier are listed under it; docs/GATE.md has what tier C does not see",
         ));
     }
     PolicyReport {

@@ -18,6 +18,7 @@ pub use gate::{GateError, GateRules, Sizes, TrustChange};
 pub use memory::MapBytes;
 pub use object::{ObjectError, Objects};
 pub use pins::{PIN_ROOT, PinError, Previous, TakenOver, next_generation};
+pub(crate) use subjects::ReadUntil;
 pub use subjects::{Remembered, SubjectIds, Subjects};
 pub use task::SweepError;
 pub use writes::{Overflow, Writes};

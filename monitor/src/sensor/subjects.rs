@@ -163,7 +163,7 @@ impl Subjects {
         before: &InodeDigest,
         until: Option<Instant>,
     ) -> Result<bool, MapError> {
-        let content = Content { file, at: 0, until };
+        let content = ReadUntil::new(file, until);
         let Ok((digest, _)) = sha256_of(content.take(GATE_HASH_SIGNED_BYTES)) else {
             return Ok(false);
         };
@@ -198,14 +198,20 @@ impl Subjects {
     }
 }
 
-/// A file from its beginning, wherever its position is.
-struct Content<'f> {
+/// A file from its beginning, wherever its position is, until some time.
+pub(crate) struct ReadUntil<'f> {
     file: &'f File,
     at: u64,
     until: Option<Instant>,
 }
 
-impl Read for Content<'_> {
+impl<'f> ReadUntil<'f> {
+    pub(crate) const fn new(file: &'f File, until: Option<Instant>) -> Self {
+        Self { file, at: 0, until }
+    }
+}
+
+impl Read for ReadUntil<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.until.is_some_and(|until| Instant::now() > until) {
             return Err(io::ErrorKind::TimedOut.into());

@@ -22,6 +22,11 @@ impl<'f> ReadLease<'f> {
         Ok(Self(file))
     }
 
+    /// Leaves it in place until the last descriptor of this open file is closed.
+    pub fn until_closed(self) {
+        std::mem::forget(self);
+    }
+
     /// Whether nobody has begun to open the file for writing since: such an opener is counted before anybody is asked
     /// about it, and waits. Read-only openers do not matter.
     pub fn holds(&self) -> bool {

@@ -25,7 +25,7 @@ told() {
 }
 # Whether a process holds a fanotify group.
 holds_group() {
-    ls -l "/proc/$1/fd" | grep -q fanotify
+    ls -l "/proc/$1/fd" | grep -q 'inode:.*fanotify'
 }
 # Notes a file's inode: records of old kernels have no paths. `inode_of NAME FILE`.
 inode_of() {

@@ -61,8 +61,19 @@ pub struct Decision<'p> {
     pub record: bool,
 }
 
-/// Decides an event at a tier.
+/// Decides an event at a tier. At tier C it has happened already.
 pub fn decide<'p>(rules: &'p [Rule], defaults: &'p Defaults, facts: &Facts, tier: Tier) -> Decision<'p> {
+    decide_before(rules, defaults, facts, (tier, false))
+}
+
+/// Decides an event that has not happened yet: at tier C, where fanotify asks (`true`), it can be refused.
+pub fn decide_before<'p>(
+    rules: &'p [Rule],
+    defaults: &'p Defaults,
+    facts: &Facts,
+    (tier, by_fanotify): (Tier, bool),
+) -> Decision<'p> {
+    let possible = |action, kind| possible(action, kind, (tier, by_fanotify));
     for (n, rule) in rules.iter().enumerate() {
         let fits = rule.on.contains(&facts.kind)
             && rule
@@ -70,7 +81,7 @@ pub fn decide<'p>(rules: &'p [Rule], defaults: &'p Defaults, facts: &Facts, tier
                 .iter()
                 .all(|test| outcome(test, facts) == Outcome::Holds);
         if fits {
-            let action = possible(rule.action_at(tier), facts.kind, tier);
+            let action = possible(rule.action_before(facts.kind, tier, by_fanotify), facts.kind);
             return Decision {
                 action,
                 why: Why::Rule(n, rule),
@@ -82,7 +93,7 @@ pub fn decide<'p>(rules: &'p [Rule], defaults: &'p Defaults, facts: &Facts, tier
     let default = facts.class().and_then(|class| defaults.action(facts.kind, class));
     match default {
         Some((wanted, origin)) => {
-            let action = possible(wanted, facts.kind, tier);
+            let action = possible(wanted, facts.kind);
             Decision {
                 action,
                 why: Why::Default(origin),
@@ -99,9 +110,9 @@ pub fn decide<'p>(rules: &'p [Rule], defaults: &'p Defaults, facts: &Facts, tier
     }
 }
 
-/// `deny` needs a kernel that can refuse; `kill` works everywhere.
-fn possible(action: Action, kind: Kind, tier: Tier) -> Action {
-    if action == Action::Deny && !kind.deniable(tier) {
+/// `deny` needs somebody who can refuse; `kill` works everywhere.
+fn possible(action: Action, kind: Kind, (tier, by_fanotify): (Tier, bool)) -> Action {
+    if action == Action::Deny && !kind.deniable(tier, by_fanotify) {
         Action::Alert
     } else {
         action

@@ -106,12 +106,14 @@ impl Kind {
         }
     }
 
-    /// Whether the kernel can refuse such an event at this tier.
+    /// Whether such an event can be refused at this tier.
     ///
-    /// Kernel findings are noticed after the fact everywhere. At tier C nothing is refused by the kernel.
-    pub const fn deniable(self, tier: Tier) -> bool {
+    /// Kernel findings are noticed after the fact everywhere. At tier C the kernel refuses nothing by itself; fanotify does
+    /// what is executed, if the policy has it asked (`gate.fallback`).
+    pub const fn deniable(self, tier: Tier, by_fanotify: bool) -> bool {
         match tier {
-            Tier::None | Tier::C => false,
+            Tier::None => false,
+            Tier::C => by_fanotify && matches!(self, Self::Exec | Self::Script),
             Tier::B | Tier::A => !matches!(self, Self::Kernel),
         }
     }
@@ -467,7 +469,13 @@ impl Attribute {
             Kind::Credential => is_laid_down,
             _ => !looks_at_program || (tier == Tier::A && !GATED.contains(&kind)),
         };
-        if self.in_kernel && matches!(tier, Tier::A | Tier::B) && able {
+        // Where fanotify refuses, a process does that knows what the kernel side would.
+        let is_asked = match tier {
+            Tier::A | Tier::B => true,
+            Tier::C => matches!(kind, Kind::Exec | Kind::Script),
+            Tier::None => false,
+        };
+        if self.in_kernel && is_asked && able {
             Decider::Kernel
         } else {
             Decider::UserSpace

@@ -8,8 +8,9 @@ use super::test::Outcome;
 use crate::platform::Tier;
 use crate::policy::origin::Problem;
 
-/// Checks the rules for these tiers. Findings come in the rules' order.
-pub fn lint(rules: &[Rule], tiers: &[Tier]) -> Vec<Problem> {
+/// Checks the rules for these tiers, of a policy that has fanotify asked about executions at tier C, or not. Findings come
+/// in the rules' order.
+pub fn lint(rules: &[Rule], tiers: &[Tier], by_fanotify: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (n, rule) in rules.iter().enumerate() {
         let earlier = rules.get(..n).unwrap_or_default();
@@ -20,7 +21,7 @@ pub fn lint(rules: &[Rule], tiers: &[Tier]) -> Vec<Problem> {
         problems.extend(unreachable(earlier, rule));
         problems.extend(unobserved(rule));
         for tier in tiers {
-            if let Some(problem) = undecidable(earlier, rule, *tier) {
+            if let Some(problem) = undecidable(earlier, rule, *tier, by_fanotify) {
                 problems.push(problem);
                 // The same sentence for the next tier helps nobody.
                 break;
@@ -138,15 +139,18 @@ fn covers(outer: &Rule, inner: &Rule) -> bool {
 }
 
 /// A deny that the kernel cannot decide at this tier, or not in time.
-fn undecidable(earlier: &[Rule], rule: &Rule, tier: Tier) -> Option<Problem> {
+fn undecidable(earlier: &[Rule], rule: &Rule, tier: Tier, by_fanotify: bool) -> Option<Problem> {
     if rule.action_at(tier) != Action::Deny {
         return None;
     }
     let fail =
         |message: String, hint: &str| Some(Problem::error(rule.origin.clone(), message).with_hint(hint));
-    if let Some(kind) = rule.on.iter().find(|kind| !kind.deniable(tier)) {
+    if let Some(kind) = rule.on.iter().find(|kind| !kind.deniable(tier, by_fanotify)) {
         let hint = match kind {
             Kind::Kernel => "kernel findings are noticed after the fact: use alert or kill",
+            Kind::Exec | Kind::Script => {
+                "gate.fallback = \"fanotify\" can; else say what holds there: needs_tier = \"B\" and below = \"alert\""
+            }
             _ => "say what holds there: needs_tier = \"B\" and below = \"alert\"",
         };
         return fail(

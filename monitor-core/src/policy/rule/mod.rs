@@ -12,7 +12,7 @@ mod model;
 pub mod observed;
 mod test;
 
-pub use decide::{Decision, Defaults, HitCounters, Step, StepOutcome, Why, decide, explain};
+pub use decide::{Decision, Defaults, HitCounters, Step, StepOutcome, Why, decide, decide_before, explain};
 pub use facts::{Asked, Fact, Facts};
 pub use glob::Glob;
 pub use kind::{ATTRIBUTES, Action, Attribute, AttributeKind, Decider, Kind, Side};

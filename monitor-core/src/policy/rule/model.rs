@@ -58,6 +58,16 @@ impl Rule {
         }
     }
 
+    /// The action on an event of this kind that has not happened yet. Where fanotify asks, tier C can do what `needs_tier` =
+    /// "B" is about: refuse.
+    pub fn action_before(&self, kind: Kind, tier: Tier, by_fanotify: bool) -> Action {
+        if tier == Tier::C && kind.deniable(tier, by_fanotify) {
+            self.action_at(Tier::B)
+        } else {
+            self.action_at(tier)
+        }
+    }
+
     /// The condition on an attribute, if there is one.
     pub(super) fn test_of(&self, attribute: &Attribute) -> Option<&Test> {
         self.tests.iter().find(|test| test.attribute == attribute)

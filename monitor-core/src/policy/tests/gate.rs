@@ -294,9 +294,39 @@ fn tier_b_decides_about_files_where_user_space_tells_of_them() {
         let (row, all) = (before.actions[kind as usize], table.actions[kind as usize]);
         assert_eq!(row == all, !kind.is_of_files(), "{kind:?}");
     }
-    let at_c = GateTable::new(&effective, Tier::C, &|_| None);
+}
+
+/// Through fanotify alone executions and scripts are decided, and nothing else; without it nothing is.
+#[test]
+fn tier_c_decides_what_fanotify_asks_about() {
+    let text = |fallback| {
+        format!(
+            "[gate]\nfallback = \"{fallback}\"\n[default.exec]\nuntrusted = \"deny\"\n[default.library]\nuntrusted = \"deny\"\n\
+             [[rules.prepend]]\nname = \"it\"\non = [\"exec\", \"library\", \"module\"]\naction = \"deny\"\nsubject.uid = [1001]\n"
+        )
+    };
+    let with = GateTable::new(&effective(&text("fanotify")), Tier::C, &|_| None);
+    assert!(with.problems.is_empty(), "{:?}", with.problems);
     assert_eq!(
-        at_c.action(GateKind::Exec, GateClass::Untrusted),
+        with.action(GateKind::Exec, GateClass::Untrusted),
+        GateAction::Deny
+    );
+    assert_eq!(
+        with.action(GateKind::Library, GateClass::Untrusted),
+        GateAction::Allow
+    );
+    let kinds = with.rules.iter().fold(0, |all, rule| all | rule.kinds);
+    assert_eq!(
+        kinds & !(1 << GateKind::Exec as u32 | 1 << GateKind::Script as u32),
+        0
+    );
+    assert!(with.rules.iter().any(|rule| rule.tests == gate_test::UID));
+    // What is meant for tier B and above because tier C could not refuse: here it can. The base policy's rule on set-id files.
+    let setid = with.rules.iter().find(|rule| rule.tests & gate_test::SETID != 0);
+    assert_eq!(setid.map(|rule| rule.action), Some(GateAction::Deny as u32));
+    let without = GateTable::new(&effective(&text("none")), Tier::C, &|_| None);
+    assert_eq!(
+        without.action(GateKind::Exec, GateClass::Untrusted),
         GateAction::Allow
     );
 }
@@ -316,7 +346,7 @@ fn the_class_of_the_subject_has_its_place() {
             "[[rules.prepend]]\nname = \"it\"\non = [\"{on}\"]\naction = \"deny\"\nsubject.class = [\"untrusted\"]\n"
         );
         let effective = effective(&text);
-        let found = crate::policy::rule::lint(&effective.rules, &[tier]);
+        let found = crate::policy::rule::lint(&effective.rules, &[tier], false);
         let of_it: Vec<_> = found
             .iter()
             .filter(|one| one.to_string().contains("denies by subject.class"))

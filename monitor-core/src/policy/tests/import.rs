@@ -68,7 +68,7 @@ fn fapolicyd_rules_carry_over_or_are_named() {
         fapolicyd-20: deny exec (below tier B: alert)
     "]].assert_eq(&rules);
     // What comes out passes `policy check`.
-    let problems = rule::lint(&resolved.rules, &[Tier::A, Tier::B, Tier::C]);
+    let problems = rule::lint(&resolved.rules, &[Tier::A, Tier::B, Tier::C], false);
     expect![""].assert_eq(&lines(&problems));
 }
 
@@ -101,7 +101,7 @@ fn what_types_kept_apart_is_decided_once() {
     .assert_eq(&notes);
     let (resolved, problems) = merge(&[(Layer::Local, "import.toml", &import.policy)]);
     assert_eq!(lines(&problems), "", "{}", import.policy);
-    let problems = rule::lint(&resolved.rules, &[Tier::A, Tier::B, Tier::C]);
+    let problems = rule::lint(&resolved.rules, &[Tier::A, Tier::B, Tier::C], false);
     assert_eq!(lines(&problems), "");
     assert_eq!((import.whole, import.partial, import.left_out), (5, 1, 3));
 }

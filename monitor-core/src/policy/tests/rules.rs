@@ -13,7 +13,7 @@ fn rules(text: &str) -> Resolved {
 }
 
 fn check_lint(text: &str, tiers: &[Tier], expected: &Expect) {
-    expected.assert_eq(&lines(&rule::lint(&rules(text).rules, tiers)));
+    expected.assert_eq(&lines(&rule::lint(&rules(text).rules, tiers, false)));
 }
 
 const ALL: [Tier; 3] = [Tier::A, Tier::B, Tier::C];
@@ -171,9 +171,17 @@ action = "deny"
         &ALL,
         &expect![[r#"
             r.toml:2:1: error: rule "c" denies exec, which tier C cannot refuse
-              hint: say what holds there: needs_tier = "B" and below = "alert"
+              hint: gate.fallback = "fanotify" can; else say what holds there: needs_tier = "B" and below = "alert"
         "#]],
     );
+    // Fanotify asks about executions and scripts, and about nothing else.
+    let by_fanotify = |on: &str| {
+        let text = class.replace("\"exec\"", &format!("\"{on}\""));
+        lines(&rule::lint(&rules(&text).rules, &ALL, true))
+    };
+    assert_eq!(by_fanotify("exec"), "");
+    assert_eq!(by_fanotify("script"), "");
+    assert!(by_fanotify("library").contains("tier C cannot refuse"));
 }
 
 #[test]

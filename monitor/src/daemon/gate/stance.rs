@@ -41,13 +41,8 @@ impl Gate {
         let why = if let Some(why) = &self.missing {
             why.clone()
         } else if !self.gates_files(policy) {
-            let why_not = if self.tier == Tier::B {
-                " without gate.fallback = \"fanotify\""
-            } else {
-                ""
-            };
             format!(
-                "tier {} cannot refuse executions in the kernel{why_not}{}",
+                "tier {} cannot refuse executions without gate.fallback = \"fanotify\"{}",
                 self.tier,
                 if self.objects_enforced(policy) {
                     "; modules, BPF programs and ptrace are refused as the policy says"
@@ -57,7 +52,7 @@ impl Gate {
             )
         } else if let [first, ..] = policy.table.problems.as_slice() {
             format!(
-                "{} of the policy's rules cannot be decided in the kernel: {first}",
+                "{} of the policy's rules cannot be decided before it happens: {first}",
                 policy.table.problems.len()
             )
         } else {
@@ -72,9 +67,15 @@ impl Gate {
         )))
     }
 
-    /// Whether files are judged: the kernel takes digests, or user space does for it.
+    /// Whether files are judged: the kernel takes digests, user space does for it, or answers by itself.
     pub(super) fn gates_files(&self, policy: &InForce) -> bool {
-        self.tier == Tier::A || (self.tier == Tier::B && policy.gate.fanotify_fallback && self.maps.is_some())
+        let by_fanotify = policy.gate.fanotify_fallback;
+        match self.tier {
+            Tier::A => true,
+            Tier::B => by_fanotify && self.maps.is_some(),
+            Tier::C => by_fanotify,
+            Tier::None => false,
+        }
     }
 
     /// What needs no digests is enforced although files are not: everybody wants it, and nothing stands against it.

@@ -9,6 +9,7 @@ use crate::daemon::source::EventSource;
 use crate::daemon::withdrawn::{self, Stray};
 use crate::enrich::Proc;
 use crate::gate::{digests, fallback};
+use hardpan_core::platform::Tier;
 use hardpan_core::record::{Finding, FindingCode, Service, ServiceEvent};
 use std::path::Path;
 use tracing::{info, warn};
@@ -59,18 +60,41 @@ impl Daemon<'_> {
         self.gate.renew(self.pipeline.trust(), self.policy.in_force());
     }
 
-    pub(super) fn take_fallback(&mut self, news: &fallback::News) {
+    /// Takes what the gate's own processes tell.
+    pub(super) fn take_heard(&mut self, heard: &responder::Heard) {
+        match heard {
+            responder::Heard::News(news) => self.take_fallback(news),
+            responder::Heard::Record(record) => self.pipeline.take_answered(record),
+        }
+    }
+
+    /// Takes records that nobody waits for: of a responder that was ended.
+    pub(super) fn take_answered(&mut self) {
+        for record in self.gate.fallback.drain() {
+            self.pipeline.take_answered(&record);
+        }
+    }
+
+    fn take_fallback(&mut self, news: &fallback::News) {
         let Some(policy) = self.policy.in_force() else {
             return;
         };
         let gate = &policy.gate;
-        if let Some(finding) = responder::finding(news, gate.fallback_timeout_ms, gate.on_doubt) {
+        let refuses = self.decision.tier == Tier::C;
+        if let Some(finding) = responder::finding(news, gate.fallback_timeout_ms, gate.on_doubt, refuses) {
             let at_us = self.at_us();
             warn!(code = finding.code.word(), "{}", finding.message);
             self.pipeline.recorder.emit(&finding.draft(at_us));
             return;
         }
-        let text = "digests are taken of what is executed";
+        let text = if refuses {
+            "executions are answered for"
+        } else {
+            "digests are taken of what is executed"
+        };
+        if refuses {
+            self.gate.sees_memory = *news == fallback::News::Answers;
+        }
         info!("{text}");
         if self.gate.fallback.recovered() {
             let recovered = Finding::new(FindingCode::GateResponderRecovered, format!("{text} again"));

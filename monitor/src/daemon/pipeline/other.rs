@@ -4,7 +4,7 @@ use super::Pipeline;
 use crate::daemon::packages::Looked;
 use crate::daemon::writes::device_path;
 use crate::enrich::identity::Identity;
-use hardpan_abi::{TaskFindingKind, TaskResponse, WriteClass};
+use hardpan_abi::{GateHook, TaskFindingKind, TaskResponse, WriteClass};
 use hardpan_core::event::{
     CredChange, GateEvent, ModuleAction, ModuleChange, ObjectEvent, RawText, Task, TaskFinding,
 };
@@ -100,7 +100,9 @@ impl Pipeline {
         let task = event.head.task.clone();
         let around = self.scene_of(&task, event.head.boottime_ns);
         let host_tree = self.proc.saw_host_tree(task.process, task.mnt_ns);
-        let source = if event.digest_cached {
+        let source = if event.hook == GateHook::OpenExecPerm {
+            DigestSource::UserSpace
+        } else if event.digest_cached {
             DigestSource::KernelCache
         } else {
             DigestSource::Kernel

@@ -1,13 +1,15 @@
 //! The process that watches the responder: starts it, waits for its signs of life, kills it when there are none, and
 //! starts it again. It holds no descriptor of the fanotify group, so nothing waits for it.
 
+use super::channel::{self, ChannelError, Kind};
 use super::deadman::DeadMan;
-use super::responder::{ALIVE, ANSWERS, BEGIN};
+use super::pulse::{ALIVE, ANSWERS, ANSWERS_NOT_MEMORY};
+use super::responder::BEGIN;
 use super::{Job, News, RESPONDER_FLAG};
-use crate::child::{end_with_parent, job};
+use crate::child::end_with_parent;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,8 +32,11 @@ const LIVED: Duration = Duration::from_secs(60);
 #[derive(Debug, Error)]
 pub enum WatchdogError {
     /// Its input is no job.
-    #[error("standard input is no job of hardpand: this process is not meant to be started by hand")]
-    Job(#[source] io::Error),
+    #[error("standard input brings no job of hardpand: this process is not meant to be started by hand")]
+    Job(#[source] ChannelError),
+    /// The job cannot be read.
+    #[error("reading the job")]
+    Text(#[source] serde_json::Error),
     /// The daemon does not listen any more.
     #[error("telling the daemon about the gate's responder")]
     Tell(#[source] io::Error),
@@ -45,17 +50,34 @@ pub enum WatchdogError {
 
 /// Runs as the watchdog until the daemon ends.
 pub fn watchdog() -> Result<(), WatchdogError> {
+    match run() {
+        // The daemon has ended, and the kernel is about to end this process, too.
+        Err(WatchdogError::Job(ChannelError::Closed)) => Ok(()),
+        other => other,
+    }
+}
+
+fn run() -> Result<(), WatchdogError> {
     end_with_parent();
     super::responder::survive_shortage();
-    let text = job().map_err(WatchdogError::Job)?;
-    let job: Job = serde_json::from_str(&text).map_err(|error| WatchdogError::Job(error.into()))?;
+    let message = channel::receive(io::stdin().as_fd(), true).map_err(WatchdogError::Job)?;
+    if message.kind != Kind::Job {
+        return Err(WatchdogError::Job(ChannelError::Unknown));
+    }
+    let text = message.body;
+    let job: Job = serde_json::from_slice(&text).map_err(WatchdogError::Text)?;
+    let mut table = message.fds.into_iter().next();
     let mut dead_man = DeadMan::within(OWN_LIMIT).map_err(timer)?;
     let mut pause = PAUSE;
     loop {
         let began = Instant::now();
-        let news = match start(&text) {
-            Ok(mut child) => {
-                let news = watch(&mut child, job, &mut dead_man)?;
+        // What came while nobody ran.
+        while let Some(newer) = newer_table()? {
+            table = Some(newer);
+        }
+        let news = match start(&text, table.as_ref()) {
+            Ok((mut child, line)) => {
+                let news = watch(&mut child, &line, &mut table, job, &mut dead_man)?;
                 dead_man.alive(OWN_LIMIT).map_err(timer)?;
                 // Also after it ended by itself: nothing of it may stay.
                 let _dead = child.kill();
@@ -77,23 +99,45 @@ pub fn watchdog() -> Result<(), WatchdogError> {
     }
 }
 
-fn start(job: &str) -> io::Result<Child> {
+/// A table that the daemon has sent.
+fn newer_table() -> Result<Option<OwnedFd>, WatchdogError> {
+    match channel::receive(io::stdin().as_fd(), false) {
+        Ok(message) if message.kind == Kind::Table => Ok(message.fds.into_iter().next()),
+        Ok(_) => Err(WatchdogError::Job(ChannelError::Unknown)),
+        Err(ChannelError::Empty) => Ok(None),
+        Err(error) => Err(WatchdogError::Job(error)),
+    }
+}
+
+/// Starts a responder. Back come it and the end of the line on which it gets tables.
+fn start(job: &[u8], table: Option<&OwnedFd>) -> io::Result<(Child, OwnedFd)> {
+    let (here, there) = channel::pair()?;
+    let daemon = io::stdin();
+    let fds: Vec<_> = table
+        .into_iter()
+        .flat_map(|table| [table.as_fd(), daemon.as_fd()])
+        .collect();
+    channel::send(here.as_fd(), Kind::Job, job, &fds)?;
     // This very program, even if its file has been replaced meanwhile.
-    let mut child = Command::new(Path::new("/proc/self/exe"))
+    let child = Command::new(Path::new("/proc/self/exe"))
         .arg(RESPONDER_FLAG)
         .env_clear()
         .current_dir("/")
-        .stdin(Stdio::piped())
+        .stdin(Stdio::from(there))
         .stdout(Stdio::piped())
         .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(job.as_bytes())?;
-    }
-    Ok(child)
+    Ok((child, here))
 }
 
 /// Until the responder ends or gives no sign of life.
-fn watch(child: &mut Child, job: Job, dead_man: &mut DeadMan) -> Result<News, WatchdogError> {
+fn watch(
+    child: &mut Child,
+    line: &OwnedFd,
+    table: &mut Option<OwnedFd>,
+    job: Job,
+    dead_man: &mut DeadMan,
+) -> Result<News, WatchdogError> {
+    let daemon = io::stdin();
     let Some(mut signs) = child.stdout.take() else {
         return Ok(News::Ended(String::new()));
     };
@@ -108,11 +152,26 @@ fn watch(child: &mut Child, job: Job, dead_man: &mut DeadMan) -> Result<News, Wa
             return Ok(News::Killed);
         }
         let wait = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(signs.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [
+            PollFd::new(signs.as_fd(), PollFlags::POLLIN),
+            PollFd::new(daemon.as_fd(), PollFlags::POLLIN),
+        ];
         match poll(&mut fds, wait) {
             Ok(0) | Err(nix::errno::Errno::EINTR) => continue,
             Ok(_) => {}
             Err(errno) => return Err(WatchdogError::Wait(errno.into())),
+        }
+        let [has_signs, has_table] = fds.map(|fd| fd.any().unwrap_or(true));
+        if has_table && let Some(newer) = newer_table()? {
+            let sent = channel::send(line.as_fd(), Kind::Table, b"", &[newer.as_fd()]);
+            *table = Some(newer);
+            // It does not take them; the next one begins with this. One that is gone shows below.
+            if sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return Ok(News::Killed);
+            }
+        }
+        if !has_signs {
+            continue;
         }
         let read = signs.read(&mut buffer).map_err(WatchdogError::Wait)?;
         let Some(seen) = buffer.get(..read).filter(|seen| !seen.is_empty()) else {
@@ -120,8 +179,13 @@ fn watch(child: &mut Child, job: Job, dead_man: &mut DeadMan) -> Result<News, Wa
         };
         if seen.contains(&ANSWERS) {
             tell(&News::Answers)?;
+        } else if seen.contains(&ANSWERS_NOT_MEMORY) {
+            tell(&News::AnswersNotMemory)?;
         }
-        if seen.contains(&ALIVE) || seen.contains(&ANSWERS) {
+        if [ALIVE, ANSWERS, ANSWERS_NOT_MEMORY]
+            .iter()
+            .any(|word| seen.contains(word))
+        {
             last = Instant::now();
             limit = timeout;
         }

@@ -126,7 +126,9 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
         }
     }
     if args.everywhere {
-        scenarios.iter_mut().for_each(|scenario| scenario.usually.clear());
+        for scenario in &mut scenarios {
+            scenario.usually.clear();
+        }
     }
     setup::ensure(places, Extent::Vm, args.yes)?;
     let kernels = match &args.kernel_image {

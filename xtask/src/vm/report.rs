@@ -118,7 +118,9 @@ fn verdicts(kernel: &Kernel, all: &[Scenario], run: &[&Scenario], boot: &Boot) -
     let mut verdicts = BTreeMap::from([(MACHINE.to_owned(), machine(kernel, boot))]);
     for scenario in all {
         let verdict = if !run.iter().any(|other| other.name == scenario.name) {
-            let why = if scenario.any_kernel
+            let why = if !scenario.usually.is_empty() && !scenario.usually.contains(&kernel.name) {
+                "usually elsewhere: `--everywhere` has it here, too"
+            } else if scenario.any_kernel
                 || !scenario.kernels.is_empty()
                 || scenario.requires.contains(&Requirement::Lab)
             {

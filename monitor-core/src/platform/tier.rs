@@ -122,7 +122,9 @@ pub fn tier(probes: &Probes) -> TierDecision {
             }
         }
     }
-    if lsm_active || need(probes, &mut why, &["fmod_ret"]) {
+    // `fmod_ret` programs could refuse as well where LSM programs never run, but have no memory of inodes to go by: there
+    // the gate is tier C's.
+    if lsm_active {
         return TierDecision {
             tier: Tier::B,
             why,
@@ -161,7 +163,6 @@ pub fn lower(probes: &mut Probes, best: Tier) {
     }
     if best < Tier::B {
         probes.lsm = why();
-        probes.fmod_ret = why();
     }
 }
 
@@ -367,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn bpf_missing_from_the_lsm_list_falls_back_to_fmod_ret() {
+    fn bpf_missing_from_the_lsm_list_leaves_c() {
         for el in ["8.10", "9.6", "10.0"] {
             let Some(mut probes) = saved(el) else {
                 println!("skipped: no shared data");
@@ -375,13 +376,8 @@ mod tests {
             };
             probes.lsm_list.as_mut().unwrap().retain(|name| name != "bpf");
             let decision = tier(&probes);
-            assert_eq!(decision.tier, Tier::B, "fmod_ret works there");
+            assert_eq!(decision.tier, Tier::C, "and fmod_ret works there");
             assert_eq!(decision.why.first().map(|r| r.probe), Some("lsm_list"));
-            probes.fmod_ret = Outcome::Refused {
-                errno: 22,
-                what: "bpf(BPF_PROG_LOAD)".into(),
-            };
-            assert_eq!(tier(&probes).tier, Tier::C);
         }
     }
 
@@ -464,8 +460,6 @@ mod tests {
         p.lsm_fires = Outcome::Missing {
             why: "attached; no call within 1 s".into(),
         };
-        assert_eq!(tier(&p).tier, Tier::B);
-        p.fmod_ret = refused();
         assert_eq!(tier(&p).tier, Tier::C);
     }
 
@@ -475,7 +469,6 @@ mod tests {
         p.lsm_list = None;
         assert_eq!(tier(&p).tier, Tier::A, "seen to run");
         p.lsm_fires = Outcome::NotTried { why: "a test".into() };
-        p.fmod_ret = refused();
         let decision = tier(&p);
         assert_eq!(decision.tier, Tier::C);
         assert_eq!(decision.why[0].probe, "lsm_list");
@@ -490,14 +483,13 @@ mod tests {
             &mut p.lsm_sleepable,
             &mut p.fentry,
             &mut p.tp_btf,
-            &mut p.fmod_ret,
         ] {
             *outcome = refused();
         }
         let decision = tier(&p);
         assert_eq!(decision.tier, Tier::C);
         let names: Vec<&str> = decision.why.iter().map(|r| r.probe).collect();
-        assert_eq!(names, ["lsm", "fmod_ret", "fentry", "tp_btf"]);
+        assert_eq!(names, ["lsm", "fentry", "tp_btf"]);
         assert_eq!(
             decision.why[0].to_string(),
             "LSM programs refused (bpf(BPF_PROG_LOAD): EPERM): the very file the kernel is about to run is not seen; \

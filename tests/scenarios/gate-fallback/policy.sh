@@ -16,7 +16,7 @@ process_of() {
 count() { grep -c -- "$1" /var/log/hardpan/events.json || true; }
 # Waits until so many records say so: `told COUNT TEXT`.
 told() {
-    for i in $(seq 600); do
+    for i in $(seq 2000); do
         test "$(count "$2")" -ge "$1" && return 0
         sleep 0.1
     done

@@ -24,7 +24,13 @@ pub(super) fn build(
 ) -> Done<PathBuf> {
     let release = kernel.release().unwrap_or_default();
     let headers = headers(places, debian, &release, session)?;
-    let dir = places.target().join("vm/kmod").join(&release);
+    let folder = headers.join("usr/src").join(format!("linux-headers-{release}"));
+    build_in(places, &folder, &release)
+}
+
+/// Builds the module with a kernel's build folder.
+pub(super) fn build_in(places: &Places, folder: &Path, release: &str) -> Done<PathBuf> {
+    let dir = places.target().join("vm/kmod").join(release);
     place::make_dir(&dir)?;
     for name in ["Makefile", "cc", "hp_attack.c"] {
         refresh(&places.root.join(SOURCES).join(name), &dir.join(name))?;
@@ -35,7 +41,7 @@ pub(super) fn build(
     sh::quiet(
         Command::new("make")
             .arg("-C")
-            .arg(headers.join("usr/src").join(format!("linux-headers-{release}")))
+            .arg(folder)
             .arg(format!("M={}", dir.display()))
             .arg(format!("CC={}", cc.display()))
             // Type information would need pahole, and nobody reads this module's.
@@ -58,7 +64,7 @@ pub(super) fn program(places: &Places, dir: &Path) -> Done<PathBuf> {
 
 /// A kernel's build folder, downloaded where needed, beside the kernel itself. The release is the kernel's own, so what
 /// pins the one pins the other.
-fn headers(
+pub(super) fn headers(
     places: &Places,
     debian: &Debian,
     release: &str,

@@ -1,7 +1,7 @@
 //! Kernels to boot: downloaded from Debian, the host's own, or one brought from outside.
 
 use super::qemu::Firmware;
-use super::{apt, attack};
+use super::{apt, attack, limited};
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places, program};
 use crate::{sh, ui};
@@ -111,7 +111,7 @@ pub(crate) const VARIANTS: [Variant; 1] = [Variant {
     name: "6.12-nolsm",
     base: "6.12",
     append: "lsm=lockdown,yama",
-    tier: "B",
+    tier: "C",
 }];
 
 /// What the cache remembers of a downloaded kernel.
@@ -164,6 +164,9 @@ pub(crate) fn select(places: &Places, names: &[String]) -> Done<Vec<Kernel>> {
             });
         }
     }
+    if names.iter().any(|name| name == limited::NAME) {
+        kernels.push(limited::select(places, &mut session)?);
+    }
     if names.iter().any(|name| name == "host") {
         kernels.push(host()?);
     }
@@ -175,6 +178,7 @@ fn names_known() -> impl Iterator<Item = &'static str> {
         .iter()
         .map(|kernel| kernel.name)
         .chain(VARIANTS.iter().map(|variant| variant.name))
+        .chain([limited::NAME])
 }
 
 /// A kernel brought from outside. It brings no modules.
@@ -226,7 +230,7 @@ fn host() -> Done<Kernel> {
 }
 
 impl Debian {
-    fn fetch(&self, places: &Places, session: &mut Option<apt::Session>) -> Done<Kernel> {
+    pub(super) fn fetch(&self, places: &Places, session: &mut Option<apt::Session>) -> Done<Kernel> {
         let dir = places.cache.join("kernels").join(self.name);
         if let Some(kernel) = self.cached(&dir) {
             return Ok(kernel);

@@ -8,6 +8,7 @@ mod initramfs;
 mod interpreters;
 mod kernels;
 mod lab;
+mod limited;
 mod packages;
 pub(crate) mod peers;
 pub(crate) mod qemu;
@@ -342,7 +343,7 @@ fn list(places: &Places) -> Done {
     for name in kernels::VARIANTS
         .iter()
         .map(|variant| variant.name)
-        .chain(["host"])
+        .chain([limited::NAME, "host"])
     {
         ui::data(&format!("  {name} (only when asked for)"));
     }

@@ -478,12 +478,7 @@ mod tests {
     fn a_host_that_refuses_lsm_and_tracing_programs_is_c_and_says_which() {
         let mut p = complete();
         p.lsm_list = None;
-        for outcome in [
-            &mut p.lsm,
-            &mut p.lsm_sleepable,
-            &mut p.fentry,
-            &mut p.tp_btf,
-        ] {
+        for outcome in [&mut p.lsm, &mut p.lsm_sleepable, &mut p.fentry, &mut p.tp_btf] {
             *outcome = refused();
         }
         let decision = tier(&p);

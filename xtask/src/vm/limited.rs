@@ -79,8 +79,8 @@ fn build(
         Some(session) => session,
         None => session.insert(apt::Session::open(places)?),
     };
-    let scratch =
-        tempfile::tempdir_in(&places.cache).map_err(TaskError::file("creating a folder in", &places.cache))?;
+    let scratch = tempfile::tempdir_in(&places.cache)
+        .map_err(TaskError::file("creating a folder in", &places.cache))?;
     for package in session.latest(debian.suites, SOURCE, scratch.path())? {
         sh::quiet(Command::new("dpkg").arg("-x").arg(&package).arg(scratch.path()))?;
     }

@@ -175,7 +175,8 @@ fn run() -> Result<(), ResponderError> {
     }
 }
 
-fn group(class: InitFlags, what: &'static str) -> Result<Fanotify, ResponderError> {
+/// A group of this kind.
+pub(super) fn group(class: InitFlags, what: &'static str) -> Result<Fanotify, ResponderError> {
     let flags = InitFlags::FAN_CLOEXEC | InitFlags::FAN_NONBLOCK | class;
     let opened = EventFFlags::O_RDONLY
         | EventFFlags::O_LARGEFILE

@@ -53,6 +53,8 @@ pub trait Around {
     fn container(&mut self) -> Option<bool>;
     /// The file's path, if the task's root directory is the host's.
     fn host_path(&mut self) -> Option<Vec<u8>>;
+    /// Whether a signed package that is being installed lists this digest, which the table does not know.
+    fn is_being_installed(&mut self, sha256: &[u8; 32]) -> bool;
 }
 
 /// What is asked.
@@ -94,6 +96,9 @@ pub fn judge(table: &Table, asked: &Asked<'_>, around: &mut impl Around) -> Verd
             if let Some(entry) = table.find(&digest) {
                 class = GateClass::from_u32(entry.class).unwrap_or(GateClass::Unknown);
                 marks = entry.marks;
+            } else if around.is_being_installed(&digest) {
+                // Without marks: it gives no id until the package database lists it.
+                class = GateClass::Provisional;
             }
         }
         Content::NotHashed => {}
@@ -187,6 +192,7 @@ mod tests {
         subject: Option<SubjectFacts>,
         container: Option<bool>,
         path: Option<Vec<u8>>,
+        installed: Option<[u8; 32]>,
     }
 
     impl Around for Seen {
@@ -199,6 +205,9 @@ mod tests {
         fn host_path(&mut self) -> Option<Vec<u8>> {
             self.path.clone()
         }
+        fn is_being_installed(&mut self, sha256: &[u8; 32]) -> bool {
+            self.installed == Some(*sha256)
+        }
     }
 
     fn host() -> Seen {
@@ -206,6 +215,7 @@ mod tests {
             subject: Some(SubjectFacts::default()),
             container: Some(false),
             path: Some(b"/tmp/x".to_vec()),
+            installed: None,
         }
     }
 
@@ -293,6 +303,34 @@ mod tests {
         };
         let found = judge(&sample(|_, _| {}), &asked, &mut host());
         assert_eq!(found.class, GateClass::Trusted, "kernels ignore it there");
+    }
+
+    #[test]
+    fn what_is_being_installed_runs_and_gives_no_id() {
+        let installing = |digest: u8| Seen {
+            installed: Some([digest; 32]),
+            ..host()
+        };
+        let new = Content::Sha256([9; 32]);
+        check(program(), new, installing(9), GateClass::Provisional, false);
+        check(program(), new, installing(8), GateClass::Untrusted, true);
+        // Nobody asks about what the table knows, or what has no digest.
+        let known = Content::Sha256([1; 32]);
+        check(program(), known, installing(1), GateClass::Trusted, false);
+        for content in [Content::Doubt, Content::NotHashed] {
+            check(program(), content, installing(0), GateClass::Untrusted, true);
+        }
+        let setid = FileInfo {
+            mode: 0o104_755,
+            ..program()
+        };
+        let found = check(setid, new, installing(9), GateClass::Untrusted, true);
+        assert!(found.flags & gate_flag::SETID_NOT_SIGNED != 0);
+        // The policy may refuse even so.
+        let strict = sample(|config, _| {
+            config.actions[GateKind::Exec as usize][GateClass::Provisional as usize] = GateAction::Deny as u8;
+        });
+        assert!(verdict(&strict, &program(), new, installing(9)).refused);
     }
 
     #[test]

@@ -7,4 +7,4 @@ mod table;
 
 pub use judge::{Around, Asked, Content, Verdict, WhyNot, judge, way};
 pub use rules::SubjectFacts;
-pub use table::{Known, MAX_TABLE_BYTES, Table, TableError};
+pub use table::{Known, MAX_TABLE_BYTES, MAX_TRUST_BYTES, Table, TableError};

@@ -12,9 +12,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Most that a table may have: a million digests and their sizes and paths.
 pub const MAX_TABLE_BYTES: u64 = 80 << 20;
 
-const MAGIC: [u8; 8] = *b"hpgate\0\x01";
+/// Most that it may say of whose signatures count.
+pub const MAX_TRUST_BYTES: usize = 64 << 10;
 
-/// The head: which counts follow. Then come the rules, the digests, the sizes, the paths and what is known of files.
+const MAGIC: [u8; 8] = *b"hpgate\0\x02";
+
+/// The head: which counts follow. Then come the rules, the digests, the sizes, the paths, what is known of files, and whose
+/// signatures count.
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 struct Head {
@@ -25,7 +29,7 @@ struct Head {
     sizes: u32,
     packaged: u32,
     known: u32,
-    reserved: u32,
+    trust_bytes: u32,
     config: GateConfig,
 }
 
@@ -83,16 +87,19 @@ pub struct Table {
     sizes: Vec<u64>,
     packaged: Vec<u64>,
     known: Vec<Known>,
+    trust: Vec<u8>,
 }
 
 impl Table {
-    /// The bytes of a table. Digests, sizes and paths are ascending.
+    /// The bytes of a table. Digests, sizes and paths are ascending; what `trust` says is between who hands it over and who
+    /// takes it.
     pub fn bytes<'d>(
         config: &GateConfig,
         rules: &[GateRule],
         digests: impl ExactSizeIterator<Item = (&'d [u8; 32], &'d TrustedEntry)>,
         (sizes, packaged): (&[u64], &[u64]),
         known: &[Known],
+        trust: &[u8],
     ) -> Vec<u8> {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let mut head = Head {
@@ -103,7 +110,7 @@ impl Table {
             sizes: count(sizes.len()),
             packaged: count(packaged.len()),
             known: count(known.len()),
-            reserved: 0,
+            trust_bytes: count(trust.len()),
             config: *config,
         };
         head.size_bytes = expected_bytes(&head).unwrap_or(u64::MAX);
@@ -120,6 +127,7 @@ impl Table {
         bytes.extend_from_slice(sizes.as_bytes());
         bytes.extend_from_slice(packaged.as_bytes());
         bytes.extend_from_slice(known.as_bytes());
+        bytes.extend_from_slice(trust);
         bytes
     }
 
@@ -138,7 +146,8 @@ impl Table {
         let (digests, rest) = many::<Digest>(rest, head.digests).ok_or_else(size)?;
         let (sizes, rest) = many::<u64>(rest, head.sizes).ok_or_else(size)?;
         let (packaged, rest) = many::<u64>(rest, head.packaged).ok_or_else(size)?;
-        let (known, _) = many::<Known>(rest, head.known).ok_or_else(size)?;
+        let (known, rest) = many::<Known>(rest, head.known).ok_or_else(size)?;
+        let (trust, _) = many::<u8>(rest, head.trust_bytes).ok_or_else(size)?;
         let table = Self {
             config: head.config,
             rules,
@@ -146,6 +155,7 @@ impl Table {
             sizes,
             packaged,
             known,
+            trust,
         };
         table.check()?;
         Ok(table)
@@ -173,6 +183,9 @@ impl Table {
         if !self.sizes.is_sorted() || !self.packaged.is_sorted() {
             return wrong("sizes or paths");
         }
+        if self.trust.len() > MAX_TRUST_BYTES {
+            return wrong("trust");
+        }
         Ok(())
     }
 
@@ -189,6 +202,11 @@ impl Table {
     /// Files whose digest was taken in advance.
     pub fn known(&self) -> &[Known] {
         &self.known
+    }
+
+    /// Whose signatures on packages count; empty: nobody's.
+    pub fn trust(&self) -> &[u8] {
+        &self.trust
     }
 
     /// What somebody says of a digest.
@@ -232,6 +250,7 @@ fn expected_bytes(head: &Head) -> Option<u64> {
         (head.sizes, size_of::<u64>()),
         (head.packaged, size_of::<u64>()),
         (head.known, size_of::<Known>()),
+        (head.trust_bytes, 1),
     ];
     let begin = u64::try_from(size_of::<Head>()).ok()?;
     parts.into_iter().try_fold(begin, |sum, (count, one)| {
@@ -296,6 +315,7 @@ pub(super) mod tests {
             digests().iter(),
             (&[10, 20 << 20], &packaged),
             &[known],
+            b"{}",
         )
     }
 
@@ -309,6 +329,7 @@ pub(super) mod tests {
         let table = sample(|_, rules| rules.push(GateRule::default()));
         assert_eq!(*table.config(), config());
         assert_eq!((table.rules().len(), table.known().len()), (1, 1));
+        assert_eq!(table.trust(), b"{}");
         assert_eq!(
             table.find(&[2; 32]).map(|entry| entry.marks),
             Some(trusted_mark::SETUID)
@@ -340,11 +361,11 @@ pub(super) mod tests {
         let longer = [good.as_slice(), &[0]].concat();
         check_wrong(&longer, &TableError::Size { got: longer.len() });
         let mut other = good.clone();
-        other[7] = 2;
+        other[7] = 1;
         check_wrong(&other, &TableError::Version);
         // Counts whose sum overflows.
         let mut huge = good.clone();
-        huge[16..36].fill(0xff);
+        huge[16..40].fill(0xff);
         check_wrong(&huge, &TableError::Size { got: huge.len() });
         let content = |what| TableError::Content { what };
         let off = sample_bytes(|config, _| config.mode = GateMode::Off as u32);
@@ -360,6 +381,15 @@ pub(super) mod tests {
         check_wrong(&rule, &content("rules"));
         let rules = sample_bytes(|_, rules| rules.resize(33, GateRule::default()));
         check_wrong(&rules, &content("rules"));
+        let too_much = Table::bytes(
+            &config(),
+            &[],
+            digests().iter(),
+            (&[], &[]),
+            &[],
+            &vec![b' '; MAX_TRUST_BYTES + 1],
+        );
+        check_wrong(&too_much, &content("trust"));
         // Two digests that have changed places.
         let mut order = good;
         let at = size_of::<Head>();

@@ -11,6 +11,7 @@ use super::policy::InForce;
 use super::source::EventSource;
 use super::withdrawn::Strays;
 use crate::chain::chain;
+use crate::config::Trust;
 use crate::gate::fallback::{self, Filled};
 use crate::gate::{self, Entries, Obstacle, entries, obstacles};
 use crate::harden::Root;
@@ -96,6 +97,8 @@ pub(super) struct Gate {
     pub(super) fallback: Fallback,
     /// Tier C: digests of what runs and must run, taken in advance.
     known: Vec<Known>,
+    /// Tier C: whose signatures on packages count, for who answers.
+    believed: Option<Trust>,
     /// Tier C: executions of what is in anonymous memory are asked about.
     pub(super) sees_memory: bool,
 }
@@ -129,6 +132,7 @@ impl Gate {
             fills_scripts: false,
             fallback: Fallback::new(),
             known: Vec::new(),
+            believed: None,
             sees_memory: false,
         };
         (gate, worked)
@@ -153,6 +157,11 @@ impl Gate {
     /// Room in the kernel's map, fixed when the programs are loaded.
     pub(super) const fn set_capacity(&mut self, digests: u32) {
         self.capacity = digests;
+    }
+
+    /// Whose signatures count from now on.
+    pub(super) fn believe(&mut self, trust: Trust) {
+        self.believed = Some(trust);
     }
 
     /// Trust, policy or the operator's word changed: works it out again, off the loop.

@@ -4,23 +4,18 @@
 //! Nothing is trusted because rpm touched it: the digests come out of a header that a pinned key signed, as those of the
 //! database do. They never make anything set-id, and they go again unless the database lists the package in time.
 
-use crate::chain::chain;
 use crate::config::Trust;
 use crate::enrich::Proc;
-use crate::trust::store::scan_options;
-use hardpan_abi::{GateClass, TrustedEntry};
-use hardpan_core::event::{PackageOpened, RawText};
-use hardpan_core::verdict::{Package, Signer, TrustOrigin, TrustedFile};
-use hardpan_rpm::IndexBuilder;
-use hardpan_rpm::package::read_headers;
-use hardpan_rpm::signature::{Keyring, check_package_header};
+use crate::gate::package::{self, Keys, Verified};
+use hardpan_abi::TrustedEntry;
+use hardpan_core::event::PackageOpened;
+use hardpan_rpm::signature::Keyring;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::BufReader;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -28,23 +23,8 @@ use tokio::sync::mpsc;
 const WORKERS: usize = 2;
 /// Packages in a batch.
 const BATCH: usize = 32;
-/// Time for which keys are not read again.
-const KEYS_FOR: Duration = Duration::from_secs(10);
 /// Packages that wait to be verified.
 const MAX_WAITING: usize = 2048;
-
-/// A package whose header was verified.
-#[derive(Debug)]
-pub(super) struct Verified {
-    /// Name and version.
-    pub package: Package,
-    /// Whose key signed it.
-    pub signer: String,
-    /// Its files that may execute, with their sizes.
-    pub digests: Vec<([u8; 32], u64)>,
-    /// The same files, as verdicts name them.
-    pub files: Vec<([u8; 32], TrustedFile)>,
-}
 
 /// What became of an opened package.
 #[derive(Debug)]
@@ -97,27 +77,6 @@ impl Queue {
     }
 }
 
-/// Pinned keys that were read a moment ago.
-#[derive(Debug, Default)]
-struct Keys(Mutex<Option<(Instant, Trust, Arc<Keyring>)>>);
-
-impl Keys {
-    fn get(&self, config: &Trust) -> Arc<Keyring> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((since, of, keyring)) = &*kept
-            && since.elapsed() < KEYS_FOR
-            && of == config
-        {
-            return Arc::clone(keyring);
-        }
-        let (options, _findings) = scan_options(config);
-        let (keyring, _findings) = Keyring::build(&options.pins, &options.keys);
-        let keyring = Arc::new(keyring);
-        *kept = Some((Instant::now(), config.clone(), Arc::clone(&keyring)));
-        keyring
-    }
-}
-
 /// Verifies a batch, and hands each on as soon as it is done. Blocks.
 fn look(batch: Vec<PackageOpened>, config: &Trust, keys: &Keys, proc: &Proc, mut tell: impl FnMut(Looked)) {
     let keyring = keys.get(config);
@@ -140,48 +99,7 @@ fn verify(event: &PackageOpened, keyring: &Keyring, proc: &Proc) -> Result<Verif
     if meta.ino() != event.file.ino || !meta.is_file() {
         return Err("another file has its name by now".to_owned());
     }
-    let (signatures, header) = read_headers(&mut BufReader::new(file)).map_err(|error| chain(&error))?;
-    let checked = check_package_header(keyring, &signatures, header);
-    let header = checked.header.map_err(|refusal| chain(&refusal))?;
-    let mut builder = IndexBuilder::new();
-    builder.add(&header);
-    let index = builder.finish().map_err(|error| chain(&error))?;
-    let Some(package) = index.packages().next() else {
-        return Err("its header has no package".to_owned());
-    };
-    let nevra = package.nevra();
-    let epoch = nevra.epoch.map(|epoch| format!("{epoch}:")).unwrap_or_default();
-    let signer = Signer {
-        fingerprint: package.signer().pinned_key.to_owned(),
-        name: package.signer().pin_name.to_owned(),
-    };
-    let package = Package {
-        name: nevra.name,
-        version: format!("{epoch}{}-{}", nevra.version, nevra.release),
-        arch: nevra.arch.unwrap_or_else(|| "noarch".to_owned()),
-    };
-    let digests: Vec<([u8; 32], u64)> = index
-        .digests()
-        .filter(|digest| digest.class.may_execute() && !digest.class.kernel_module)
-        .map(|digest| (digest.sha256, digest.size))
-        .collect();
-    let file = |sha256: &[u8; 32]| TrustedFile {
-        package: package.clone(),
-        signer: signer.clone(),
-        path: index
-            .lookup(sha256)
-            .map_or_else(|| "".into(), |owner| RawText::new(owner.path())),
-        origin: TrustOrigin::Provisional,
-    };
-    Ok(Verified {
-        files: digests
-            .iter()
-            .map(|(sha256, _)| (*sha256, file(sha256)))
-            .collect(),
-        signer: signer.name.clone(),
-        package,
-        digests,
-    })
+    package::verify(file, keyring)
 }
 
 /// A package that is not installed yet.
@@ -288,19 +206,16 @@ impl Provisional {
         self.packages.iter().flat_map(|one| &one.digests)
     }
 
-    /// The entry of such a digest: never set-id, and without capabilities.
+    /// The entry of such a digest.
     pub(super) const fn entry() -> TrustedEntry {
-        TrustedEntry {
-            class: GateClass::Provisional as u32,
-            marks: 0,
-            capabilities: 0,
-        }
+        package::PROVISIONAL
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hardpan_core::verdict::Package;
 
     #[test]
     fn provisional_trust_ends_with_the_database() {

@@ -5,6 +5,7 @@ mod devices;
 mod entries;
 pub mod fallback;
 mod mode;
+pub(crate) mod package;
 mod protect;
 mod ready;
 

@@ -21,6 +21,8 @@ pub(super) struct Package {
     from: (&'static str, &'static str),
     /// Shell text of the scriptlet before its files are unpacked.
     before: Option<&'static str>,
+    /// The same of the one at the end of the transaction.
+    at_the_end: Option<&'static str>,
     /// Capabilities of each file, as text.
     capabilities: Option<&'static str>,
     files: Vec<(String, Content, u32)>,
@@ -41,6 +43,7 @@ impl Package {
             summary: summary.into(),
             from: ("1", "Hardpan test vendor"),
             before: None,
+            at_the_end: None,
             capabilities: None,
             files: Vec::new(),
         }
@@ -61,6 +64,12 @@ impl Package {
     /// The same package with a scriptlet that runs before its files are unpacked.
     pub(super) const fn before(mut self, script: &'static str) -> Self {
         self.before = Some(script);
+        self
+    }
+
+    /// The same package with a scriptlet that runs after the whole transaction.
+    pub(super) const fn at_the_end(mut self, script: &'static str) -> Self {
+        self.at_the_end = Some(script);
         self
     }
 
@@ -102,9 +111,13 @@ impl Package {
             .before
             .map(|script| format!("%pre\n{script}\n"))
             .unwrap_or_default();
+        let at_the_end = self
+            .at_the_end
+            .map(|script| format!("%posttrans\n{script}\n"))
+            .unwrap_or_default();
         format!(
             "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: {summary}\nLicense: none\nVendor: {vendor}\n\
-             AutoReqProv: no\n%description\n{summary}.\n{before}%files\n{files}"
+             AutoReqProv: no\n%description\n{summary}.\n{before}{at_the_end}%files\n{files}"
         )
     }
 }

@@ -22,6 +22,21 @@ pub(super) fn never_installed(builder: &Builder, vendor: &Signer, busybox: &Path
     place::copy(&builder.build(&package, Some(vendor))?, &stuff.join("late.rpm"))
 }
 
+/// A package with a program and no scriptlet, and one that runs this program at the end of the transaction.
+pub(super) fn one_runs_the_other(builder: &Builder, vendor: &Signer, program: &Path, stuff: &Path) -> Done {
+    let name = "hp-quiet";
+    let content = [place::read(program)?.as_slice(), name.as_bytes()].concat();
+    let own = stuff.join(name);
+    place::write(&own, content)?;
+    let mut quiet = Package::new(name, "A package that runs nothing");
+    quiet.program("/usr/bin/hp-quiet", own, 0o755);
+    place::copy(&builder.build(&quiet, Some(vendor))?, &stuff.join("quiet.rpm"))?;
+    let script = "/usr/bin/hp-quiet > /dev/null && echo hp-quiet >> /tmp/quiet";
+    let mut loud = Package::new("hp-loud", "A package that runs another's program").at_the_end(script);
+    loud.text("/usr/share/hp-loud", "loud\n", 0o644);
+    place::copy(&builder.build(&loud, Some(vendor))?, &stuff.join("loud.rpm"))
+}
+
 /// What a move from another distribution's older release leaves in the package database: packages and a key.
 pub(super) fn left_over(builder: &Builder, stuff: &Path) -> Done {
     let mut old = Package::new("hp-left-over", "A package of an older release").of("3.el8_10", "AlmaLinux");

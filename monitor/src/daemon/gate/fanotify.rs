@@ -4,8 +4,9 @@ use super::Gate;
 use crate::chain::chain;
 use crate::daemon::policy::InForce;
 use crate::gate::fallback::Job;
+use crate::trust::Request;
 use hardpan_abi::{GateConfig, GateMode};
-use hardpan_core::gate::{MAX_TABLE_BYTES, Table};
+use hardpan_core::gate::{MAX_TABLE_BYTES, MAX_TRUST_BYTES, Table};
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::effective::Doubt;
 use hardpan_core::record::{Finding, FindingCode};
@@ -38,14 +39,20 @@ impl Gate {
         let digests = held.by_digest.iter();
         let mut sizes = held.sizes.clone();
         sizes.sort_unstable();
+        // Who answers verifies packages by itself: it waits for nobody.
+        let request = self.believed.as_ref().map(|trust| Request::new(trust, None));
+        let trust = request.map(|request| serde_json::to_vec(&request).unwrap_or_default());
+        let trust = trust.unwrap_or_default();
         let bytes = Table::bytes(
             config,
             &policy.table.rules,
             digests,
             (&sizes, &held.packaged),
             &self.known,
+            &trust,
         );
-        let told = if u64::try_from(bytes.len()).is_ok_and(|bytes| bytes <= MAX_TABLE_BYTES) {
+        let fits = u64::try_from(bytes.len()).is_ok_and(|bytes| bytes <= MAX_TABLE_BYTES);
+        let told = if fits && trust.len() <= MAX_TRUST_BYTES {
             self.fallback.judge_by(&bytes)
         } else {
             Err(std::io::ErrorKind::FileTooLarge.into())

@@ -2,9 +2,10 @@
 
 use super::Gate;
 use crate::chain::chain;
-use crate::daemon::packages::{Provisional, Verified};
+use crate::daemon::packages::Provisional;
 use crate::daemon::policy::InForce;
 use crate::daemon::source::EventSource;
+use crate::gate::package::Verified;
 use crate::gate::{ACCEPT_LOSS, Entries, Held, change, root_key};
 use crate::sensor::{GateRules, Sizes, TrustChange};
 use hardpan_abi::{GateConfig, GateMode};
@@ -17,6 +18,10 @@ use std::os::unix::fs::MetadataExt as _;
 impl Gate {
     /// Trusts the files of a package that is about to be installed. False if the kernel could not be told.
     pub(in crate::daemon) fn expect(&mut self, verified: &Verified, source: &mut impl EventSource) -> bool {
+        if self.is_alone() {
+            // Who answers has verified it, too, and trusts it for as long as the package manager runs.
+            return true;
+        }
         self.provisional.add(verified);
         if self.mode == GateMode::Off {
             return true;
@@ -41,9 +46,7 @@ impl Gate {
             sizes: Sizes::More(new.iter().map(|(_, size)| *size).collect()),
             packaged: None,
         };
-        if !self.is_alone()
-            && let Err(error) = source.change_trusted(&change)
-        {
+        if let Err(error) = source.change_trusted(&change) {
             tracing::warn!(%error, "the kernel does not trust {}", verified.package);
             return false;
         }
@@ -51,10 +54,6 @@ impl Gate {
         self.epoch = self.epoch.wrapping_add(1).max(1);
         if let Some(config) = &mut self.config {
             config.epoch = self.epoch;
-            if self.tier == Tier::C {
-                // Packages are not told of there: it is handed over with the next trust.
-                return true;
-            }
             if let Err(error) = source.set_gate(config, None) {
                 tracing::warn!(%error, "the gate's settings could not be written");
                 return false;

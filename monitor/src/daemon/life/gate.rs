@@ -57,6 +57,7 @@ impl Daemon<'_> {
 
     /// Trust, policy or mode may be others now.
     pub(super) fn renew_gate(&mut self) {
+        self.gate.believe(self.policy.trust(&self.config.trust));
         self.gate.renew(self.pipeline.trust(), self.policy.in_force());
     }
 

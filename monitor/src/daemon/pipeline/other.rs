@@ -4,7 +4,8 @@ use super::Pipeline;
 use crate::daemon::packages::Looked;
 use crate::daemon::writes::device_path;
 use crate::enrich::identity::Identity;
-use hardpan_abi::{GateHook, TaskFindingKind, TaskResponse, WriteClass};
+use crate::trust::{ExpectedFiles, SeenTrust};
+use hardpan_abi::{GateClass, GateHook, TaskFindingKind, TaskResponse, WriteClass};
 use hardpan_core::event::{
     CredChange, GateEvent, ModuleAction, ModuleChange, ObjectEvent, RawText, Task, TaskFinding,
 };
@@ -133,7 +134,9 @@ impl Pipeline {
             kernel: event.digest,
             info: Some(event.file),
         };
-        let verdict = self.judge_file(&file, event.file.nlink == 0, host_tree);
+        // At tier C who answers knows what is being installed; that a package was opened says nothing against its refusal.
+        let may_be_installed = event.hook != GateHook::OpenExecPerm || event.class == GateClass::Provisional;
+        let verdict = self.judge_file(&file, event.file.nlink == 0, host_tree, may_be_installed);
         let policy = self.policy.clone();
         let facts = GateFacts {
             file,
@@ -176,8 +179,18 @@ impl Pipeline {
     }
 
     /// The verdict on a file that is no execution's.
-    fn judge_file(&self, file: &FileFacts, no_link: bool, host_tree: bool) -> Verdict {
-        let seen = self.seen();
+    fn judge_file(
+        &self,
+        file: &FileFacts,
+        no_link: bool,
+        host_tree: bool,
+        may_be_installed: bool,
+    ) -> Verdict {
+        let nothing = ExpectedFiles::new();
+        let seen = self.seen().map(|seen| SeenTrust {
+            expected: if may_be_installed { seen.expected } else { &nothing },
+            ..seen
+        });
         let path = file.path.as_ref().map(|(path, _)| path.as_bytes());
         let subject = Subject {
             digest: file.digest.as_ref().map(|digest| &digest.sha256),

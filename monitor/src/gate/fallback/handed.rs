@@ -1,5 +1,8 @@
 //! A table of the gate in memory that nobody can write to any more, as it is handed from process to process.
 
+use crate::config::Trust;
+use crate::trust::Request;
+use hardpan_abi::{GateClass, trusted_mark};
 use hardpan_core::gate::{MAX_TABLE_BYTES, Table, TableError};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, memfd_create};
 use std::fs::File;
@@ -25,6 +28,30 @@ pub enum HandedError {
     /// What was read is none.
     #[error("taking the table")]
     Table(#[source] TableError),
+    /// What it says of whose signatures count makes no sense.
+    #[error("reading whose signatures count")]
+    Trust(#[source] serde_json::Error),
+}
+
+/// What was handed over.
+#[derive(Debug)]
+pub(super) struct Given {
+    /// The table.
+    pub table: Table,
+    /// Whose signatures on packages count; `None`: nobody's.
+    pub trust: Option<Trust>,
+}
+
+impl Given {
+    /// Whether this is trusted content of a package that installs packages.
+    pub(super) fn is_manager(&self, sha256: &[u8; 32]) -> bool {
+        self.table.find(sha256).is_some_and(|entry| {
+            let class = GateClass::from_u32(entry.class);
+            let trusted = [GateClass::Trusted, GateClass::Local, GateClass::Retired];
+            entry.marks & trusted_mark::PACKAGE_MANAGER != 0
+                && class.is_some_and(|class| trusted.contains(&class))
+        })
+    }
 }
 
 /// Puts a table where it can be handed over.
@@ -40,7 +67,7 @@ pub fn sealed(table: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Reads a table that was handed over.
-pub(super) fn open(memory: OwnedFd) -> Result<Table, HandedError> {
+pub(super) fn open(memory: OwnedFd) -> Result<Given, HandedError> {
     let seals = fcntl_get_seals(memory.as_fd()).map_err(|_no_memfd| HandedError::NotSealed)?;
     if !seals.contains(SEALS) {
         return Err(HandedError::NotSealed);
@@ -56,7 +83,16 @@ pub(super) fn open(memory: OwnedFd) -> Result<Table, HandedError> {
     // Not by the position, which whoever else holds it shares.
     let mut reader = At { file: &file, at: 0 }.take(size);
     reader.read_to_end(&mut bytes).map_err(HandedError::Read)?;
-    Table::parse(&bytes).map_err(HandedError::Table)
+    let table = Table::parse(&bytes).map_err(HandedError::Table)?;
+    let trust = match table.trust() {
+        [] => None,
+        json => Some(
+            serde_json::from_slice::<Request>(json)
+                .map_err(HandedError::Trust)?
+                .config(),
+        ),
+    };
+    Ok(Given { table, trust })
 }
 
 struct At<'f> {
@@ -75,6 +111,10 @@ impl io::Read for At<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use hardpan_abi::{GateConfig, GateMode, TrustedEntry};
+    use std::collections::BTreeMap;
+    use zerocopy::FromZeros as _;
 
     #[test]
     fn only_sealed_tables_are_taken() {
@@ -88,5 +128,40 @@ mod tests {
             open(torn),
             Err(HandedError::Table(TableError::Size { got: 6 }))
         ));
+    }
+
+    #[test]
+    fn whose_signatures_count_comes_with_it() {
+        let trust = Trust {
+            root: "/mnt".into(),
+            key_sets: Some(vec!["rocky".to_owned()]),
+            legacy_signatures: true,
+            ..Config::default().trust
+        };
+        let json = serde_json::to_vec(&Request::new(&trust, None)).unwrap();
+        let mut config = GateConfig::new_zeroed();
+        config.mode = GateMode::Enforce as u32;
+        let entry = |class: GateClass, marks| TrustedEntry {
+            class: class as u32,
+            marks,
+            capabilities: 0,
+        };
+        let digests = BTreeMap::from([
+            ([1; 32], entry(GateClass::Trusted, trusted_mark::PACKAGE_MANAGER)),
+            ([2; 32], entry(GateClass::Trusted, trusted_mark::SETUID)),
+            ([3; 32], entry(GateClass::Unknown, trusted_mark::PACKAGE_MANAGER)),
+        ]);
+        let hand = |json: &[u8]| {
+            let bytes = Table::bytes(&config, &[], digests.iter(), (&[], &[]), &[], json);
+            open(sealed(&bytes).unwrap())
+        };
+        let given = hand(&json).unwrap();
+        assert_eq!(given.trust, Some(trust));
+        let managers: Vec<bool> = (1..5).map(|n| given.is_manager(&[n; 32])).collect();
+        assert_eq!(managers, [true, false, false, false]);
+        assert_eq!(hand(b"").unwrap().trust, None);
+        for hostile in [&b"{}"[..], b"x", &json[..json.len() - 1], b"\xff"] {
+            assert!(matches!(hand(hostile), Err(HandedError::Trust(_))));
+        }
     }
 }

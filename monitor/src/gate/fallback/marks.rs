@@ -61,22 +61,23 @@ pub(super) fn mark_memory(execs: &Fanotify) -> bool {
         .is_ok()
 }
 
-/// The whole file system, or the mount where the kernel marks no file systems (before 4.20).
 fn mark(groups: &Groups, place: &Marked) -> nix::Result<()> {
-    let add = |group: &Fanotify, mask| {
-        let at = |kind| {
-            group.mark(
-                MarkFlags::FAN_MARK_ADD | kind,
-                mask,
-                nix::fcntl::AT_FDCWD,
-                Some(place.point.as_path()),
-            )
-        };
-        at(MarkFlags::FAN_MARK_FILESYSTEM).or_else(|_| at(MarkFlags::FAN_MARK_MOUNT))
-    };
-    add(&groups.execs, MaskFlags::FAN_OPEN_EXEC_PERM)?;
+    mark_for(&groups.execs, MaskFlags::FAN_OPEN_EXEC_PERM, place)?;
     match &groups.written {
-        Some(written) if !place.holds_devices => add(written, MaskFlags::FAN_CLOSE_WRITE),
+        Some(written) if !place.holds_devices => mark_for(written, MaskFlags::FAN_CLOSE_WRITE, place),
         _ => Ok(()),
     }
+}
+
+/// The whole file system, or the mount where the kernel marks no file systems (before 4.20).
+pub(super) fn mark_for(group: &Fanotify, mask: MaskFlags, place: &Marked) -> nix::Result<()> {
+    let at = |kind| {
+        group.mark(
+            MarkFlags::FAN_MARK_ADD | kind,
+            mask,
+            nix::fcntl::AT_FDCWD,
+            Some(place.point.as_path()),
+        )
+    };
+    at(MarkFlags::FAN_MARK_FILESYSTEM).or_else(|_| at(MarkFlags::FAN_MARK_MOUNT))
 }

@@ -14,12 +14,18 @@ mod content;
 mod deadman;
 mod fill;
 mod handed;
+mod locks;
+mod managers;
 mod marks;
 mod mounts;
+mod opens;
+mod packages;
 mod pulse;
+mod records;
 mod refuse;
 mod responder;
 mod task;
+mod transaction;
 mod vouch;
 mod watchdog;
 

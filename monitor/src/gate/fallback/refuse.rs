@@ -7,18 +7,17 @@
 
 use super::channel::{self, ChannelError, Kind, Message};
 use super::content::Digests;
-use super::handed;
+use super::handed::{self, Given};
 use super::marks::Groups;
 use super::pulse::{ALIVE, Pulse};
+use super::records::{Records, judged};
 use super::responder::{ResponderError, Rounds, events, read};
 use super::task::Waiting;
+use super::transaction::Transactions;
 use crate::enrich::clock::boottime_ns;
 use crate::enrich::identity::file_info;
-use hardpan_abi::{
-    ABI_VERSION, DigestState, EXEC_PATH_LEN, EventHeader, EventKind, FileInfo, GateAction, GateEvent,
-    GateHook, GateKind, gate_flag,
-};
-use hardpan_core::gate::{Asked, Content, Table, Verdict, judge, way};
+use hardpan_abi::{FileInfo, GateAction, GateKind, GateMode};
+use hardpan_core::gate::{Asked, Content, WhyNot, judge, way};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::fanotify::{FanotifyResponse, Response};
@@ -31,7 +30,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zerocopy::{FromZeros as _, IntoBytes as _};
+use zerocopy::IntoBytes as _;
 
 /// How long after the answer nobody begins to write to the file.
 const HELD: Duration = Duration::from_millis(250);
@@ -41,24 +40,18 @@ const MOST_HELD: usize = 256;
 const MOST_TOLD: usize = 4096;
 
 pub(super) struct Refuser {
-    table: Table,
+    given: Arc<Given>,
     /// Where the next tables come from.
     tables: OwnedFd,
     records: Records,
     digests: Digests,
+    transactions: Transactions,
     groups: Arc<Groups>,
     timeout: Duration,
     own_pid: u32,
     root: (u64, u64),
     held: VecDeque<(File, Instant)>,
     told: BTreeSet<(u32, u64)>,
-}
-
-/// The way of records to the daemon.
-struct Records {
-    socket: OwnedFd,
-    /// Records that found no room since the last one that did.
-    lost: u64,
 }
 
 impl Refuser {
@@ -72,15 +65,24 @@ impl Refuser {
         let Ok([table, socket]) = <[OwnedFd; 2]>::try_from(fds) else {
             return Err(ResponderError::Table(handed::HandedError::NotSealed));
         };
-        let table = handed::open(table).map_err(ResponderError::Table)?;
+        let given = Arc::new(handed::open(table).map_err(ResponderError::Table)?);
         let root = std::fs::metadata("/").map_err(ResponderError::Mounts)?;
         let mut digests = Digests::default();
-        digests.know(table.known());
+        digests.know(given.table.known());
+        let records = Records::new(socket);
+        let transactions = records
+            .another()
+            .and_then(|records| Transactions::begin(Arc::clone(&given), records));
+        let transactions = transactions.map_err(|source| ResponderError::Events {
+            what: "starting the thread that looks at packages for",
+            source,
+        })?;
         Ok(Self {
-            table,
+            given,
             tables,
-            records: Records { socket, lost: 0 },
+            records,
             digests,
+            transactions,
             groups,
             timeout,
             own_pid: std::process::id(),
@@ -100,8 +102,10 @@ impl Refuser {
                     ..
                 }) => {
                     let table = fds.into_iter().next().ok_or(handed::HandedError::NotSealed);
-                    self.table = table.and_then(handed::open).map_err(ResponderError::Table)?;
-                    self.digests.know(self.table.known());
+                    let given = table.and_then(handed::open).map_err(ResponderError::Table)?;
+                    self.given = Arc::new(given);
+                    self.digests.know(self.given.table.known());
+                    self.transactions.believe(Arc::clone(&self.given));
                     self.told.clear();
                 }
                 Err(ChannelError::Empty) => return Ok(()),
@@ -126,8 +130,10 @@ impl Refuser {
         }) else {
             return self.in_doubt();
         };
-        let (content, is_cached) = self.content(&file, &info);
-        let kind = match way(&self.table, &info) {
+        let until = Instant::now() + self.timeout / 2;
+        let (content, is_cached) = self.content(&file, &info, until);
+        let table = &self.given.table;
+        let kind = match way(table, &info) {
             Ok(()) if is_script(&file) => GateKind::Script,
             _ => GateKind::Exec,
         };
@@ -137,14 +143,20 @@ impl Refuser {
             content,
             now_ns: boottime_ns().unwrap_or_default(),
         };
-        let by = (self.table.config(), self.table.rules());
-        let mut waiting = Waiting::new(tid, &file, by, self.root);
-        let verdict = judge(&self.table, &asked, &mut waiting);
+        let by = (table.config(), table.rules());
+        let installed = (&self.transactions, until);
+        let mut waiting = Waiting::new(tid, &file, by, self.root).during(installed);
+        let verdict = judge(table, &asked, &mut waiting);
         if verdict.told && (verdict.refused || is_news(&mut self.told, &info)) {
-            let record = record(&asked, &verdict, is_cached, &waiting);
+            let record = judged(&asked, &verdict, is_cached, &waiting);
             self.records.send(record.as_bytes());
         }
         if !verdict.refused {
+            if let Content::Sha256(sha256) = content {
+                let is_manager = self.given.is_manager(&sha256);
+                self.transactions
+                    .executes(&waiting, is_manager, kind == GateKind::Script);
+            }
             self.hold(file);
             return Response::FAN_ALLOW;
         }
@@ -157,11 +169,16 @@ impl Refuser {
         Response::FAN_DENY
     }
 
-    fn content(&mut self, file: &File, info: &FileInfo) -> (Content, bool) {
-        if way(&self.table, info).is_err() {
+    fn content(&mut self, file: &File, info: &FileInfo, until: Instant) -> (Content, bool) {
+        let is_hashed = match way(&self.given.table, info) {
+            Ok(()) => true,
+            Err(WhyNot::Kind) => false,
+            Err(WhyNot::Size) => self.transactions.list_size(info.size_bytes, until),
+        };
+        if !is_hashed {
             return (Content::NotHashed, false);
         }
-        match self.digests.take(file, Instant::now() + self.timeout / 2) {
+        match self.digests.take(file, until) {
             Some(taken) => (Content::Sha256(taken.sha256), taken.is_cached),
             None => (Content::Doubt, false),
         }
@@ -169,8 +186,8 @@ impl Refuser {
 
     /// Nothing can be said of the file.
     fn in_doubt(&self) -> Response {
-        let config = self.table.config();
-        if config.closed_on_doubt != 0 && config.mode == hardpan_abi::GateMode::Enforce as u32 {
+        let config = self.given.table.config();
+        if config.closed_on_doubt != 0 && config.mode == GateMode::Enforce as u32 {
             Response::FAN_DENY
         } else {
             Response::FAN_ALLOW
@@ -229,26 +246,6 @@ impl Rounds for Refuser {
     }
 }
 
-impl Records {
-    fn send(&mut self, record: &[u8]) {
-        let body = [&self.lost.to_ne_bytes(), record].concat();
-        if channel::send(self.socket.as_fd(), Kind::Record, &body, &[]).is_ok() {
-            self.lost = 0;
-        } else {
-            self.lost = self.lost.saturating_add(1);
-        }
-    }
-
-    /// Tells what is owed as soon as there is room.
-    fn tell_lost(&mut self) {
-        if self.lost > 0
-            && channel::send(self.socket.as_fd(), Kind::Record, &self.lost.to_ne_bytes(), &[]).is_ok()
-        {
-            self.lost = 0;
-        }
-    }
-}
-
 fn is_news(told: &mut BTreeSet<(u32, u64)>, file: &FileInfo) -> bool {
     if told.len() >= MOST_TOLD {
         told.clear();
@@ -259,49 +256,6 @@ fn is_news(told: &mut BTreeSet<(u32, u64)>, file: &FileInfo) -> bool {
 fn is_script(file: &File) -> bool {
     let mut first = [0; 2];
     file.read_exact_at(&mut first, 0).is_ok() && first == *b"#!"
-}
-
-fn record(asked: &Asked<'_>, verdict: &Verdict, is_cached: bool, waiting: &Waiting<'_>) -> GateEvent {
-    let mut record = GateEvent::new_zeroed();
-    let (task, creds) = waiting.describe();
-    record.header = EventHeader {
-        kind: EventKind::Gate as u16,
-        abi_version: ABI_VERSION,
-        size_bytes: u32::try_from(size_of::<GateEvent>()).unwrap_or_default(),
-        boottime_ns: asked.now_ns,
-        cpu: 0,
-        generation: 0,
-        task,
-    };
-    record.creds = creds;
-    record.file = *asked.file;
-    record.digest_state = match asked.content {
-        Content::Sha256(digest) => {
-            record.digest = digest;
-            DigestState::Sha256 as u32
-        }
-        Content::NotHashed => DigestState::NotTried as u32,
-        Content::Doubt => DigestState::Writers as u32,
-    };
-    record.kind = asked.kind as u32;
-    record.class = verdict.class as u32;
-    record.action = verdict.action as u32;
-    record.hook = GateHook::OpenExecPerm as u32;
-    record.rule = verdict.rule;
-    record.flags = verdict.flags;
-    if is_cached {
-        record.flags |= gate_flag::DIGEST_CACHED;
-    }
-    // One that does not fit is none, as in the kernel.
-    let path = waiting.path().filter(|path| path.len() < EXEC_PATH_LEN);
-    if let Some(path) = path
-        && let Some(room) = record.path.get_mut(..path.len())
-    {
-        room.copy_from_slice(&path);
-        record.path_bytes = u32::try_from(path.len()).unwrap_or_default();
-        record.flags |= gate_flag::PATH_FROM_KERNEL;
-    }
-    record
 }
 
 /// Kills a process that is known to be there.
@@ -317,75 +271,4 @@ fn kill(tgid: u32) {
         Err(rustix::io::Errno::NOSYS) => rustix::process::kill_process(pid, Signal::KILL),
         Err(error) => Err(error),
     };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hardpan_abi::GateClass;
-    use hardpan_core::event::{Event, decode};
-
-    #[test]
-    fn a_record_is_one_that_the_daemon_knows() {
-        let file = File::open("/proc/self/exe").unwrap();
-        let stat = fstat(&file).unwrap();
-        let info = file_info(&stat, 0xef53);
-        let config = hardpan_abi::GateConfig::new_zeroed();
-        let waiting = Waiting::new(std::process::id(), &file, (&config, &[]), (0, 0));
-        let asked = Asked {
-            kind: GateKind::Script,
-            file: &info,
-            content: Content::Sha256([7; 32]),
-            now_ns: 5,
-        };
-        let verdict = Verdict {
-            action: GateAction::Deny,
-            class: GateClass::Untrusted,
-            rule: hardpan_abi::GATE_NO_RULE,
-            flags: gate_flag::REFUSED,
-            refused: true,
-            told: true,
-        };
-        let bytes = record(&asked, &verdict, true, &waiting);
-        let Ok(Event::Gate(event)) = decode(bytes.as_bytes()) else {
-            panic!("no record of the gate");
-        };
-        assert_eq!((event.kind, event.hook.name()), (GateKind::Script, "fanotify"));
-        assert!(event.refused && event.digest_cached && !event.doubt);
-        assert_eq!(
-            (event.digest.sha256(), event.head.boottime_ns),
-            (Some(&[7; 32]), 5)
-        );
-        assert_eq!(event.head.task.process.tgid, std::process::id());
-        let exe = std::fs::read_link("/proc/self/exe").unwrap();
-        let path = event.path.map(|path| path.as_bytes().to_vec());
-        assert!(path.is_none_or(|path| path == exe.as_os_str().as_encoded_bytes()));
-    }
-
-    #[test]
-    fn what_finds_no_room_is_counted() {
-        let (here, there) = channel::pair().unwrap();
-        let mut records = Records {
-            socket: here,
-            lost: 0,
-        };
-        let mut sent = 0_u64;
-        while records.lost == 0 {
-            records.send(&[0; 800]);
-            sent += 1;
-        }
-        records.send(&[0; 800]);
-        sent += 1;
-        records.tell_lost();
-        let (mut taken, mut lost) = (0_u64, 0_u64);
-        let mut take = |body: Vec<u8>| {
-            let (head, rest) = body.split_first_chunk::<8>().unwrap();
-            lost += u64::from_ne_bytes(*head);
-            taken += u64::from(!rest.is_empty());
-        };
-        channel::drain(&there, &mut take);
-        records.tell_lost();
-        channel::drain(&there, &mut take);
-        assert_eq!((taken + lost, lost, records.lost), (sent, 2, 0));
-    }
 }

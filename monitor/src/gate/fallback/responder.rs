@@ -2,8 +2,8 @@
 //! kernel's memory, and lets it go on; at tier C it refuses by itself.
 //!
 //! It executes nothing, opens nothing that others can make it wait for after it has begun (the kernel opens the files it is
-//! told of), holds nothing of the package database, and writes nothing but signs of life and records, without waiting. Observe
-//! never starts it.
+//! told of) but in a thread that nobody has to wait for, holds nothing of the package database, and writes nothing but signs of
+//! life and records, without waiting. Observe never starts it.
 
 use super::Job;
 use super::channel::{self, ChannelError, Kind};
@@ -175,7 +175,8 @@ fn run() -> Result<(), ResponderError> {
     }
 }
 
-fn group(class: InitFlags, what: &'static str) -> Result<Fanotify, ResponderError> {
+/// A group of this kind.
+pub(super) fn group(class: InitFlags, what: &'static str) -> Result<Fanotify, ResponderError> {
     let flags = InitFlags::FAN_CLOEXEC | InitFlags::FAN_NONBLOCK | class;
     let opened = EventFFlags::O_RDONLY
         | EventFFlags::O_LARGEFILE

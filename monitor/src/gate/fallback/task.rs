@@ -1,6 +1,7 @@
 //! What rules and records ask of the task that waits, from `/proc`. It cannot go away but by being killed, and none of these
 //! files makes the reader wait for anybody.
 
+use super::transaction::Transactions;
 use hardpan_abi::{CredIds, GateConfig, GateRule, TASK_COMM_LEN, TaskInfo, gate_test};
 use hardpan_core::gate::{Around, SubjectFacts};
 use std::cell::OnceCell;
@@ -9,7 +10,8 @@ use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// Most that is read of one of these files.
 const MAX_BYTES: u64 = 16 << 10;
@@ -25,6 +27,8 @@ pub(super) struct Waiting<'t> {
     rules: &'t [GateRule],
     /// Device and inode of the host's root directory, as `stat` tells them.
     root: (u64, u64),
+    /// What is being installed, and until when that may be looked up.
+    installed: Option<(&'t Transactions, Instant)>,
     status: OnceCell<Option<Status>>,
 }
 
@@ -34,8 +38,27 @@ pub(super) struct Status {
     /// Process id.
     pub tgid: u32,
     parent: u32,
+    /// Process id of who traces it; 0: nobody.
+    tracer: u32,
     /// Credentials, but for the user namespace.
     creds: CredIds,
+}
+
+impl Status {
+    /// Nobody traces it, and its ids are root's.
+    pub(super) const fn is_free_root(&self) -> bool {
+        self.tracer == 0 && self.creds.uid == 0 && self.creds.euid == 0
+    }
+}
+
+/// Of `/proc/PID/stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    comm: [u8; TASK_COMM_LEN],
+    /// When it began, in nanoseconds since boot.
+    pub start_ns: u64,
+    /// Where its stack begins: another place after each execution.
+    pub stack: u64,
 }
 
 impl<'t> Waiting<'t> {
@@ -51,8 +74,25 @@ impl<'t> Waiting<'t> {
             config,
             rules,
             root,
+            installed: None,
             status: OnceCell::new(),
         }
+    }
+
+    /// What packages that are being installed list is trusted, too.
+    pub(super) const fn during(mut self, installed: (&'t Transactions, Instant)) -> Self {
+        self.installed = Some(installed);
+        self
+    }
+
+    pub(super) const fn file(&self) -> &'t File {
+        self.file
+    }
+
+    /// Whether it is real root in the user namespace that hardpand is in, and nobody traces it.
+    pub(super) fn is_free_root(&self) -> bool {
+        self.status().is_some_and(|status| status.is_free_root())
+            && self.namespace("user") == Some(self.config.init_user_ns)
     }
 
     fn place(&self, what: &str) -> PathBuf {
@@ -93,8 +133,8 @@ impl<'t> Waiting<'t> {
         let status = self.status();
         let tgid = status.map_or(self.tid, |status| status.tgid);
         let parent_tgid = status.map_or(0, |status| status.parent);
-        let (comm, start_boottime_ns) = stat(tgid);
-        let (parent_comm, parent_start_boottime_ns) = stat(parent_tgid);
+        let (comm, start_boottime_ns) = name_and_start(tgid);
+        let (parent_comm, parent_start_boottime_ns) = name_and_start(parent_tgid);
         let task = TaskInfo {
             start_boottime_ns,
             cgroup_id: self.cgroup().unwrap_or_default(),
@@ -164,13 +204,23 @@ impl Around for Waiting<'_> {
             .then(|| self.path())
             .flatten()
     }
+
+    fn is_being_installed(&mut self, sha256: &[u8; 32]) -> bool {
+        self.installed
+            .is_some_and(|(packages, until)| packages.list(sha256, until))
+    }
 }
 
-fn read(path: &std::path::Path) -> Option<String> {
+fn read(path: &Path) -> Option<String> {
+    read_most(path, MAX_BYTES)
+}
+
+/// The beginning of a file.
+pub(super) fn read_most(path: &Path, most_bytes: u64) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path)
         .ok()?
-        .take(MAX_BYTES)
+        .take(most_bytes)
         .read_to_end(&mut bytes)
         .ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
@@ -202,6 +252,7 @@ fn parse_status(text: &str) -> Option<Status> {
     Some(Status {
         tgid: value("Tgid")?.parse().ok()?,
         parent: value("PPid")?.parse().ok()?,
+        tracer: value("TracerPid")?.parse().ok()?,
         creds: CredIds {
             uid: user[0],
             euid: user[1],
@@ -222,24 +273,31 @@ fn parse_status(text: &str) -> Option<Status> {
 }
 
 /// Command name and start of a process; zero if they cannot be told.
-fn stat(tgid: u32) -> ([u8; TASK_COMM_LEN], u64) {
+fn name_and_start(tgid: u32) -> ([u8; TASK_COMM_LEN], u64) {
+    stat(tgid).map_or(([0; TASK_COMM_LEN], 0), |stat| (stat.comm, stat.start_ns))
+}
+
+/// `None`: there is no such process.
+pub(super) fn stat(tgid: u32) -> Option<Stat> {
+    parse_stat(&read(&PathBuf::from(format!("/proc/{tgid}/stat")))?)
+}
+
+/// The command's name may hold anything, but what follows it holds no parenthesis.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (name, rest) = text.split_once('(')?.1.rsplit_once(')')?;
     let mut comm = [0; TASK_COMM_LEN];
-    let text = read(&PathBuf::from(format!("/proc/{tgid}/stat")));
-    let Some((name, rest)) = text
-        .as_deref()
-        .and_then(|text| text.split_once('(')?.1.rsplit_once(')'))
-    else {
-        return (comm, 0);
-    };
     // The last byte stays NUL.
     for (to, from) in comm.iter_mut().take(TASK_COMM_LEN - 1).zip(name.bytes()) {
         *to = from;
     }
-    let start = rest
-        .split_whitespace()
-        .nth(19)
-        .and_then(|ticks| ticks.parse().ok());
-    (comm, start.unwrap_or(0_u64).saturating_mul(TICK_NS))
+    let mut fields = rest.split_whitespace();
+    let ticks: u64 = fields.nth(19)?.parse().ok()?;
+    let stack = fields.nth(5)?.parse().ok()?;
+    Some(Stat {
+        comm,
+        start_ns: ticks.saturating_mul(TICK_NS),
+        stack,
+    })
 }
 
 #[cfg(test)]
@@ -282,11 +340,31 @@ mod tests {
     }
 
     #[test]
+    fn a_name_forges_nothing_of_what_stands_behind_it() {
+        let stat = parse_stat(
+            "1 (a) S 9 9) S 3 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 1 2 18446744073709551615 10 11 12 13",
+        );
+        let stat = stat.unwrap();
+        assert_eq!((stat.start_ns, stat.stack), (7_770_000_000, 12));
+        assert_eq!(&stat.comm[..8], b"a) S 9 9");
+        for text in [
+            "",
+            "1 (x",
+            "1 (x) S",
+            "1 (x) S 3 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 y 1 2 3 4 5 6",
+        ] {
+            assert_eq!(parse_stat(text), None, "{text}");
+        }
+        let own = super::stat(std::process::id()).unwrap();
+        assert!(own.stack > 0 && own.start_ns > 0);
+    }
+
+    #[test]
     fn a_status_that_is_none() {
         assert_eq!(parse_status(""), None);
         let text = fs::read_to_string("/proc/self/status").unwrap();
         assert!(parse_status(&text).is_some());
-        for line in ["Uid", "Gid", "CapEff", "Tgid"] {
+        for line in ["Uid", "Gid", "CapEff", "Tgid", "TracerPid"] {
             let lines: Vec<&str> = text.lines().filter(|one| !one.starts_with(line)).collect();
             let without = lines.join("\n");
             assert_eq!(parse_status(&without), None, "{line}");

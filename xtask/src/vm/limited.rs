@@ -8,7 +8,7 @@ use crate::error::{Done, TaskError};
 use crate::place::{self, Places, program};
 use crate::{sh, ui};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 

@@ -15,8 +15,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Kernel command line. `lsm=`: 5.10 does not have `bpf` in its default list, and Debian's have AppArmor where EL has SELinux
-/// (here without a policy: every context is an initial one, and all is allowed).
-const APPEND: &str = "console=ttyS0 quiet panic=-1 lsm=lockdown,capability,landlock,yama,selinux,bpf";
+/// (here without a policy: every context is an initial one, and all is allowed). `integrity`: 6.1 panics without it as soon as IMA measures.
+const APPEND: &str =
+    "console=ttyS0 quiet panic=-1 lsm=lockdown,capability,landlock,yama,integrity,selinux,bpf";
 /// How often the console is looked at.
 const POLL: Duration = Duration::from_millis(250);
 /// What the console says when the kernel is in trouble.

@@ -13,5 +13,5 @@ ima_policy() {
     python3 -S -c 'import posix; posix.setxattr("/tmp/ima/sha1", "security.ima", bytes([4, 2] + [0] * 20))'
     # Before hardpand: from now on the kernel answers with what IMA remembers.
     /tmp/ima/sha1
-    grep -q ' sha1:[0-9a-f]* /tmp/ima/sha1$' /sys/kernel/security/ima/ascii_runtime_measurements
+    grep -q ' sha1:[0-9a-f]* /tmp/ima/sha1 *$' /sys/kernel/security/ima/ascii_runtime_measurements
 }

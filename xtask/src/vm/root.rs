@@ -178,6 +178,8 @@ pub(super) fn assemble(
     }
     builder.install(&root, &[&vendor, &stranger])?;
     for release in by_release.keys() {
+        // Not there where all modules are built in.
+        place::make_dir(&root.join("lib/modules").join(release))?;
         sh::quiet(
             Command::new(program("depmod").unwrap_or_else(|| "depmod".into()))
                 .arg("-b")

@@ -474,6 +474,11 @@ unsafe fn differs_at<M: Mem>(task: *const u8, shadow: &mut TaskShadow, at: u32) 
         }
         let adopted = shadow.now.cred;
         forget_opens(task);
+        // Deep in a call the limit may be the kernel's for a while, or lifted by somebody: the next hook at which a call begins
+        // tells which, if it is not taken for the task's own until then.
+        if at >> 8 == 0 && shadow.now.address_limit == u64::MAX {
+            shadow.now.address_limit = shadow.known.address_limit;
+        }
         read::adopt(shadow);
         shadow.state &= !task_state::RECORDED;
         answer | overrides::<M>(task, shadow, adopted, at)

@@ -56,9 +56,21 @@ fn writer(line: &str) -> Option<(u32, &str)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::Config;
+
+    /// Takes the lock as rpm does, until the file is closed.
+    pub(in super::super) fn take(lock: &fs::File) {
+        let whole = nix::libc::flock {
+            l_type: i16::try_from(nix::libc::F_WRLCK).unwrap(),
+            l_whence: 0,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        nix::fcntl::fcntl(lock, nix::fcntl::FcntlArg::F_SETLK(&whole)).unwrap();
+    }
 
     #[test]
     fn only_locks_for_writing_count() {
@@ -94,15 +106,8 @@ mod tests {
         assert!(holders(&trust).is_empty(), "no lock file");
         let lock = folder.join(LOCK);
         let file = fs::File::create(&lock).unwrap();
-        let whole = nix::libc::flock {
-            l_type: i16::try_from(nix::libc::F_WRLCK).unwrap(),
-            l_whence: 0,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
         assert!(holders(&trust).is_empty(), "nobody holds it");
-        nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETLK(&whole)).unwrap();
+        take(&file);
         if !fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.contains("POSIX")) {
             return println!("skipped: no list of locks here");
         }

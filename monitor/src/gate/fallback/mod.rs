@@ -14,6 +14,7 @@ mod content;
 mod deadman;
 mod fill;
 mod handed;
+mod held;
 mod locks;
 mod managers;
 mod marks;

@@ -97,6 +97,11 @@ impl Packages {
         self.waiting.remove(at)
     }
 
+    /// Whether none waits or is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.known.is_empty()
+    }
+
     /// Whether some wait.
     pub(super) fn wait(&self) -> bool {
         !self.waiting.is_empty()

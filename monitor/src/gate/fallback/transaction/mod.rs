@@ -3,13 +3,15 @@
 //! Trusted is only what the header of a package lists that a pinned key signed, and only as long as a package manager that opened
 //! this package holds the lock of this system's package database for writing: a process of real root in the user
 //! namespace that hardpand is in, traced by nobody, whose program is one by its content (`rpm`), or which was seen to execute the
-//! script of one (`dnf`).
+//! script of one (`dnf`). For a while after such a process was last seen to hold the lock, what its packages list goes on to
+//! count: until trust was read from the database, which then lists it.
 //!
 //! A thread of its own looks at all that: a package or a key on a disk that does not answer holds up nobody but it. Who asks
 //! waits no longer than for a digest, and what it has not found out by then is not so.
 
 use super::content::Digests;
 use super::handed::Given;
+use super::held::Held;
 use super::locks::holders;
 use super::managers::{Executed, Managers, Process};
 use super::opens::{Opens, is_local, is_package};
@@ -19,6 +21,7 @@ use super::task::{Waiting, read_most};
 use crate::config::Trust;
 use crate::enrich::identity::file_info;
 use crate::gate::package::{self, Keys};
+use crate::sys::lease::ReadLease;
 use nix::libc::{O_NOCTTY, O_NONBLOCK, O_PATH};
 use nix::sys::stat::fstat;
 use nix::sys::statfs::fstatfs;
@@ -40,6 +43,10 @@ const LOOK: Duration = Duration::from_millis(50);
 const OWED: Duration = Duration::from_millis(500);
 /// What a package manager opens is looked at for so long; then again when it holds the lock and something is executed.
 const WATCHED: Duration = Duration::from_secs(3600);
+/// Time between two looks whether packages of those that held the lock still count, where nobody installs.
+const LOOK_HELD: Duration = Duration::from_secs(5);
+/// Longest time to take the digest of what a holder of the lock runs, where nobody waits for that.
+const HOLDER: Duration = Duration::from_secs(2);
 /// Descriptors of a process that are looked at, at most.
 const MOST_DESCRIPTORS: usize = 4096;
 /// Most that is read of a process's table of mounts.
@@ -86,6 +93,7 @@ impl Transactions {
             opens: None,
             since: Instant::now(),
             holders: Vec::new(),
+            held: Held::default(),
         };
         std::thread::Builder::new()
             .name("packages".to_owned())
@@ -156,8 +164,10 @@ struct Watch {
     opens: Option<Opens>,
     /// When `opens` was last asked for.
     since: Instant,
-    /// Package managers that held the lock when somebody asked.
+    /// Package managers that held the lock when somebody asked: as long as they live, what they open is told of.
     holders: Vec<Process>,
+    /// Package managers that held the lock lately: what they opened counts, though they may be gone.
+    held: Held,
 }
 
 impl Watch {
@@ -180,6 +190,7 @@ impl Watch {
                 Err(RecvTimeoutError::Timeout) => {
                     self.take_opened();
                     let given = self.given();
+                    self.see_holders(&given);
                     self.verify_next(&given, None);
                     self.end();
                     self.records.tell_lost();
@@ -195,8 +206,10 @@ impl Watch {
             return Some(Duration::ZERO);
         }
         let looks = self.opens.is_some() || !self.holders.is_empty();
+        let is_kept = !self.held.is_empty();
         looks
             .then_some(LOOK)
+            .or_else(|| is_kept.then_some(LOOK_HELD))
             .or_else(|| self.records.owes().then_some(OWED))
     }
 
@@ -224,12 +237,29 @@ impl Watch {
         let is_empty = shared.managers.is_empty();
         drop(shared);
         self.holders.retain(|process| process.lives());
+        self.held.forget_old();
         let is_over = is_empty && self.holders.is_empty();
         if is_over || self.since.elapsed() > WATCHED {
             self.opens = None;
         }
-        if is_over {
-            self.packages.retain(|_| false);
+        if is_over && !self.packages.is_empty() {
+            let held: Vec<Process> = self.held.lately().collect();
+            self.packages.retain(|process| held.contains(&process));
+        }
+    }
+
+    /// Remembers who holds the lock, although nobody asks: packages without scriptlets bring programs, too.
+    fn see_holders(&mut self, given: &Given) {
+        let Some(trust) = given.trust.as_ref().filter(|_| self.opens.is_some()) else {
+            return;
+        };
+        for tgid in holders(trust) {
+            let known = Process::now(tgid).map(|(process, _)| process);
+            let known = known.filter(|process| self.held.lately().any(|one| one == *process));
+            let holder = known.or_else(|| self.installs(given, tgid, Instant::now() + HOLDER));
+            if let Some(process) = holder {
+                self.held.note(process);
+            }
         }
     }
 
@@ -243,20 +273,24 @@ impl Watch {
             .into_iter()
             .filter_map(|tgid| self.installs(&given, tgid, until))
             .collect();
-        if installing.is_empty() {
-            return false;
+        if !installing.is_empty() {
+            for process in &installing {
+                self.held.note(*process);
+            }
+            self.holders.clone_from(&installing);
+            self.begin();
         }
-        self.holders.clone_from(&installing);
-        self.begin();
         self.take_opened();
         for process in &installing {
             self.look_at_open(*process);
         }
+        let mut by = installing;
+        by.extend(self.held.lately());
         loop {
-            if self.packages.list(&installing, question) {
+            if self.packages.list(&by, question) {
                 return true;
             }
-            if Instant::now() >= until || !self.verify_next(&given, Some(&installing)) {
+            if Instant::now() >= until || !self.verify_next(&given, Some(&by)) {
                 return false;
             }
         }
@@ -331,7 +365,7 @@ impl Watch {
     fn notice(&mut self, process: Process, file: File) {
         let Ok(meta) = file.metadata() else { return };
         let stamp = Stamp::new(&meta);
-        if !meta.is_file() || self.packages.is_known(stamp, process) {
+        if !meta.is_file() || self.packages.is_known(stamp, process) || is_written(&file) {
             return;
         }
         let (Ok(stat), Ok(system)) = (fstat(&file), fstatfs(&file)) else {
@@ -371,6 +405,12 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether somebody has the file open for writing: it is being downloaded, and opened once more before it is installed. Where
+/// there are no leases nobody knows.
+fn is_written(file: &File) -> bool {
+    ReadLease::take(file).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
 fn place(tgid: u32, what: &str) -> PathBuf {
     Path::new("/proc").join(tgid.to_string()).join(what)
 }
@@ -387,145 +427,4 @@ fn open(path: &Path) -> Option<File> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::channel;
-    use super::super::handed::{open as take_table, sealed};
-    use super::*;
-    use crate::config::Config;
-    use crate::crypto::sha256_of;
-    use crate::trust::Request;
-    use hardpan_abi::{GateClass, GateConfig, GateMode, TrustedEntry, trusted_mark};
-    use hardpan_core::event::{Event, decode};
-    use hardpan_core::gate::Table;
-    use nix::fcntl::{FcntlArg, fcntl};
-    use std::collections::BTreeMap;
-    use std::os::fd::OwnedFd;
-    use zerocopy::FromZeros as _;
-
-    /// What is handed over where the packages of a root count, and these programs are package managers.
-    fn given(root: &Path, managers: &[[u8; 32]]) -> Arc<Given> {
-        let trust = Trust {
-            root: root.to_owned(),
-            ..Config::default().trust
-        };
-        let mut config = GateConfig::new_zeroed();
-        config.mode = GateMode::Enforce as u32;
-        let namespace = fs::metadata("/proc/self/ns/user").unwrap().ino();
-        config.init_user_ns = u32::try_from(namespace).unwrap();
-        let entry = TrustedEntry {
-            class: GateClass::Trusted as u32,
-            marks: trusted_mark::PACKAGE_MANAGER,
-            capabilities: 0,
-        };
-        let digests: BTreeMap<_, _> = managers.iter().map(|sha256| (*sha256, entry)).collect();
-        let json = serde_json::to_vec(&Request::new(&trust, None)).unwrap();
-        let bytes = Table::bytes(&config, &[], digests.iter(), (&[], &[]), &[], &json);
-        Arc::new(take_table(sealed(&bytes).unwrap()).unwrap())
-    }
-
-    fn watch(given: Arc<Given>) -> (Watch, OwnedFd) {
-        let (here, there) = channel::pair().unwrap();
-        let managers = Managers::default();
-        let watch = Watch {
-            shared: Arc::new(Mutex::new(Shared { given, managers })),
-            believed: None,
-            keys: Keys::default(),
-            programs: Digests::default(),
-            packages: Packages::default(),
-            records: Records::new(here),
-            opens: None,
-            since: Instant::now(),
-            holders: Vec::new(),
-        };
-        (watch, there)
-    }
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(20)
-    }
-
-    /// How often the daemon was told of this file; other tests open packages, too.
-    fn told_of(line: &OwnedFd, file: &File) -> usize {
-        let (ino, mut count) = (file.metadata().unwrap().ino(), 0);
-        channel::drain(line, &mut |body| {
-            let Ok(Event::Package(event)) = decode(&body[8..]) else {
-                panic!("no record of a package");
-            };
-            assert_eq!(event.head.task.process.tgid, std::process::id());
-            count += usize::from(event.file.ino == ino);
-        });
-        count
-    }
-
-    #[test]
-    fn nobody_installs_here() {
-        let dir = tempfile::tempdir().unwrap();
-        let (here, _there) = channel::pair().unwrap();
-        let all = Transactions::begin(given(dir.path(), &[]), Records::new(here)).unwrap();
-        assert!(!all.list(&[0; 32], soon()) && !all.list_size(1, soon()));
-        let late = Instant::now();
-        assert!(!all.list(&[0; 32], late));
-    }
-
-    #[test]
-    fn only_package_managers_that_hold_the_lock_install() {
-        let exe = File::open("/proc/self/exe").unwrap();
-        let free_root = |watch: &Watch| {
-            let shared = lock(&watch.shared);
-            let by = (shared.given.table.config(), shared.given.table.rules());
-            Waiting::new(std::process::id(), &exe, by, (0, 0)).is_free_root()
-        };
-        let (own, _) = sha256_of(&exe).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let (mut watch, line) = watch(given(dir.path(), &[own]));
-        if !free_root(&watch) || crate::sys::lease::ReadLease::take(&exe).is_err() {
-            return println!("skipped: not root, or no leases here");
-        }
-        let folder = dir.path().join("var/lib/rpm");
-        fs::create_dir_all(&folder).unwrap();
-        let hostile = File::create_new(dir.path().join("hostile.rpm")).unwrap();
-        fs::write(dir.path().join("hostile.rpm"), b"\xed\xab\xee\xdb\x03hostile").unwrap();
-        let question = Question::Sha256([7; 32]);
-        assert!(!watch.answer(question, soon()));
-        assert_eq!(told_of(&line, &hostile), 0, "nobody holds the lock");
-        let held = File::create(folder.join(".rpm.lock")).unwrap();
-        let whole = nix::libc::flock {
-            l_type: i16::try_from(nix::libc::F_WRLCK).unwrap(),
-            l_whence: 0,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        fcntl(&held, FcntlArg::F_SETLK(&whole)).unwrap();
-        assert!(!watch.answer(question, soon()));
-        if told_of(&line, &hostile) != 1 {
-            return println!("skipped: no list of locks here");
-        }
-        // It is not read again, and what a package of this process lists counts.
-        let (process, _) = Process::now(std::process::id()).unwrap();
-        let signed = Stamp::new(&exe.metadata().unwrap());
-        watch.packages.verified(signed, process, vec![([7; 32], 70)]);
-        assert!(watch.answer(question, soon()) && watch.answer(Question::Size(70), soon()));
-        assert!(!watch.answer(Question::Sha256([8; 32]), soon()));
-        assert_eq!(told_of(&line, &hostile), 0);
-        // Other signatures count: what was verified before is none any more.
-        lock(&watch.shared).given = given(dir.path(), &[]);
-        assert!(
-            !watch.answer(question, soon()),
-            "its program is no package manager"
-        );
-        lock(&watch.shared).given = given(&dir.path().join("var"), &[own]);
-        assert!(!watch.answer(question, soon()), "the lock of another root");
-        lock(&watch.shared).given = given(dir.path(), &[own]);
-        assert!(!watch.answer(question, soon()), "verified by other keys");
-        // It has no time.
-        watch.packages.verified(signed, process, vec![([7; 32], 70)]);
-        assert!(!watch.answer(question, Instant::now()));
-        // Once nobody installs any more, nothing is kept.
-        drop(held);
-        assert!(!watch.answer(question, soon()));
-        watch.holders.clear();
-        watch.end();
-        assert!(watch.opens.is_none() && watch.pause().is_none());
-    }
-}
+mod tests;

@@ -239,9 +239,10 @@ impl Pipeline {
         }
         let facts = execs::facts(&event, &around, &known, None, None);
         let verdict = self.judge(&event, &facts, around.host_tree);
-        if !self.is_aggregated(&verdict) || self.policy.as_ref().is_some_and(|policy| policy.asks_proc) {
-            self.look_around(&event, &mut around);
+        if self.is_aggregated(&verdict) && !self.policy.as_ref().is_some_and(|policy| policy.asks_proc) {
+            return self.decide(&event, &around, &facts, verdict);
         }
+        self.look_around(&event, &mut around);
         self.settle(&event, &around, &known, None, None);
     }
 
@@ -291,12 +292,17 @@ impl Pipeline {
         script: Option<&Result<Hashed, NoDigest>>,
     ) {
         let facts = execs::facts(event, around, known, file, script);
-        let mut verdict = self.judge(event, &facts, around.host_tree);
+        let verdict = self.judge(event, &facts, around.host_tree);
+        self.decide(event, around, &facts, verdict);
+    }
+
+    /// Decides about what was judged, and records or aggregates.
+    fn decide(&mut self, event: &Exec, around: &Surroundings, facts: &ExecFacts, mut verdict: ExecVerdict) {
         // Before a vendor's file is called changed: is it really the host's? Processes of one mount namespace may
         // still have different roots.
         let task = &event.head.task;
         if execs::is_mismatch(&verdict) && !self.proc.sees_host_tree(task.process, task.mnt_ns) {
-            verdict = self.judge(event, &facts, false);
+            verdict = self.judge(event, facts, false);
         }
         let policy = self.policy.clone();
         let decision = policy.as_ref().map(|policy| {
@@ -306,10 +312,10 @@ impl Pipeline {
                 cgroup: around.cgroup.as_deref(),
                 asked: None,
             };
-            policy.exec(event, &facts, &verdict, seen)
+            policy.exec(event, facts, &verdict, seen)
         });
         let is_quiet = !decision.as_ref().is_some_and(wants_record);
-        if is_quiet && self.is_aggregated(&verdict) && self.aggregate(event, around, &facts, &verdict) {
+        if is_quiet && self.is_aggregated(&verdict) && self.aggregate(event, around, facts, &verdict) {
             return;
         }
         let user_name = |uid| self.users.name(uid);
@@ -322,7 +328,7 @@ impl Pipeline {
             working_directory: around.working_directory.as_ref(),
             container: around.container.as_ref(),
         };
-        let mut draft = exec(event, &facts, &verdict, &scene);
+        let mut draft = exec(event, facts, &verdict, &scene);
         if let Some(decision) = &decision {
             draft.decided(decision);
             if decision.action == Action::Kill && self.kills {

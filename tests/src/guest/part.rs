@@ -26,7 +26,7 @@ const MARKER_TRIES: u32 = 3;
 /// Time for records that travel through another ring than the marker's.
 const GRACE: Duration = Duration::from_millis(300);
 /// How long `prepare` and `restore` may take.
-const ASIDE_LIMIT: Duration = Duration::from_secs(60);
+const ASIDE_LIMIT: Duration = Duration::from_secs(300);
 
 pub(super) fn run(
     port: &mut Port,

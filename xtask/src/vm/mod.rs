@@ -3,18 +3,21 @@
 pub(crate) mod apt;
 mod attack;
 mod boot;
+mod dnf;
 mod firmware;
 mod initramfs;
 mod interpreters;
 mod kernels;
 mod lab;
 mod limited;
+mod modules;
 mod packages;
 pub(crate) mod peers;
 pub(crate) mod qemu;
 mod report;
 mod root;
 mod stuff;
+mod tree;
 mod upgrade;
 
 pub(crate) use firmware::{run as firmware, test as test_firmware};
@@ -147,12 +150,13 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
     let peers = wants(Requirement::Peers)
         .then(|| peers::tree(places))
         .transpose()?;
+    let dnf = wants(Requirement::Dnf).then(|| dnf::tree(places)).transpose()?;
     // Machines that share processors are as much slower.
     let slower = at_a_time(kernels.len()).div_ceil(processors());
     for scenario in &mut scenarios {
         scenario.limit_s = scenario.limit_s.saturating_mul(slower as u64);
     }
-    let guest = Guest::prepare(places, &kernels)?;
+    let guest = Guest::prepare_with(places, &kernels, dnf.as_deref())?;
     let mut jobs = Vec::new();
     for (n, kernel) in kernels.iter().enumerate() {
         let here: Vec<_> = scenarios
@@ -163,7 +167,11 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
             groups: scenario::groups(&here),
             live: false,
         };
-        let trees = [(&lab, Requirement::Lab), (&peers, Requirement::Peers)];
+        let trees = [
+            (&lab, Requirement::Lab),
+            (&peers, Requirement::Peers),
+            (&guest.dnf, Requirement::Dnf),
+        ];
         let trees: Vec<&Path> = trees
             .into_iter()
             .filter(|(_, tree)| here.iter().any(|scenario| scenario.requires.contains(tree)))
@@ -330,8 +338,8 @@ fn fits(scenario: &Scenario, kernel: &Kernel) -> bool {
             Requirement::AttackModule => kernel.attack.is_some(),
             // A hundred megabytes more to unpack: one kernel is enough for what does not depend on kernels.
             Requirement::Lab => kernel.name == LAB_KERNEL,
-            // Where it is of use: such scenarios name their kernels.
-            Requirement::Peers => true,
+            // Where they are of use: such scenarios name their kernels.
+            Requirement::Peers | Requirement::Dnf => true,
         })
 }
 
@@ -376,11 +384,18 @@ pub(crate) struct Guest {
     scenarios: PathBuf,
     /// The packages that are installed in it.
     packages: Vec<PathBuf>,
+    /// dnf's packages, to be archived over the root.
+    dnf: Option<PathBuf>,
 }
 
 impl Guest {
     /// Builds programs and packages.
     pub(crate) fn prepare(places: &Places, kernels: &[Kernel]) -> Done<Self> {
+        Self::prepare_with(places, kernels, None)
+    }
+
+    /// The same with packages of dnf, out of a tree.
+    fn prepare_with(places: &Places, kernels: &[Kernel], dnf: Option<&Path>) -> Done<Self> {
         let built = Programs::build(places)?;
         let base = places.target().join("vm");
         place::make_dir(&base)?;
@@ -388,11 +403,12 @@ impl Guest {
             .prefix("work-")
             .tempdir_in(&base)
             .map_err(TaskError::file("creating a folder in", &base))?;
-        let (root, packages) = root::assemble(places, &built, kernels, work.path())?;
+        let assembled = root::assemble(places, &built, kernels, dnf, work.path())?;
         Ok(Self {
             work,
-            root,
-            packages,
+            root: assembled.root,
+            packages: assembled.packages,
+            dnf: assembled.dnf,
             scenarios: scenarios_dir(places),
         })
     }

@@ -25,6 +25,8 @@ pub(super) struct Package {
     at_the_end: Option<&'static str>,
     /// Capabilities of each file, as text.
     capabilities: Option<&'static str>,
+    /// What other packages may ask for.
+    provides: Option<&'static str>,
     files: Vec<(String, Content, u32)>,
 }
 
@@ -45,6 +47,7 @@ impl Package {
             before: None,
             at_the_end: None,
             capabilities: None,
+            provides: None,
             files: Vec::new(),
         }
     }
@@ -58,6 +61,12 @@ impl Package {
     /// The same package, whose files give capabilities.
     pub(super) const fn with_capabilities(mut self, text: &'static str) -> Self {
         self.capabilities = Some(text);
+        self
+    }
+
+    /// The same package, which provides something by name.
+    pub(super) const fn provides(mut self, what: &'static str) -> Self {
+        self.provides = Some(what);
         self
     }
 
@@ -115,9 +124,13 @@ impl Package {
             .at_the_end
             .map(|script| format!("%posttrans\n{script}\n"))
             .unwrap_or_default();
+        let provides = self
+            .provides
+            .map(|what| format!("Provides: {what}\n"))
+            .unwrap_or_default();
         format!(
             "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: {summary}\nLicense: none\nVendor: {vendor}\n\
-             AutoReqProv: no\n%description\n{summary}.\n{before}{at_the_end}%files\n{files}"
+             AutoReqProv: no\n{provides}%description\n{summary}.\n{before}{at_the_end}%files\n{files}"
         )
     }
 }

@@ -1,14 +1,13 @@
 //! The guest's root file system: signed packages with real programs in them, and a little configuration.
 
 use super::kernels::Kernel;
-use super::packages::{Builder, Content, Package, Signer};
+use super::packages::{Builder, Package, Signer};
 use super::stuff;
-use super::{attack, interpreters};
+use super::{attack, dnf, interpreters, modules};
 use crate::error::{Done, TaskError};
 use crate::place::{self, Places, program};
 use crate::{ebpf, sh, ui};
 use hardpan_tests::plan::{MARKER_PATH, PLAN_PATH, Plan, SCENARIOS_DIR};
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -16,14 +15,6 @@ use std::process::Command;
 
 /// The triple of the static programs.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
-/// Modules that go into the guest: small ones without needs of their own.
-pub(super) const MODULES: [&str; 5] = ["binfmt_misc", "brd", "dummy", "nls_utf8", "overlay"];
-/// Modules for a firewall, in the kernel's package where the kernel has them as modules.
-const FIREWALL_MODULES: &str = "libcrc32c nfnetlink nf_conntrack nf_defrag_ipv4 nf_defrag_ipv6 nf_nat nf_reject_ipv4 \
-    nf_reject_ipv6 nf_tables nft_chain_nat nft_ct nft_fib nft_fib_inet nft_fib_ipv4 nft_fib_ipv6 nft_limit nft_log nft_masq \
-    nft_nat nft_reject nft_reject_inet nft_reject_ipv4 nft_reject_ipv6";
-/// File systems and devices that audits and hardening meet, where the kernel has them as modules.
-const FILE_MODULES: &str = "autofs4 efivarfs fuse loop";
 /// Where unpackaged things for scenarios lie in the guest.
 const STUFF: &str = "hardpan-vm";
 /// Signed packages that are not installed, each with a scriptlet, for transactions.
@@ -107,13 +98,24 @@ fn digest_offset(root: &Path, file: &Path) -> Done<usize> {
         })
 }
 
-/// Assembles the root file system in `dir`; returns its folder and the packages installed in it.
+/// A root file system.
+#[derive(Debug)]
+pub(super) struct Assembled {
+    pub(super) root: PathBuf,
+    /// The packages installed in it.
+    pub(super) packages: Vec<PathBuf>,
+    /// What machines with dnf have over it.
+    pub(super) dnf: Option<PathBuf>,
+}
+
+/// Assembles the root file system in `dir`, with dnf's packages beside it where there is a tree of dnf.
 pub(super) fn assemble(
     places: &Places,
     built: &Programs,
     kernels: &[Kernel],
+    dnf: Option<&Path>,
     dir: &Path,
-) -> Done<(PathBuf, Vec<PathBuf>)> {
+) -> Done<Assembled> {
     ui::step("packages: built, signed and installed with rpm");
     let root = dir.join("root");
     let mut builder = Builder::new(&dir.join("rpm"))?;
@@ -168,24 +170,13 @@ pub(super) fn assemble(
         0o755,
     );
     builder.add(&unpinned, Some(&stranger))?;
-    // Variants share their kernel's modules.
-    let by_release: BTreeMap<_, _> = kernels
-        .iter()
-        .filter_map(|kernel| Some((kernel.release()?, kernel)))
-        .collect();
+    let by_release = modules::by_release(kernels);
     for kernel in by_release.values() {
-        modules(kernel, &root, &mut builder, &vendor)?;
+        modules::packaged(kernel, &root.join(STUFF), &mut builder, &vendor)?;
     }
     builder.install(&root, &[&vendor, &stranger])?;
     for release in by_release.keys() {
-        // Not there where all modules are built in.
-        place::make_dir(&root.join("lib/modules").join(release))?;
-        sh::quiet(
-            Command::new(program("depmod").unwrap_or_else(|| "depmod".into()))
-                .arg("-b")
-                .arg(&root)
-                .arg(release),
-        )?;
+        modules::depmod(&root, release)?;
     }
 
     configuration(&root, &vendor, &stranger)?;
@@ -216,7 +207,14 @@ pub(super) fn assemble(
     let env = format!("HP_STUFF=/{STUFF}\nHP_HELLO_OFFSET={at}\nHP_DIGEST_OFFSET={digest_at}\n");
     place::write(&stuff.join("env"), env)?;
     install(&built.path("vm-init"), &root.join("init"), 0o755)?;
-    Ok((root, builder.installed()))
+    let dnf = dnf
+        .map(|tree| dnf::layer(tree, &root, &stuff.join("bulk"), &vendor, dir))
+        .transpose()?;
+    Ok(Assembled {
+        packages: builder.installed(),
+        root,
+        dnf,
+    })
 }
 
 /// Puts a plan and the scenarios' folders into an assembled root.
@@ -307,13 +305,12 @@ pub(super) fn libraries(program: &Path) -> Done<Vec<String>> {
     Ok(paths.map(str::to_owned).collect())
 }
 
-/// Where a library lies in the guest: the short folders are links there.
-pub(super) fn inside(library: &str) -> String {
-    if library.starts_with("/usr/") {
-        library.to_owned()
-    } else {
-        format!("/usr{library}")
-    }
+/// Where a file of the host or of a tree lies in the guest: the short folders are links there.
+pub(super) fn inside(path: &str) -> String {
+    let is_short = ["/bin/", "/lib/", "/lib64/", "/sbin/"]
+        .iter()
+        .any(|short| path.starts_with(short));
+    format!("{}{path}", if is_short { "/usr" } else { "" })
 }
 
 fn hardpan(built: &Programs) -> Done<Package> {
@@ -327,108 +324,6 @@ fn hardpan(built: &Programs) -> Done<Package> {
         package.program(&format!("/usr/lib/hardpan/{name}"), entry.path(), 0o644);
     }
     Ok(package)
-}
-
-/// The kernel's modules as a signed package, compressed as EL has them; and, outside any package, one whose
-/// signature was cut off, and one that names a key as its signer which no kernel has.
-fn modules(kernel: &Kernel, root: &Path, builder: &mut Builder, vendor: &Signer) -> Done {
-    let (Some(source), Some(release)) = (&kernel.modules, kernel.release()) else {
-        return Ok(());
-    };
-    let mut package = Package::new(
-        &format!("kernel-modules-{}", kernel.name.replace('.', "")),
-        "Kernel modules",
-    );
-    let stuff = root.join(STUFF).join("modules").join(&release);
-    for name in MODULES {
-        let Some(path) = find_module(&source.join("kernel"), name) else {
-            continue;
-        };
-        let plain = unpacked(&path)?;
-        let file = stuff.join(format!("{name}.ko"));
-        place::write(&file, &plain)?;
-        place::write(
-            &stuff.join(format!("{name}-unsigned.ko")),
-            without_signature(&plain),
-        )?;
-        place::write(&stuff.join(format!("{name}-foreign.ko")), foreign(&plain))?;
-        let packed = sh::output_bytes(Command::new("xz").args(["--check=crc32", "-c"]).arg(&file))?;
-        package.content(
-            &format!("/usr/lib/modules/{release}/kernel/{name}.ko.xz"),
-            Content::Bytes(packed),
-            0o644,
-        );
-    }
-    for name in FIREWALL_MODULES
-        .split_whitespace()
-        .chain(FILE_MODULES.split_whitespace())
-    {
-        // Built in, or of another name there: who misses one says so.
-        let Some(path) = find_module(&source.join("kernel"), name) else {
-            continue;
-        };
-        let inside = format!("/usr/lib/modules/{release}/kernel/{name}.ko");
-        package.content(&inside, Content::Bytes(unpacked(&path)?), 0o644);
-    }
-    if let Some(attack) = &kernel.attack {
-        place::copy(attack, &stuff.join(format!("{}.ko", attack::MODULE)))?;
-    }
-    builder.add(&package, Some(vendor))
-}
-
-fn unpacked(module: &Path) -> Done<Vec<u8>> {
-    if module.extension().is_some_and(|extension| extension == "xz") {
-        sh::output_bytes(Command::new("xz").arg("-dc").arg(module))
-    } else {
-        place::read(module)
-    }
-}
-
-fn find_module(dir: &Path, name: &str) -> Option<PathBuf> {
-    for entry in fs::read_dir(dir).ok()?.filter_map(Result::ok) {
-        let path = entry.path();
-        if path.is_dir() {
-            if let Some(found) = find_module(&path, name) {
-                return Some(found);
-            }
-        } else if entry
-            .file_name()
-            .to_string_lossy()
-            .split_once(".ko")
-            .is_some_and(|(stem, _)| stem == name)
-        {
-            return Some(path);
-        }
-    }
-    None
-}
-
-/// A module without the signature at its end: `struct module_signature` (12 bytes, the last four the signature's
-/// length, big-endian) and a marker line follow it.
-fn without_signature(module: &[u8]) -> Vec<u8> {
-    const MARKER: &[u8] = b"~Module signature appended~\n";
-    let cut = || {
-        let body = module.strip_suffix(MARKER)?;
-        let (body, info) = body.split_last_chunk::<12>()?;
-        let [.., a, b, c, d] = *info;
-        body.get(
-            ..body
-                .len()
-                .checked_sub(u32::from_be_bytes([a, b, c, d]).try_into().ok()?)?,
-        )
-    };
-    cut().unwrap_or(module).to_vec()
-}
-
-/// The module with another name of its signer's key: the kernel looks that key up and finds none.
-fn foreign(module: &[u8]) -> Vec<u8> {
-    const NAME: &[u8] = b"autogenerated kernel key";
-    let mut changed = module.to_vec();
-    let at = changed.windows(NAME.len()).rposition(|window| window == NAME);
-    if let Some(letter) = at.and_then(|at| changed.get_mut(at)) {
-        *letter = b'A';
-    }
-    changed
 }
 
 /// Assembles `tests/programs/hello.S` with a text of its own. Twice the same makes two files: names of temporary
@@ -488,16 +383,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_loses_its_signature_and_nothing_else() {
-        let mut module = b"module body".to_vec();
-        module.extend_from_slice(b"SIGNATURE");
-        module.extend_from_slice(&[0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
-        module.extend_from_slice(b"~Module signature appended~\n");
-        assert_eq!(without_signature(&module), b"module body");
-        assert_eq!(without_signature(b"never signed"), b"never signed");
-        let mut absurd = b"x".to_vec();
-        absurd.extend_from_slice(&[0xff; 12]);
-        absurd.extend_from_slice(b"~Module signature appended~\n");
-        assert_eq!(without_signature(&absurd), absurd);
+    fn short_folders_are_links_in_the_guest() {
+        for (path, expected) in [
+            (
+                "/lib/x86_64-linux-gnu/libz.so.1",
+                "/usr/lib/x86_64-linux-gnu/libz.so.1",
+            ),
+            ("/lib64/ld-linux-x86-64.so.2", "/usr/lib64/ld-linux-x86-64.so.2"),
+            ("/usr/bin/dnf-3", "/usr/bin/dnf-3"),
+            ("/etc/dnf/dnf.conf", "/etc/dnf/dnf.conf"),
+            ("/library/x", "/library/x"),
+        ] {
+            assert_eq!(inside(path), expected);
+        }
     }
 }

@@ -22,7 +22,7 @@ const LOOPS: [(&str, &str); 5] = [
     ("open", "open+close"),
 ];
 /// A case: its name in the guest, what it is, and what is loaded.
-const CASES: [(&str, &str); 9] = [
+const CASES: [(&str, &str); 13] = [
     ("nothing", "nothing loaded"),
     ("floor", "empty LSM programs at the hooks of gate and guards"),
     ("fapolicyd", "fapolicyd 1.1.7, file trust, integrity sha256, warm"),
@@ -33,6 +33,13 @@ const CASES: [(&str, &str); 9] = [
     ("observe", "hardpand, tasks not watched, gate observes"),
     ("enforce", "hardpand, tasks not watched, gate enforces"),
     ("on", "hardpand, tasks watched, gate enforces"),
+    (
+        "off_still",
+        "in the kernel alone (hardpand stopped): gate off, tasks not watched",
+    ),
+    ("observe_still", "in the kernel alone: gate observes"),
+    ("enforce_still", "in the kernel alone: gate enforces"),
+    ("on_still", "in the kernel alone: gate enforces, tasks watched"),
     ("again", "nothing loaded, at the end"),
     ("auditd", "auditd 3.0.9, a rule on execve"),
 ];
@@ -45,6 +52,9 @@ const MEASURED_BEFORE: [(&str, [u64; 4]); 2] = [
         [654_700, 809_850, 5_410, 41_950],
     ),
 ];
+
+/// Below a figure: the same without what hardpand does itself.
+const IN_KERNEL: &str = "  in the kernel alone";
 
 /// What two runs of the same case may differ by.
 const NOISE: f64 = 0.05;
@@ -70,6 +80,16 @@ struct Outcome {
     /// What the gate in mode enforce adds, as a share of what fapolicyd adds; `null` where that is nothing.
     gate_share_of_fapolicyd: Vec<Option<f64>>,
     /// What watching tasks adds, per cent of nothing loaded.
+    watching_adds_percent: Vec<Option<f64>>,
+    /// The same three while hardpand is stopped: what it does itself, the same in each case, adds no noise.
+    in_kernel: InKernel,
+}
+
+/// What is added in the kernel alone.
+#[derive(Debug, Serialize)]
+struct InKernel {
+    gate_adds_percent: Vec<Option<f64>>,
+    gate_share_of_fapolicyd: Vec<Option<f64>>,
     watching_adds_percent: Vec<Option<f64>>,
 }
 
@@ -99,24 +119,27 @@ pub(super) fn run(places: &Places, json: bool) -> Done {
         }
         ui::data(&line);
     }
-    for (what, adds) in [
-        ("the gate in mode enforce adds", &outcome.gate_adds_percent),
-        ("watching tasks adds", &outcome.watching_adds_percent),
-    ] {
-        let mut line = format!("{what:<66}");
-        for more in adds {
-            let cell = more.map_or_else(|| "-".to_owned(), |more| format!("{more:+.2} %"));
-            let _infallible = write!(line, "{cell:>24}");
-        }
-        ui::data(&line);
-    }
-    let mut line = format!("{:<66}", "the gate's share of what fapolicyd adds");
-    for share in &outcome.gate_share_of_fapolicyd {
-        let cell = share.map_or_else(|| "-".to_owned(), |share| format!("{share:.3}"));
+    let alone = &outcome.in_kernel;
+    let adds = |more: f64| format!("{more:+.2} %");
+    let share = |share: f64| format!("{share:.3}");
+    data_line("the gate in mode enforce adds", &outcome.gate_adds_percent, adds);
+    data_line(IN_KERNEL, &alone.gate_adds_percent, adds);
+    data_line("watching tasks adds", &outcome.watching_adds_percent, adds);
+    data_line(IN_KERNEL, &alone.watching_adds_percent, adds);
+    let what = "the gate's share of what fapolicyd adds";
+    data_line(what, &outcome.gate_share_of_fapolicyd, share);
+    data_line(IN_KERNEL, &alone.gate_share_of_fapolicyd, share);
+    Ok(())
+}
+
+/// A line of figures below the table's columns.
+fn data_line(what: &str, figures: &[Option<f64>], text: impl Fn(f64) -> String) {
+    let mut line = format!("{what:<66}");
+    for figure in figures {
+        let cell = figure.map_or_else(|| "-".to_owned(), &text);
         let _infallible = write!(line, "{cell:>24}");
     }
     ui::data(&line);
-    Ok(())
 }
 
 fn measure(places: &Places) -> Done<Outcome> {
@@ -133,7 +156,7 @@ fn measure(places: &Places) -> Done<Outcome> {
     }
     for (_, what) in CASES
         .iter()
-        .filter(|(case, _)| measured(case).iter().any(Option::is_none))
+        .filter(|(case, _)| measured(case).iter().all(Option::is_none))
     {
         ui::step(&format!(
             "not measured: {what}; the guest's output is in target/vm/results/bench"
@@ -159,25 +182,31 @@ fn measure(places: &Places) -> Done<Outcome> {
             })
             .collect()
     };
-    let gate_share_of_fapolicyd = measured("enforce")
-        .into_iter()
-        .zip(measured("off"))
-        .zip(measured("fapolicyd").into_iter().zip(nothing))
-        .map(|((enforce, off), (fapolicyd, nothing))| {
-            let of = float(fapolicyd?) - float(nothing?);
-            // Less than what two runs of the same differ by.
-            let is_something = of > float(nothing?) * NOISE;
-            is_something.then_some((float(enforce?) - float(off?)) / of)
-        })
-        .collect();
+    let share = |case: &str, base: &str| -> Vec<Option<f64>> {
+        let pairs = measured(case).into_iter().zip(measured(base));
+        pairs
+            .zip(measured("fapolicyd").into_iter().zip(nothing))
+            .map(|((with, without), (fapolicyd, nothing))| {
+                let of = float(fapolicyd?) - float(nothing?);
+                // Less than what two runs of the same differ by.
+                let is_something = of > float(nothing?) * NOISE;
+                is_something.then_some((float(with?) - float(without?)) / of)
+            })
+            .collect()
+    };
     Ok(Outcome {
         bench: "exec",
         kernel: KERNEL,
         loops: LOOPS.map(|(_, what)| what).to_vec(),
         rows: rows.chain(before).collect(),
         gate_adds_percent: adds("enforce", "off"),
-        gate_share_of_fapolicyd,
+        gate_share_of_fapolicyd: share("enforce", "off"),
         watching_adds_percent: adds("on", "enforce"),
+        in_kernel: InKernel {
+            gate_adds_percent: adds("enforce_still", "off_still"),
+            gate_share_of_fapolicyd: share("enforce_still", "off_still"),
+            watching_adds_percent: adds("on_still", "enforce_still"),
+        },
     })
 }
 
@@ -209,6 +238,14 @@ for info in /proc/$(pidof hardpand)/fdinfo/*; do
 done
 "#;
 
+/// The same while hardpand does nothing.
+const STILL: &str = r#"
+kill -STOP $(pidof hardpand)
+hp-task cost few > /run/measured
+kill -CONT $(pidof hardpand)
+sed "s/^/${case}_still_/" /run/measured >> $HP_FACTS
+"#;
+
 const TASKS_OFF: &str = "watch_tasks = false\n";
 /// The guest is no release that policies know.
 const POLICY: &str = "[policy]\nel = 10\nvendor = \"rocky\"\nhardware = \"x86-64-v3\"\n";
@@ -226,6 +263,7 @@ grep -q 'observes: sensor.gate' /var/log/hardpan/events.json\n";
 fn group(name: &str, scenario: &str, config: String, prepare: Option<&str>, run: [&str; 3]) -> Group {
     let [before, loops, after] = run;
     let is_without = config == NO_DAEMON;
+    let still = if is_without { "" } else { STILL };
     Group {
         name: name.to_owned(),
         config,
@@ -237,7 +275,7 @@ fn group(name: &str, scenario: &str, config: String, prepare: Option<&str>, run:
             scenario: scenario.to_owned(),
             role: Role::Attack,
             run: format!(
-                ". {GATE}\n. {PEERS}\n{before}hp-task {loops} > /run/measured\nsed 's/^/{name}_/' /run/measured >> $HP_FACTS\n{after}"
+                ". {GATE}\n. {PEERS}\ncase={name}\n{before}hp-task {loops} > /run/measured\nsed 's/^/{name}_/' /run/measured >> $HP_FACTS\n{still}{after}"
             ),
             limit_s: 600,
             tiers: Vec::new(),

@@ -5,7 +5,7 @@ pub const COUNTER_SLOTS: u32 = 64;
 
 /// A slot of the counter map. Numbers are never reused.
 ///
-/// For each kind: generated = received by the reader + lost. The ring itself loses nothing that was submitted and is
+/// For each kind: generated = received by the reader (in a record or a [`Tally`](crate::Tally)) + lost. The ring itself loses nothing that was submitted and is
 /// read in order, so a lasting difference means that somebody interferes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
@@ -30,6 +30,8 @@ pub enum Counter {
     ExecHashCached = 8,
     /// Credential witnesses that could not be kept (map full).
     WitnessFull = 9,
+    /// Executions that were only counted, in a [`Tally`](crate::Tally): they have no record in the ring.
+    ExecTallied = 10,
     /// Findings about tasks.
     TaskGenerated = 16,
     /// Findings about tasks that found no room in the ring.
@@ -69,7 +71,7 @@ pub enum Counter {
 
 impl Counter {
     /// All counters, in slot order.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::ExecGenerated,
         Self::ExecLost,
         Self::CredGenerated,
@@ -80,6 +82,7 @@ impl Counter {
         Self::ExecHashed,
         Self::ExecHashCached,
         Self::WitnessFull,
+        Self::ExecTallied,
         Self::TaskGenerated,
         Self::TaskLost,
         Self::TaskUntracked,
@@ -112,6 +115,7 @@ impl Counter {
             Self::ExecHashed => "exec_hashed",
             Self::ExecHashCached => "exec_hash_cached",
             Self::WitnessFull => "witness_full",
+            Self::ExecTallied => "exec_tallied",
             Self::TaskGenerated => "task_generated",
             Self::TaskLost => "task_lost",
             Self::TaskUntracked => "task_untracked",

@@ -143,5 +143,5 @@ pub struct WitnessNote {
 
 const _: () = {
     assert!(size_of::<CredIds>() == 80);
-    assert!(size_of::<CredEvent>() == 112 + 160 + 8);
+    assert!(size_of::<CredEvent>() == 144 + 160 + 8);
 };

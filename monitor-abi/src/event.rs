@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of every struct in this crate. The reader refuses records of another version: programs and daemon
 /// come from one build, so a difference means a stale pinned program.
-pub const ABI_VERSION: u16 = 2;
+pub const ABI_VERSION: u16 = 3;
 
 /// Length of `task_struct.comm`, terminating NUL included.
 pub const TASK_COMM_LEN: usize = 16;
@@ -55,7 +55,34 @@ impl EventKind {
     }
 }
 
-/// The task that caused an event, as the kernel saw it at that moment. 88 bytes.
+/// Which file it is: inode, device and generation of the inode's number. All zero: nobody can tell, or there is none (a thread of
+/// the kernel). 16 bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FileId {
+    /// Inode number.
+    pub ino: u64,
+    /// Device in the kernel's own encoding: major << 20 | minor.
+    pub dev: u32,
+    /// Generation of the inode number; 0 if unknown.
+    pub generation: u32,
+}
+
+impl FileId {
+    /// Nobody can tell.
+    pub const UNKNOWN: Self = Self {
+        ino: 0,
+        dev: 0,
+        generation: 0,
+    };
+
+    /// Somebody can.
+    pub const fn is_known(&self) -> bool {
+        self.ino != 0
+    }
+}
+
+/// The task that caused an event, as the kernel saw it at that moment. 120 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct TaskInfo {
@@ -85,9 +112,13 @@ pub struct TaskInfo {
     pub parent_comm: [u8; TASK_COMM_LEN],
     /// Start of the real parent, nanoseconds since boot; 0 if unknown. With `parent_tgid` it names a process for good.
     pub parent_start_boottime_ns: u64,
+    /// What the task runs (`mm->exe_file`), after an execution the new program.
+    pub exe: FileId,
+    /// What the real parent runs.
+    pub parent_exe: FileId,
 }
 
-/// Head of every record. 112 bytes.
+/// Head of every record. 144 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct EventHeader {
@@ -108,8 +139,8 @@ pub struct EventHeader {
 }
 
 const _: () = {
-    assert!(size_of::<TaskInfo>() == 88);
-    assert!(size_of::<EventHeader>() == 112);
+    assert!(size_of::<TaskInfo>() == 120);
+    assert!(size_of::<EventHeader>() == 144);
     assert!(core::mem::offset_of!(TaskInfo, comm) == 48);
     assert!(core::mem::offset_of!(EventHeader, task) == 24);
     assert!(RING_EVENTS_BYTES.is_power_of_two() && RING_EVENTS_BYTES.is_multiple_of(65536));

@@ -1,6 +1,6 @@
 //! Execution records.
 
-use crate::{CredIds, EventHeader};
+use crate::{CredIds, EventHeader, FileId};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Longest path the kernel side reports, terminating NUL included. Longer ones are cut and flagged.
@@ -63,6 +63,17 @@ impl DigestState {
             3 => Some(Self::Failed),
             4 => Some(Self::Writers),
             _ => None,
+        }
+    }
+}
+
+impl FileInfo {
+    /// Which file it is.
+    pub const fn id(&self) -> FileId {
+        FileId {
+            ino: self.ino,
+            dev: self.dev,
+            generation: self.generation,
         }
     }
 }
@@ -189,6 +200,10 @@ pub struct ExecStash {
     pub script_path_bytes: u32,
     /// Number of the program's grammar, if it is an interpreter.
     pub grammar: u32,
+    /// Where this execution is only counted: number of its [`Tally`](crate::Tally), plus one; 0: it gets a record.
+    pub tally: u32,
+    /// The tally's turn.
+    pub tally_turn: u32,
 }
 
 /// True for file systems whose content another host or an unprivileged process can change between two reads: a digest
@@ -236,7 +251,7 @@ pub struct InodeDigest {
 
 const _: () = {
     assert!(size_of::<FileInfo>() == 64);
-    assert!(size_of::<ExecEvent>() == 920);
-    assert!(core::mem::offset_of!(ExecEvent, path) == 408);
-    assert!(size_of::<ExecStash>() == 736);
+    assert!(size_of::<ExecEvent>() == 952);
+    assert!(core::mem::offset_of!(ExecEvent, path) == 440);
+    assert!(size_of::<ExecStash>() == 744);
 };

@@ -19,6 +19,7 @@ mod field;
 mod gate;
 mod module;
 mod packaged;
+mod tally;
 mod task;
 
 pub use counter::{COUNTER_SLOTS, Counter};
@@ -28,7 +29,8 @@ pub use digest::{
     digest_value, digests_apart_for,
 };
 pub use event::{
-    ABI_VERSION, EventHeader, EventKind, RING_EVENTS_BYTES, RING_FINDINGS_BYTES, TASK_COMM_LEN, TaskInfo,
+    ABI_VERSION, EventHeader, EventKind, FileId, RING_EVENTS_BYTES, RING_FINDINGS_BYTES, TASK_COMM_LEN,
+    TaskInfo,
 };
 pub use exec::{
     DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, ExecEvent, ExecStash, FileInfo,
@@ -50,6 +52,7 @@ pub use packaged::{
     GLOBAL_PACKAGED_BUCKETS, PACKAGED_SLOTS, PATH_NUMBER, PackagedBucket, packaged_buckets, path_number,
     path_number_done, path_number_with,
 };
+pub use tally::{TALLIES_MAX, Tally, TallyKey, TallySlot};
 pub use task::{
     GROUPS_SEEN, NS_COUNT, NS_NAMES, OPENS_SEEN, TASKS_MAX, TaskFindingEvent, TaskFindingKind, TaskHook,
     TaskResponse, TaskRest, TaskShadow, TaskView, TaskWitness, task_state,

@@ -65,5 +65,5 @@ pub struct ModuleEvent {
 }
 
 const _: () = {
-    assert!(size_of::<ModuleEvent>() == 112 + 80 + 64 + 8 + 8 + 56);
+    assert!(size_of::<ModuleEvent>() == 144 + 80 + 64 + 8 + 8 + 56);
 };

@@ -444,7 +444,7 @@ impl TaskShadow {
 
 const _: () = {
     assert!(size_of::<TaskRest>() == 64);
-    assert!(size_of::<TaskFindingEvent>() == 112 + 88 + 160 + 128 + 16);
+    assert!(size_of::<TaskFindingEvent>() == 144 + 120 + 160 + 128 + 16);
     assert!(size_of::<TaskView>() == 80 + 40 + 64 + 16 + 16 + 16);
     assert!(core::mem::offset_of!(TaskView, cred) == 8 * TaskView::CRED_WORDS);
     assert!(size_of::<TaskShadow>() == 2 * 232 + 32 + 16 + 16 + 24);

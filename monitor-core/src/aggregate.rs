@@ -54,22 +54,33 @@ impl<K: Eq + Hash, S> Aggregator<K, S> {
     /// Adds an event that happened at `at_ns`. When its key is new and there is no room, everything collected so far
     /// is handed back early; the event itself is in the new window.
     pub fn add(&mut self, key: K, at_ns: u64, sample: impl FnOnce() -> S) -> Vec<Aggregate<K, S>> {
+        self.add_many(key, 1, [at_ns, at_ns], sample)
+    }
+
+    /// Adds `count` events of a key, the first and the last of which happened at these times. As [`add`](Self::add).
+    pub fn add_many(
+        &mut self,
+        key: K,
+        count: u64,
+        [first_ns, last_ns]: [u64; 2],
+        sample: impl FnOnce() -> S,
+    ) -> Vec<Aggregate<K, S>> {
         let mut flushed = Vec::new();
         if self.entries.len() >= self.capacity && !self.entries.contains_key(&key) {
             self.early_flushes = self.early_flushes.saturating_add(1);
             flushed = self.flush();
         }
-        self.window_start_ns.get_or_insert(at_ns);
+        self.window_start_ns.get_or_insert(first_ns);
         let entry = self.entries.entry(key).or_insert_with(|| Entry {
             sample: sample(),
             count: 0,
-            first_ns: at_ns,
-            last_ns: at_ns,
+            first_ns,
+            last_ns,
         });
-        entry.count = entry.count.saturating_add(1);
+        entry.count = entry.count.saturating_add(count);
         // Events of different CPUs may come out of order.
-        entry.first_ns = entry.first_ns.min(at_ns);
-        entry.last_ns = entry.last_ns.max(at_ns);
+        entry.first_ns = entry.first_ns.min(first_ns);
+        entry.last_ns = entry.last_ns.max(last_ns);
         flushed
     }
 
@@ -145,6 +156,15 @@ mod tests {
         };
         assert_eq!(flushed, [ls, cat]);
         assert!(aggregator.flush_due(1000).is_empty());
+    }
+
+    #[test]
+    fn many_at_once_are_as_many_one_by_one() {
+        let mut aggregator = Aggregator::new(60, 10);
+        assert!(aggregator.add_many("ls", 3, [100, 130], || ()).is_empty());
+        assert!(aggregator.add("ls", 90, || ()).is_empty());
+        let [one] = aggregator.flush().try_into().unwrap();
+        assert_eq!((one.count, one.first_ns, one.last_ns), (4, 90, 130));
     }
 
     #[test]

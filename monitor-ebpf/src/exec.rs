@@ -11,8 +11,8 @@ use crate::{
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Typed},
     off::{self, on},
-    package, script, task,
-    verifier::at_most,
+    package, script, tally, task,
+    verifier::{at_most, forgotten},
 };
 use aya_ebpf::{
     EbpfContext,
@@ -47,6 +47,8 @@ static EMPTY_STASH: ExecStash = ExecStash {
     script_path: [0; EXEC_PATH_LEN],
     script_path_bytes: 0,
     grammar: 0,
+    tally: 0,
+    tally_turn: 0,
 };
 
 /// `bprm_check_security(struct linux_binprm *bprm)`: the same argument on every kernel since 4.18.
@@ -154,7 +156,14 @@ fn keep(bprm: *const u8, file: *const u8, info: &FileInfo, content: &Content) ->
     if content.cached != 0 {
         stash.flags |= exec_flag::DIGEST_CACHED;
     }
-    if on(&off::HAS_D_PATH) {
+    let tally = if first { tally::find(info, content) } else { 0 };
+    // One way for the verifier from here on, whatever it came to.
+    let tally_turn = forgotten((tally >> 32) as u32, info.ino as u32);
+    let tally = forgotten(tally as u32, info.ino as u32);
+    stash.tally = tally;
+    stash.tally_turn = tally_turn;
+    // What is only counted needs no path.
+    if on(&off::HAS_D_PATH) && tally == 0 {
         // SAFETY: a typed file.
         let bytes = unsafe { path_into(file, &raw mut stash.path) };
         stash.path_bytes = bytes as u16;
@@ -225,7 +234,9 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
     };
     // SAFETY: the caller's promise is handed on.
     let written = unsafe {
-        if total as usize <= EXEC_ARGV_SMALL {
+        if is_tallied::<M>(key, bprm) {
+            true
+        } else if total as usize <= EXEC_ARGV_SMALL {
             emit::<M, EXEC_ARGV_SMALL>(key, bprm, start, total)
         } else {
             emit::<M, EXEC_ARGV_LARGE>(key, bprm, start, total)
@@ -237,6 +248,23 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
     package::executed(&key);
     script::executed(&key, start, end);
     let _gone = EXEC_STASH.remove(&key);
+}
+
+/// It is one that is only counted, and was.
+///
+/// # Safety
+/// `bprm` is what the tracepoint passed (typed for [`Typed`]).
+#[inline(always)]
+unsafe fn is_tallied<M: Mem>(key: u64, bprm: *const u8) -> bool {
+    let Some(stash) = EXEC_STASH.get_ptr(&key) else {
+        return false;
+    };
+    // SAFETY: the entry is this thread's own; of `bprm` only addresses are compared. They differ if an interpreter was run.
+    unsafe {
+        (*stash).bprm == bprm as u64
+            && M::pointer(bprm, &off::OFF_BPRM_INTERP) == M::pointer(bprm, &off::OFF_BPRM_FILENAME)
+            && tally::counted(&*stash)
+    }
 }
 
 #[inline(always)]

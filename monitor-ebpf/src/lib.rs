@@ -27,5 +27,6 @@ pub mod rule;
 pub mod script;
 pub mod shadow;
 pub mod shadow_read;
+pub mod tally;
 pub mod task;
 pub mod verifier;

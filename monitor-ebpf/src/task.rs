@@ -8,7 +8,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
     generated::bpf_get_current_task_btf,
 };
-use hardpan_abi::{ABI_VERSION, CredIds, EventHeader, EventKind, TaskInfo};
+use hardpan_abi::{ABI_VERSION, CredIds, EventHeader, EventKind, FileId, TaskInfo};
 
 /// Fills a record's head for the current task.
 ///
@@ -70,6 +70,13 @@ pub unsafe fn fill_task<M: Mem>(info: &mut TaskInfo, task: *const u8) {
         info.pid_ns = 0;
         info.mnt_ns = 0;
         info.reserved = 0;
+        if has(&off::OFF_MM_EXE_FILE) && on(&off::HAS_PROBE_READ) {
+            exe_of(&mut info.exe, task);
+            exe_of(&mut info.parent_exe, parent);
+        } else {
+            info.exe = FileId::UNKNOWN;
+            info.parent_exe = FileId::UNKNOWN;
+        }
         if has(&off::OFF_TASK_NSPROXY) {
             let nsproxy = M::pointer(task, &off::OFF_TASK_NSPROXY);
             if !nsproxy.is_null() {
@@ -88,6 +95,59 @@ pub unsafe fn fill_task<M: Mem>(info: &mut TaskInfo, task: *const u8) {
             }
         }
     }
+}
+
+/// Which file a task runs. Without a branch, for it is in each program that writes records: the verifier would walk what
+/// follows once for each way.
+///
+/// # Safety
+/// `task` is a `task_struct`.
+#[inline(never)]
+unsafe fn exe_of(out: &mut FileId, task: *const u8) {
+    // SAFETY (all): probed reads check every address; null reads as null.
+    unsafe {
+        let memory = Probed::pointer(task, &off::OFF_TASK_MM);
+        let file = Probed::pointer(memory, &off::OFF_MM_EXE_FILE);
+        let inode = Probed::pointer(file, &off::OFF_FILE_INODE);
+        out.ino = Probed::read(inode, &off::OFF_INODE_INO);
+        out.dev = Probed::read(Probed::pointer(inode, &off::OFF_INODE_SB), &off::OFF_SB_DEV);
+        out.generation = if has(&off::OFF_INODE_GENERATION) {
+            Probed::read(inode, &off::OFF_INODE_GENERATION)
+        } else {
+            0
+        };
+    }
+}
+
+/// The same where the kernel vouches for the pointer: quicker, and with branches.
+///
+/// # Safety
+/// `task` is a typed pointer to a `task_struct`.
+#[inline(always)]
+pub unsafe fn exe_of_typed(out: &mut FileId, task: *const u8) -> bool {
+    // SAFETY (all): typed pointers are tested before they are followed.
+    unsafe {
+        let memory = Typed::pointer(task, &off::OFF_TASK_MM);
+        if memory.is_null() {
+            return false;
+        }
+        let file = Typed::pointer(memory, &off::OFF_MM_EXE_FILE);
+        if file.is_null() {
+            return false;
+        }
+        let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        if inode.is_null() {
+            return false;
+        }
+        out.ino = Typed::read(inode, &off::OFF_INODE_INO);
+        out.dev = Typed::read(Typed::pointer(inode, &off::OFF_INODE_SB), &off::OFF_SB_DEV);
+        out.generation = if has(&off::OFF_INODE_GENERATION) {
+            Typed::read(inode, &off::OFF_INODE_GENERATION)
+        } else {
+            0
+        };
+    }
+    true
 }
 
 #[inline(always)]

@@ -282,12 +282,12 @@ mod tests {
     #[test]
     fn broken_heads() {
         let good = sample::exec_bytes();
-        check_error(&[], &DecodeError::Short { needed: 112, got: 0 });
+        check_error(&[], &DecodeError::Short { needed: 144, got: 0 });
         check_error(
-            &good[..111],
+            &good[..143],
             &DecodeError::Short {
-                needed: 112,
-                got: 111,
+                needed: 144,
+                got: 143,
             },
         );
         let mut bytes = good.clone();
@@ -307,8 +307,8 @@ mod tests {
         check_error(
             &good[..good.len() - 1],
             &DecodeError::Size {
-                claimed: 927,
-                got: 926,
+                claimed: 959,
+                got: 958,
             },
         );
         let mut bytes = good;

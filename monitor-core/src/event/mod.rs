@@ -25,7 +25,7 @@ pub use package::PackageOpened;
 pub use task::TaskFinding;
 pub use text::{RawText, escape};
 
-use hardpan_abi::TaskInfo;
+use hardpan_abi::{FileId, TaskInfo};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +97,10 @@ pub struct Task {
     pub comm: RawText,
     /// Command name of the real parent.
     pub parent_comm: RawText,
+    /// Which file the task runs.
+    pub exe: Option<FileId>,
+    /// Which file the real parent runs.
+    pub parent_exe: Option<FileId>,
 }
 
 /// A process, named so that a reused process id cannot be taken for it.
@@ -127,6 +131,8 @@ impl Task {
             mnt_ns: Some(wire.mnt_ns).filter(|id| *id != 0),
             comm: RawText::from_padded(&wire.comm),
             parent_comm: RawText::from_padded(&wire.parent_comm),
+            exe: Some(wire.exe).filter(FileId::is_known),
+            parent_exe: Some(wire.parent_exe).filter(FileId::is_known),
         }
     }
 }

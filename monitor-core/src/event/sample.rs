@@ -1,10 +1,10 @@
 //! Records as the programs write them, for tests of this crate.
 
 use hardpan_abi::{
-    ABI_VERSION, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileInfo, GATE_NO_RULE,
-    GateAction, GateClass, GateEvent, GateHook, GateKind, ModuleEvent, ModuleOrigin, OBJECT_NAME_LEN,
-    ObjectClass, ObjectEvent, PackageEvent, TaskFindingEvent, TaskFindingKind, TaskHook, TaskInfo, TaskRest,
-    exec_flag, gate_flag,
+    ABI_VERSION, CredEvent, CredIds, DigestState, EventHeader, EventKind, ExecEvent, FileId, FileInfo,
+    GATE_NO_RULE, GateAction, GateClass, GateEvent, GateHook, GateKind, ModuleEvent, ModuleOrigin,
+    OBJECT_NAME_LEN, ObjectClass, ObjectEvent, PackageEvent, TaskFindingEvent, TaskFindingKind, TaskHook,
+    TaskInfo, TaskRest, exec_flag, gate_flag,
 };
 use zerocopy::IntoBytes;
 
@@ -36,6 +36,12 @@ pub(crate) fn header(kind: EventKind, size: usize, comm: &str) -> EventHeader {
             comm: padded(comm),
             parent_comm: padded("bash"),
             parent_start_boottime_ns: 1_200_000_000_000,
+            exe: FileId {
+                ino: 131,
+                dev: 0x80_0001,
+                generation: 5,
+            },
+            parent_exe: FileId::UNKNOWN,
         },
     }
 }

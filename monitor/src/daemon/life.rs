@@ -218,6 +218,8 @@ impl Daemon<'_> {
                 _ = signals.hangup.recv() => {
                     info!("opening files again, reading policies and the package database again");
                     self.pipeline.recorder.reopen();
+                    // What was decided under the policy that goes.
+                    self.pipeline.take_tallies(source, self.now().1);
                     self.load_policy();
                     self.respond(source)?;
                     self.reload.notify_one();
@@ -245,6 +247,8 @@ impl Daemon<'_> {
                 Some(looked) = self.packages.looks.recv() => self.take_package(looked, source),
             }
             self.look_at_packages();
+            self.pipeline
+                .tell_tallies(source, || boottime_ns().unwrap_or_default());
             self.pipeline.note(source);
         }
     }
@@ -254,6 +258,7 @@ impl Daemon<'_> {
         self.take_answered();
         let (clock, now_ns) = self.now();
         self.health.set_clock(clock);
+        self.pipeline.take_tallies(source, now_ns);
         self.pipeline.tick(clock, now_ns);
         if let Ok(counters) = source.counters() {
             self.pipeline.ledger.set_kernel(&counters);
@@ -305,6 +310,7 @@ impl Daemon<'_> {
         info!(reason, "stopping");
         Notify::stopping();
         let stays = source.is_pinned();
+        self.pipeline.end_tallies(source);
         source.detach();
         self.gate.fallback.stop();
         self.take_answered();
@@ -313,6 +319,7 @@ impl Daemon<'_> {
             let counters = source.counters().map_err(DaemonError::Read)?;
             self.pipeline.ledger.set_kernel(&counters);
             while source.drain(|record| self.pipeline.take(record)) > 0 {}
+            self.pipeline.take_tallies(source, self.now().1);
             // What stays at the hooks goes on telling: the next generation takes it over.
             if stays || self.pipeline.ledger.unaccounted() == 0 {
                 break;

@@ -18,6 +18,7 @@ mod recorder;
 mod run;
 mod source;
 mod sweep;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod withdrawn;

@@ -1,7 +1,9 @@
 //! The way of an event: decode, enrich, judge, record. One owner, no locks; nothing here waits for a disk.
 
 mod other;
+mod tally;
 
+use self::tally::{Tallied, tally_key};
 use super::execs::{self, Known, Surroundings, Waiting};
 use super::freeze::Freezer;
 use super::kill::kill;
@@ -9,6 +11,7 @@ use super::packages::Queue;
 use super::policy::{InForce, wants_record};
 use super::recorder::Recorder;
 use super::source::EventSource;
+use super::tally::Keeper as TallyKeeper;
 use super::writes::Watched;
 use crate::config::{self, Config, Mode, RecordExec};
 use crate::enrich::clock::Clock;
@@ -67,6 +70,8 @@ pub(super) struct Pipeline {
     trust: Option<Arc<LoadedTrust>>,
     policy: Option<Arc<InForce>>,
     aggregator: Aggregator<ExecKey, ExecSummary>,
+    /// What the kernel only counts.
+    tallies: TallyKeeper<Tallied>,
     /// Where every event went.
     pub ledger: Ledger,
     undecodable: BTreeMap<&'static str, u64>,
@@ -110,6 +115,7 @@ impl Pipeline {
                 nanoseconds(config.record.aggregate_window.unwrap_or(AGGREGATE_WINDOW)),
                 config.record.aggregate_max_keys,
             ),
+            tallies: TallyKeeper::default(),
             ledger: Ledger::default(),
             undecodable: BTreeMap::new(),
             packages: Queue::default(),
@@ -127,6 +133,7 @@ impl Pipeline {
             self.expected
                 .retain(|sha256, _| trust.index.lookup(sha256).is_none());
         }
+        self.tallies.forget();
         self.trust = trust;
     }
 
@@ -151,6 +158,7 @@ impl Pipeline {
 
     /// Decides by this from now on. What was counted under the policy before goes out under its epoch.
     pub(super) fn set_policy(&mut self, policy: Option<Arc<InForce>>, epoch: u64) {
+        self.tallies.forget();
         self.flush();
         self.watched.want(policy.as_ref());
         if let Some(policy) = &policy {
@@ -231,7 +239,10 @@ impl Pipeline {
             host_tree: self.proc.saw_host_tree(task.process, task.mnt_ns),
         };
         if let Some((path, _)) = execs::executable(&event, around.proc_executable.as_ref()) {
-            self.processes.insert(task.process, path);
+            if let Some(file) = task.exe {
+                self.processes.insert_file(file, task.mnt_ns, &path);
+            }
+            self.processes.insert(task.process, path, task.exe);
         }
         if !complete {
             self.look_around(&event, &mut around);
@@ -397,15 +408,22 @@ impl Pipeline {
             uid: event.creds.euid,
         };
         let users = &self.users;
-        let flushed = self.aggregator.add(key, event.head.boottime_ns, || ExecSummary {
+        let summary = || ExecSummary {
             executable: facts.file.path.as_ref().map(|(path, _)| path.clone()),
             sha256: digest.sha256,
             file: file.clone(),
-            script,
-            parent,
+            script: script.clone(),
+            parent: parent.clone(),
             uid: event.creds.euid,
             user_name: users.name(event.creds.euid),
-        });
+        };
+        // If one of its like is sure to be added, too, the kernel need only count it.
+        if self.policy.as_ref().is_none_or(|policy| policy.may_tally)
+            && let Some(tally) = tally_key(event)
+        {
+            self.tallies.want(tally, || Tallied::new(&key, summary()));
+        }
+        let flushed = self.aggregator.add(key, event.head.boottime_ns, summary);
         self.record_aggregates(&flushed);
         true
     }
@@ -421,11 +439,11 @@ impl Pipeline {
     }
 
     fn parent_executable(&mut self, task: &Task) -> Option<RawText> {
-        if let Some(known) = self.processes.executable(&task.parent) {
+        if let Some(known) = self.processes.parent_executable(task) {
             return Some(known.clone());
         }
         let found = self.proc.executable(task.parent)?;
-        self.processes.insert(task.parent, found.clone());
+        self.processes.insert(task.parent, found.clone(), task.parent_exe);
         Some(found)
     }
 

@@ -46,6 +46,8 @@ pub(super) struct InForce {
     pub hash_bytes_per_s: u64,
     /// Some rule asks for something that must be looked up in `/proc`, or has trusted executions recorded.
     pub asks_proc: bool,
+    /// No rule has a say about executions of what is trusted: one is as good as the next.
+    pub may_tally: bool,
     /// Manifests without a signature count.
     pub accepts_local_unsigned: bool,
     /// The exec gate's settings.
@@ -59,18 +61,22 @@ pub(super) struct InForce {
 impl InForce {
     fn new(effective: &Effective, tier: Tier) -> Self {
         let trusted = Fact::Text("trusted".to_owned());
+        let excludes_trusted = |rule: &Rule| {
+            rule.tests.iter().any(|test| {
+                test.attribute.side == Side::Object
+                    && test.attribute.name == "class"
+                    && test.outcome(Some(&trusted)) == Outcome::Fails
+            })
+        };
         let asks = |rule: &Rule| {
             let looks = rule.tests.iter().any(|test| {
                 test.attribute.side == Side::Subject && ["container", "cgroup"].contains(&test.attribute.name)
             });
-            let excludes_trusted = rule.tests.iter().any(|test| {
-                test.attribute.side == Side::Object
-                    && test.attribute.name == "class"
-                    && test.outcome(Some(&trusted)) == Outcome::Fails
-            });
-            looks || ((rule.record || rule.action >= Action::Alert) && !excludes_trusted)
+            looks || ((rule.record || rule.action >= Action::Alert) && !excludes_trusted(rule))
         };
+        let is_silent = |rule: &Rule| !rule.on.contains(&Kind::Exec) || excludes_trusted(rule);
         Self {
+            may_tally: effective.rules.iter().all(is_silent),
             asks_proc: effective.rules.iter().any(asks),
             accepts_local_unsigned: effective.trust.accept_local_unsigned,
             gate: effective.gate.clone(),
@@ -121,6 +127,11 @@ impl InForce {
             },
             None => file,
         }
+    }
+
+    /// Executions of what is trusted that were only counted: a default decided them.
+    pub(super) fn tallied(&self, count: u64) {
+        self.hits.count_defaults(count);
     }
 
     /// The decision on a module.

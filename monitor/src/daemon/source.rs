@@ -2,7 +2,8 @@
 
 use super::policy::Responses;
 use crate::sensor::{
-    GateError, GateRules, MapBytes, PinError, Previous, Sensor, Subjects, SweepError, TakenOver, TrustChange,
+    GateError, GateRules, MapBytes, PinError, Previous, Sensor, Subjects, SweepError, TakenOver, Tallies,
+    TrustChange,
 };
 use hardpan_abi::GateConfig;
 use hardpan_core::platform::HookReport;
@@ -45,6 +46,11 @@ pub trait EventSource {
     /// Puts the exec gate's settings in force, and its rules if there are new ones.
     fn set_gate(&mut self, _config: &GateConfig, _rules: Option<GateRules<'_>>) -> Result<(), GateError> {
         Err(GateError::NotLoaded)
+    }
+
+    /// Where executions are counted that need no record of their own. `None`: nowhere.
+    fn tallies(&mut self) -> Option<&mut dyn Tallies> {
+        None
     }
 
     /// The kernel's memory of inodes; once.
@@ -119,6 +125,10 @@ impl EventSource for Sensor {
 
     fn set_gate(&mut self, config: &GateConfig, rules: Option<GateRules<'_>>) -> Result<(), GateError> {
         Self::set_gate(self, config, rules)
+    }
+
+    fn tallies(&mut self) -> Option<&mut dyn Tallies> {
+        Self::tallies(self)
     }
 
     fn take_subjects(&mut self) -> Option<Subjects> {

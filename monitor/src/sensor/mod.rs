@@ -10,6 +10,7 @@ mod plan;
 mod selftest;
 mod subjects;
 mod takeover;
+mod tally;
 mod task;
 mod trusted;
 mod writes;
@@ -20,6 +21,7 @@ pub use object::{ObjectError, Objects};
 pub use pins::{PIN_ROOT, PinError, Previous, TakenOver, next_generation};
 pub(crate) use subjects::ReadUntil;
 pub use subjects::{Remembered, SubjectIds, Subjects};
+pub use tally::Tallies;
 pub use task::SweepError;
 pub use writes::{Overflow, Writes};
 
@@ -144,6 +146,7 @@ pub struct Sensor {
     module_notes: Option<HashMap<MapData, u64, [u8; size_of::<ModuleNote>()]>>,
     task_maps: task::Maps,
     gate_maps: gate::Maps,
+    tallies: Option<tally::Maps>,
     hooks: Vec<HookReport>,
     map_bytes: MapBytes,
     pending: VecDeque<(Ring, Vec<u8>)>,
@@ -200,6 +203,7 @@ impl Sensor {
             .and_then(|map| HashMap::try_from(map).ok());
         let task_maps = task::Maps::take(&mut loaded.ebpf);
         let gate_maps = gate::Maps::take(&mut loaded.ebpf);
+        let tallies = tally::Maps::take(&mut loaded.ebpf);
         let mut sensor = Self {
             ebpf: Some(loaded.ebpf),
             held,
@@ -208,6 +212,7 @@ impl Sensor {
             own: None,
             task_maps,
             gate_maps,
+            tallies,
             events,
             findings,
             counters,
@@ -304,6 +309,13 @@ impl Sensor {
         }
         self.noted = (told, inherited);
         Ok(())
+    }
+
+    /// Where executions can be counted that need no record. `None` while there is an earlier generation, too: what both tell of
+    /// is found by their records.
+    pub fn tallies(&mut self) -> Option<&mut dyn Tallies> {
+        let maps = self.tallies.as_mut().filter(|_| self.own.is_none())?;
+        Some(maps)
     }
 
     /// Whether they are pinned.

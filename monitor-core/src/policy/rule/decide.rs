@@ -194,6 +194,11 @@ impl HitCounters {
         }
     }
 
+    /// Counts decisions that were made by a default, and not one by one.
+    pub fn count_defaults(&self, count: u64) {
+        self.defaults.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Hits per rule, in the rules' order.
     pub fn rules(&self) -> Vec<u64> {
         self.rules

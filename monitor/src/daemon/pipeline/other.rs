@@ -205,7 +205,7 @@ impl Pipeline {
             at_us: self.clock.unix_us(boottime_ns),
             executable: self
                 .processes
-                .executable(&task.process)
+                .executable(task)
                 .cloned()
                 .or_else(|| self.proc.executable(task.process)),
             parent_executable: self.parent_executable(task),

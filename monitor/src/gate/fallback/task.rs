@@ -2,7 +2,7 @@
 //! files makes the reader wait for anybody.
 
 use super::transaction::Transactions;
-use hardpan_abi::{CredIds, GateConfig, GateRule, TASK_COMM_LEN, TaskInfo, gate_test};
+use hardpan_abi::{CredIds, FileId, GateConfig, GateRule, TASK_COMM_LEN, TaskInfo, gate_test};
 use hardpan_core::gate::{Around, SubjectFacts};
 use std::cell::OnceCell;
 use std::fs::{self, File};
@@ -149,6 +149,9 @@ impl<'t> Waiting<'t> {
             comm,
             parent_comm,
             parent_start_boottime_ns,
+            // Its path is read from /proc while the task waits for its answer.
+            exe: FileId::UNKNOWN,
+            parent_exe: FileId::UNKNOWN,
         };
         let creds = CredIds {
             user_ns: self.namespace("user").unwrap_or_default(),

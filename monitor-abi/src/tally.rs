@@ -1,0 +1,54 @@
+//! Executions that are only counted.
+//!
+//! A server runs the same few programs over and over. Once user space has judged an execution as trusted, and would only add
+//! it to an aggregate, it says so: further ones that share a [`TallyKey`] with it are counted in the kernel and wake nobody.
+
+use crate::{DigestWords, FileId};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Tallies at most. What finds none gets a record each time.
+pub const TALLIES_MAX: u32 = 1024;
+
+/// What executions share that are counted together: what an aggregate is made by. 56 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TallyKey {
+    /// SHA-256 of what runs, as the kernel took it. A changed file is another key.
+    pub digest: DigestWords,
+    /// What the real parent runs.
+    pub parent: FileId,
+    /// Effective user id.
+    pub euid: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Which tally a key has. 8 bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TallySlot {
+    /// Its number, below [`TALLIES_MAX`].
+    pub slot: u32,
+    /// Which of the keys that have had it.
+    pub turn: u32,
+}
+
+/// How often. Only ever added to by the kernel; user space sets `turn`, long after the last key has lost it. 24 bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Tally {
+    /// Executions counted so far, of all turns.
+    pub count: u64,
+    /// When the last one was, nanoseconds since boot.
+    pub last_ns: u64,
+    /// Whose turn it is. An execution that began in another turn gets a record.
+    pub turn: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+const _: () = {
+    assert!(size_of::<TallyKey>() == 56);
+    assert!(size_of::<TallySlot>() == 8);
+    assert!(size_of::<Tally>() == 24);
+};

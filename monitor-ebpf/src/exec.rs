@@ -232,22 +232,31 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
     } else {
         total as u32
     };
+    let stash = EXEC_STASH.get_ptr(&key);
+    let (flags, grammar) = match stash {
+        // SAFETY: the entry is this thread's own.
+        Some(stash) => unsafe { ((*stash).flags, (*stash).grammar) },
+        None => (0, 0),
+    };
     // SAFETY: the caller's promise is handed on.
     let written = unsafe {
-        if is_tallied::<M>(key, bprm) {
+        if is_tallied::<M>(stash, bprm) {
             true
         } else if total as usize <= EXEC_ARGV_SMALL {
-            emit::<M, EXEC_ARGV_SMALL>(key, bprm, start, total)
+            emit::<M, EXEC_ARGV_SMALL>(stash, bprm, start, total)
         } else {
-            emit::<M, EXEC_ARGV_LARGE>(key, bprm, start, total)
+            emit::<M, EXEC_ARGV_LARGE>(stash, bprm, start, total)
         }
     };
     if !written {
         count(Counter::ExecLost);
     }
-    package::executed(&key);
-    script::executed(&key, start, end);
-    let _gone = EXEC_STASH.remove(&key);
+    let process = (key >> 32) as u32;
+    package::executed(process, flags);
+    script::executed(process, grammar, start, end);
+    if stash.is_some() {
+        let _gone = EXEC_STASH.remove(&key);
+    }
 }
 
 /// It is one that is only counted, and was.
@@ -255,10 +264,8 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
 /// # Safety
 /// `bprm` is what the tracepoint passed (typed for [`Typed`]).
 #[inline(always)]
-unsafe fn is_tallied<M: Mem>(key: u64, bprm: *const u8) -> bool {
-    let Some(stash) = EXEC_STASH.get_ptr(&key) else {
-        return false;
-    };
+unsafe fn is_tallied<M: Mem>(stash: Option<*const ExecStash>, bprm: *const u8) -> bool {
+    let Some(stash) = stash else { return false };
     // SAFETY: the entry is this thread's own; of `bprm` only addresses are compared. They differ if an interpreter was run.
     unsafe {
         (*stash).bprm == bprm as u64
@@ -268,8 +275,12 @@ unsafe fn is_tallied<M: Mem>(key: u64, bprm: *const u8) -> bool {
 }
 
 #[inline(always)]
-unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64, arg_total: u32) -> bool {
-    let stash = EXEC_STASH.get_ptr(&key);
+unsafe fn emit<M: Mem, const N: usize>(
+    stash: Option<*const ExecStash>,
+    bprm: *const u8,
+    arg_start: u64,
+    arg_total: u32,
+) -> bool {
     let mut info = FileInfo::EMPTY;
     let mut flags = 0;
     // SAFETY: see `done`.
@@ -379,7 +390,10 @@ unsafe fn emit<M: Mem, const N: usize>(key: u64, bprm: *const u8, arg_start: u64
 #[inline(always)]
 pub fn exit<C: EbpfContext>(_ctx: &C) {
     let key = bpf_get_current_pid_tgid();
-    let _gone = EXEC_STASH.remove(&key);
+    // Mostly there is none, and to look takes no lock.
+    if EXEC_STASH.get_ptr(&key).is_some() {
+        let _gone = EXEC_STASH.remove(&key);
+    }
     package::exited(key);
     script::exited(key);
 }

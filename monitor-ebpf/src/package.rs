@@ -5,7 +5,6 @@
 
 use crate::{
     content::DigestCache,
-    exec::EXEC_STASH,
     file::{FMODE_WRITE, path_into, read_inode},
     gate,
     maps::{self, EVENTS, count},
@@ -37,15 +36,9 @@ unsafe impl Sync for Number {}
 #[unsafe(no_mangle)]
 static MANAGING: Number = Number(UnsafeCell::new(0));
 
-/// The execution succeeded: the process is a package manager now, or no longer.
+/// The execution succeeded: the process is a package manager now ([`exec_flag`]), or no longer.
 #[inline(always)]
-pub fn executed(key: &u64) {
-    let process = (*key >> 32) as u32;
-    let flags = match EXEC_STASH.get_ptr(key) {
-        // SAFETY: as above.
-        Some(stash) => unsafe { (*stash).flags },
-        None => 0,
-    };
+pub fn executed(process: u32, flags: u32) {
     // SAFETY: helper without arguments.
     let is_root = unsafe { bpf_get_current_uid_gid() } as u32 == 0;
     if flags & exec_flag::PACKAGE_MANAGER != 0 && is_root {

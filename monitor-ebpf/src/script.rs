@@ -7,7 +7,6 @@
 
 use crate::{
     content::{self, Content, DigestCache},
-    exec::EXEC_STASH,
     file::{FMODE_WRITE, MODE_REGULAR, MODE_TYPE, read_inode},
     gate::{self, Asked},
     maps::{self, count},
@@ -73,16 +72,10 @@ const BPF_NOEXIST: u64 = 1;
 const ONES: u64 = 0x0101_0101_0101_0101;
 const SEVENS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
 
-/// The execution succeeded: the process is an interpreter now, or no longer. `start` and `end` are those of its
-/// arguments.
+/// The execution succeeded: the process is an interpreter now, which reads its arguments by this grammar, or none (0).
+/// `start` and `end` are those of its arguments.
 #[inline(always)]
-pub fn executed(key: &u64, start: u64, end: u64) {
-    let process = (*key >> 32) as u32;
-    let grammar = match EXEC_STASH.get_ptr(key) {
-        // SAFETY: the entry is this thread's own.
-        Some(stash) => unsafe { (*stash).grammar },
-        None => 0,
-    };
+pub fn executed(process: u32, grammar: u32, start: u64, end: u64) {
     if grammar == 0 || !on(&off::HAS_PROBE_READ) {
         forget(process);
         return;

@@ -1,9 +1,9 @@
 //! The way of an event: decode, enrich, judge, record. One owner, no locks; nothing here waits for a disk.
 
+mod counted;
 mod other;
-mod tally;
 
-use self::tally::{Tallied, tally_key};
+use self::counted::{ExecKey, Tallied};
 use super::execs::{self, Known, Surroundings, Waiting};
 use super::freeze::Freezer;
 use super::kill::kill;
@@ -18,15 +18,14 @@ use crate::enrich::clock::Clock;
 use crate::enrich::hash::Hashed;
 use crate::enrich::pool::{DigestCache, Done, HashPool, Job};
 use crate::enrich::{Proc, Users};
-use crate::export::Entry;
 use crate::gate::package::Verified;
 use crate::trust::{ExpectedFiles, LoadedTrust, SeenTrust};
-use hardpan_core::aggregate::{Aggregate, Aggregator};
+use hardpan_core::aggregate::Aggregator;
 use hardpan_core::event::{DecodeError, Event, Exec, RawText, Task, decode};
-use hardpan_core::policy::rule::{Action, observed};
+use hardpan_core::policy::rule::{Action, Decision, observed};
 use hardpan_core::process::ProcessTable;
-use hardpan_core::record::{Draft, ExecFacts, ExecSummary, Ledger, Scene, exec, exec_aggregate};
-use hardpan_core::verdict::{ExecVerdict, NoDigest, TrustIndex, Verdict};
+use hardpan_core::record::{Draft, ExecFacts, ExecSummary, Ledger, Scene, exec};
+use hardpan_core::verdict::{ExecVerdict, NoDigest, TrustIndex};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,15 +39,6 @@ const AGGREGATE_WINDOW: Duration = Duration::from_secs(60);
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// What executions must share to be counted together.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct ExecKey {
-    file: [u8; 32],
-    script: Option<[u8; 32]>,
-    parent: RawText,
-    uid: u32,
 }
 
 /// Events in, records out.
@@ -326,7 +316,8 @@ impl Pipeline {
             policy.exec(event, facts, &verdict, seen)
         });
         let is_quiet = !decision.as_ref().is_some_and(wants_record);
-        if is_quiet && self.is_aggregated(&verdict) && self.aggregate(event, around, facts, &verdict) {
+        let rule = decision.as_ref().and_then(Decision::rule);
+        if is_quiet && self.is_aggregated(&verdict) && self.aggregate(event, around, facts, &verdict, rule) {
             return;
         }
         let user_name = |uid| self.users.name(uid);
@@ -371,71 +362,6 @@ impl Pipeline {
 
     fn is_aggregated(&self, verdict: &ExecVerdict) -> bool {
         self.record == RecordExec::Untrusted && verdict.is_trusted()
-    }
-
-    /// Counts a trusted exec together with its like. `false` if it is not one after all.
-    fn aggregate(
-        &mut self,
-        event: &Exec,
-        around: &Surroundings,
-        facts: &ExecFacts,
-        verdict: &ExecVerdict,
-    ) -> bool {
-        let (Verdict::Trusted(file), Ok(digest)) = (&verdict.file, &facts.file.digest) else {
-            return false;
-        };
-        let script = match (&facts.script, &verdict.script) {
-            (Some(facts), Some(Verdict::Trusted(owner))) => {
-                let Ok(digest) = &facts.digest else { return false };
-                Some((
-                    facts.path.as_ref().map(|(path, _)| path.clone()),
-                    digest.sha256,
-                    owner.clone(),
-                ))
-            }
-            (None, None) => None,
-            _ => return false,
-        };
-        let task = &event.head.task;
-        let parent = around
-            .parent_executable
-            .clone()
-            .unwrap_or_else(|| task.parent_comm.clone());
-        let key = ExecKey {
-            file: digest.sha256,
-            script: script.as_ref().map(|(_, sha256, _)| *sha256),
-            parent: parent.clone(),
-            uid: event.creds.euid,
-        };
-        let users = &self.users;
-        let summary = || ExecSummary {
-            executable: facts.file.path.as_ref().map(|(path, _)| path.clone()),
-            sha256: digest.sha256,
-            file: file.clone(),
-            script: script.clone(),
-            parent: parent.clone(),
-            uid: event.creds.euid,
-            user_name: users.name(event.creds.euid),
-        };
-        // If one of its like is sure to be added, too, the kernel need only count it.
-        if self.policy.as_ref().is_none_or(|policy| policy.may_tally)
-            && let Some(tally) = tally_key(event)
-        {
-            self.tallies.want(tally, || Tallied::new(&key, summary()));
-        }
-        let flushed = self.aggregator.add(key, event.head.boottime_ns, summary);
-        self.record_aggregates(&flushed);
-        true
-    }
-
-    fn record_aggregates(&mut self, flushed: &[Aggregate<ExecKey, ExecSummary>]) {
-        for aggregate in flushed {
-            let [first_us, last_us] =
-                [aggregate.first_ns, aggregate.last_ns].map(|ns| self.clock.unix_us(ns));
-            let draft = exec_aggregate(aggregate, last_us, first_us, last_us);
-            self.ledger.aggregated = self.ledger.aggregated.saturating_add(draft.events());
-            self.recorder.emit_as(&draft, Entry::Aggregated);
-        }
     }
 
     fn parent_executable(&mut self, task: &Task) -> Option<RawText> {
@@ -483,12 +409,6 @@ impl Pipeline {
     /// No more events will be hashed; those that wait still come back through [`done`](Self::done).
     pub(super) fn close_pool(&mut self) {
         self.pool.close();
-    }
-
-    /// Puts out what has been aggregated.
-    pub(super) fn flush(&mut self) {
-        let rest = self.aggregator.flush();
-        self.record_aggregates(&rest);
     }
 
     /// Counters for heartbeat and stop, by name.

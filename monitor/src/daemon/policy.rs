@@ -46,7 +46,7 @@ pub(super) struct InForce {
     pub hash_bytes_per_s: u64,
     /// Some rule asks for something that must be looked up in `/proc`, or has trusted executions recorded.
     pub asks_proc: bool,
-    /// No rule has a say about executions of what is trusted: one is as good as the next.
+    /// No rule wants executions of what is trusted recorded: they can be counted without a look at each.
     pub may_tally: bool,
     /// Manifests without a signature count.
     pub accepts_local_unsigned: bool,
@@ -68,15 +68,17 @@ impl InForce {
                     && test.outcome(Some(&trusted)) == Outcome::Fails
             })
         };
+        let tells_of_trusted =
+            |rule: &Rule| (rule.record || rule.action >= Action::Alert) && !excludes_trusted(rule);
         let asks = |rule: &Rule| {
             let looks = rule.tests.iter().any(|test| {
                 test.attribute.side == Side::Subject && ["container", "cgroup"].contains(&test.attribute.name)
             });
-            looks || ((rule.record || rule.action >= Action::Alert) && !excludes_trusted(rule))
+            looks || tells_of_trusted(rule)
         };
-        let is_silent = |rule: &Rule| !rule.on.contains(&Kind::Exec) || excludes_trusted(rule);
+        let tells_of_execs = |rule: &Rule| rule.on.contains(&Kind::Exec) && tells_of_trusted(rule);
         Self {
-            may_tally: effective.rules.iter().all(is_silent),
+            may_tally: !effective.rules.iter().any(tells_of_execs),
             asks_proc: effective.rules.iter().any(asks),
             accepts_local_unsigned: effective.trust.accept_local_unsigned,
             gate: effective.gate.clone(),
@@ -129,9 +131,9 @@ impl InForce {
         }
     }
 
-    /// Executions of what is trusted that were only counted: a default decided them.
-    pub(super) fn tallied(&self, count: u64) {
-        self.hits.count_defaults(count);
+    /// Executions that were only counted: as one of their like, this rule decided them, or `None` a default.
+    pub(super) fn tallied(&self, rule: Option<usize>, count: u64) {
+        self.hits.count_many(rule, count);
     }
 
     /// The decision on a module.

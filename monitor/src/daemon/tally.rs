@@ -271,7 +271,7 @@ mod tests {
             self.keys
                 .remove(key)
                 .map(drop)
-                .ok_or(io::ErrorKind::NotFound.into())
+                .ok_or_else(|| io::ErrorKind::NotFound.into())
         }
 
         fn set_turn(&mut self, slot: TallySlot) -> io::Result<()> {

@@ -587,3 +587,25 @@ async fn rules_decide_and_are_counted() {
     let hits = root.keeper.state().unwrap().hits;
     assert_eq!((hits["agent"], hits["watched"], hits["default"]), (1, 1, 1));
 }
+
+#[test]
+fn the_kernel_only_counts_what_no_rule_wants_recorded() {
+    let mut root = PolicyRoot::new();
+    assert_eq!(root.load().1, Vec::<String>::new());
+    assert!(root.keeper.in_force().unwrap().may_tally);
+    for (rule, may_tally) in [
+        ("action = \"allow\"\nobject.path = [\"/opt/agent\"]", true),
+        ("action = \"deny\"\nobject.class = [\"untrusted\"]", true),
+        ("action = \"allow\"\nrecord = true\nsubject.uid = [0]", false),
+        ("action = \"alert\"\nobject.path = [\"/usr/bin/nc\"]", false),
+    ] {
+        let head = "schema = 1\n[[rules.append]]\nname = \"site\"\non = [\"exec\"]\n";
+        root.local("20-site.toml", &format!("{head}{rule}\n"));
+        assert_eq!(root.load().1, Vec::<String>::new(), "{rule}");
+        let in_force = root.keeper.in_force().unwrap();
+        assert_eq!(in_force.may_tally, may_tally, "{rule}");
+        in_force.tallied(Some(usize::MAX), 3);
+    }
+    root.keeper.in_force().unwrap().tallied(None, 7);
+    assert_eq!(root.keeper.state().unwrap().hits["default"], 7);
+}

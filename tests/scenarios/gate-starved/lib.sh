@@ -18,17 +18,24 @@ fill() {
 within() {
     echo +memory > /sys/fs/cgroup/cgroup.subtree_control
     mkdir -p /sys/fs/cgroup/starved
+    # As systemd has it for a service that is killed for want of memory.
+    echo 1 > /sys/fs/cgroup/starved/memory.oom.group
     echo 0 > /sys/fs/cgroup/starved/cgroup.procs
     "$@"
     echo $$ > /sys/fs/cgroup/cgroup.procs
 }
-# The kernel lets it wait for each page.
+# The kernel lets it wait for each page that it asks for; to read the package database anew it asks for many.
 little_memory() {
     echo 1M > /sys/fs/cgroup/starved/memory.high
+    kill -HUP $own_pid
     echo "memory: $(cat /sys/fs/cgroup/starved/memory.current)"
 }
 # The kernel kills it for want of memory.
 no_memory() {
+    for i in $(seq 600); do
+        grep -q '^high [1-9]' /sys/fs/cgroup/starved/memory.events && break
+        sleep 0.1
+    done
     echo "waited for memory: $(grep '^high ' /sys/fs/cgroup/starved/memory.events)"
     grep -q '^high [1-9]' /sys/fs/cgroup/starved/memory.events
     echo 1M > /sys/fs/cgroup/starved/memory.max

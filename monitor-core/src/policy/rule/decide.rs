@@ -61,6 +61,16 @@ pub struct Decision<'p> {
     pub record: bool,
 }
 
+impl Decision<'_> {
+    /// Place of the rule that decided; `None`: a default did.
+    pub const fn rule(&self) -> Option<usize> {
+        match self.why {
+            Why::Rule(n, _) => Some(n),
+            Why::Default(_) | Why::Nothing => None,
+        }
+    }
+}
+
 /// Decides an event at a tier. At tier C it has happened already.
 pub fn decide<'p>(rules: &'p [Rule], defaults: &'p Defaults, facts: &Facts, tier: Tier) -> Decision<'p> {
     decide_before(rules, defaults, facts, (tier, false))
@@ -185,18 +195,18 @@ impl HitCounters {
 
     /// Counts a decision.
     pub fn count(&self, decision: &Decision<'_>) {
-        let counter = match decision.why {
-            Why::Rule(n, _) => self.rules.get(n),
-            Why::Default(_) | Why::Nothing => Some(&self.defaults),
-        };
-        if let Some(counter) = counter {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.count_many(decision.rule(), 1);
     }
 
-    /// Counts decisions that were made by a default, and not one by one.
-    pub fn count_defaults(&self, count: u64) {
-        self.defaults.fetch_add(count, Ordering::Relaxed);
+    /// Counts decisions that were not made one by one: by a rule, or `None` by a default.
+    pub fn count_many(&self, rule: Option<usize>, count: u64) {
+        let counter = match rule {
+            Some(n) => self.rules.get(n),
+            None => Some(&self.defaults),
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     /// Hits per rule, in the rules' order.

@@ -2,6 +2,12 @@
 . /hardpan-vm/scenarios/gate-survives/lib.sh
 # Each execution is a record.
 every_execution() { printf '[record]\nexec = "all"\n' >> $own/hardpand.toml; }
+only_counted() { sed -i '/^\[record\]/,$d' $own/hardpand.toml; }
+# Executions of the burst's program in aggregates.
+counted() {
+    grep '"action":"exec-aggregate"' $own_events | grep '"executable":"/usr/bin/hp-hello"' | grep '"name":"hp-flood"' |
+        sed 's/.*"aggregate":{"count":\([0-9]*\).*/\1/' | awk '{ n += $1 } END { print n + 0 }'
+}
 burst_record='"action":"exec",.*"executable":"/usr/bin/hp-hello",.*"name":"hp-flood"'
 executions() { own_count "$burst_record"; }
 # Each by its process: a record more than that is one told twice.

@@ -22,7 +22,7 @@ const LOOPS: [(&str, &str); 5] = [
     ("open", "open+close"),
 ];
 /// A case: its name in the guest, what it is, and what is loaded.
-const CASES: [(&str, &str); 13] = [
+const CASES: [(&str, &str); 16] = [
     ("nothing", "nothing loaded"),
     ("floor", "empty LSM programs at the hooks of gate and guards"),
     ("fapolicyd", "fapolicyd 1.1.7, file trust, integrity sha256, warm"),
@@ -40,6 +40,18 @@ const CASES: [(&str, &str); 13] = [
     ("observe_still", "in the kernel alone: gate observes"),
     ("enforce_still", "in the kernel alone: gate enforces"),
     ("on_still", "in the kernel alone: gate enforces, tasks watched"),
+    (
+        "off_recorded",
+        "in the kernel alone, each execution a record: gate off, tasks not watched",
+    ),
+    (
+        "enforce_recorded",
+        "in the kernel alone, each execution a record: gate enforces",
+    ),
+    (
+        "on_recorded",
+        "in the kernel alone, each execution a record: gate enforces, tasks watched",
+    ),
     ("again", "nothing loaded, at the end"),
     ("auditd", "auditd 3.0.9, a rule on execve"),
 ];
@@ -238,12 +250,15 @@ for info in /proc/$(pidof hardpand)/fdinfo/*; do
 done
 "#;
 
-/// The same while hardpand does nothing.
+/// The same while hardpand does nothing: at first the kernel only counts, after three seconds it writes records.
 const STILL: &str = r#"
 kill -STOP $(pidof hardpand)
 hp-task cost few > /run/measured
+sleep 5
+hp-task cost few > /run/recorded
 kill -CONT $(pidof hardpand)
 sed "s/^/${case}_still_/" /run/measured >> $HP_FACTS
+sed "s/^/${case}_recorded_/" /run/recorded >> $HP_FACTS
 "#;
 
 const TASKS_OFF: &str = "watch_tasks = false\n";

@@ -43,7 +43,7 @@ pub struct GateTable {
     pub rules: Vec<GateRule>,
     /// By compiled rule: its index among the policy's rules.
     pub sources: Vec<usize>,
-    /// Classes that some rule may fit, as a mask by kind.
+    /// Classes for which some rule may make a difference, as a mask by kind.
     pub ruled: [u32; GateKind::SLOTS],
     /// Kinds for which some rule asks for the class of the running program, as a mask.
     pub asks_subject: u32,
@@ -86,7 +86,27 @@ impl GateTable {
             table.rules.truncate(GATE_RULES_MAX as usize);
             table.sources.truncate(GATE_RULES_MAX as usize);
         }
+        table.leave_out_needless();
         table
+    }
+
+    /// Where all that could be said is "allow", the rules are not looked at: what is trusted runs by the thousand.
+    fn leave_out_needless(&mut self) {
+        for kind in GateKind::ALL {
+            let allows = |rule: &GateRule| rule.action == GateAction::Allow as u32;
+            let may_refuse = |class: u32| {
+                let fits =
+                    |rule: &&GateRule| rule.kinds >> (kind as u32) & 1 != 0 && rule.classes >> class & 1 != 0;
+                self.action_at(kind, class) != GateAction::Allow
+                    || !self.rules.iter().filter(fits).all(allows)
+            };
+            let mask = (0..u32::BITS)
+                .filter(|class| may_refuse(*class))
+                .fold(0, |mask, class| mask | 1 << class);
+            if let Some(ruled) = self.ruled.get_mut(kind as usize) {
+                *ruled &= mask;
+            }
+        }
     }
 
     /// What the kernel side does with this kind and class where no rule fits.

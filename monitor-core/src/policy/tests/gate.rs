@@ -354,3 +354,32 @@ fn the_class_of_the_subject_has_its_place() {
         assert_eq!(of_it.len(), errors, "{on} {tier}: {found:?}");
     }
 }
+
+/// The rules are compared for each execution and mapping, by the thousand: not where all of them, and the default, allow.
+#[test]
+fn where_everything_is_allowed_no_rule_is_looked_at() {
+    let is_ruled = |rule: &str, class: GateClass| {
+        let (_, table) = compiled(&format!("on = [\"exec\"]\n{rule}"));
+        table.ruled[GateKind::Exec as usize] >> (class as u32) & 1 != 0
+    };
+    let allow = "action = \"allow\"\nsubject.uid = [5]";
+    assert!(!is_ruled(allow, GateClass::Trusted));
+    assert!(
+        is_ruled(allow, GateClass::Untrusted),
+        "it is an exception from a denial"
+    );
+    for action in ["alert", "deny", "kill"] {
+        let rule = format!("action = \"{action}\"\nsubject.uid = [5]");
+        assert!(is_ruled(&rule, GateClass::Trusted), "{action}");
+    }
+    let (_, table) = compiled(
+        "on = [\"exec\"]\naction = \"allow\"\nsubject.uid = [5]\n\
+         [[rules.append]]\nname = \"other\"\non = [\"exec\"]\naction = \"deny\"\nobject.class = [\"trusted\"]\nsubject.uid = [5, 6]",
+    );
+    let ruled = table.ruled[GateKind::Exec as usize];
+    assert_ne!(
+        ruled >> (GateClass::Trusted as u32) & 1,
+        0,
+        "it is an exception from a rule"
+    );
+}

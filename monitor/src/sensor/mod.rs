@@ -280,12 +280,13 @@ impl Sensor {
         }
     }
 
-    /// Takes all that is in the rings, for [`Sensor::next`]: it is seen by then.
+    /// Takes all that is in the rings, for later: it is seen by then.
     fn drain_all(&mut self) {
         let mut records = Vec::new();
         while records.len() < DRAIN_MAX
-            && self.drain(&mut |ring, record: &[u8]| records.push((ring, record.to_vec()))) > 0
-        {}
+            && self.drain_rings(&mut |ring, record: &[u8]| records.push((ring, record.to_vec()))) > 0
+        {
+        }
         for (ring, record) in records {
             self.keep(ring, record);
         }
@@ -345,13 +346,7 @@ impl Sensor {
 
     /// Waits for records and hands a batch to `take`, findings first. Returns how many; 0 after a second without any.
     pub async fn next(&mut self, mut take: impl FnMut(Ring, &[u8])) -> io::Result<usize> {
-        let mut count = 0;
-        while let Some((ring, record)) = self.pending.pop_front() {
-            take(ring, &record);
-            count += 1;
-        }
-        self.pending_bytes = 0;
-        count += self.drain(&mut take);
+        let count = self.drain(&mut take);
         if count > 0 {
             return Ok(count);
         }
@@ -372,8 +367,18 @@ impl Sensor {
         Ok(self.drain(&mut take))
     }
 
-    /// Takes what is there without waiting.
+    /// Takes what is there without waiting: what was kept, then what is in the rings.
     pub fn drain(&mut self, take: &mut impl FnMut(Ring, &[u8])) -> usize {
+        let mut count = 0;
+        while let Some((ring, record)) = self.pending.pop_front() {
+            take(ring, &record);
+            count += 1;
+        }
+        self.pending_bytes = 0;
+        count + self.drain_rings(take)
+    }
+
+    fn drain_rings(&mut self, take: &mut impl FnMut(Ring, &[u8])) -> usize {
         let mut count = 0;
         for (ring, source) in [
             (Ring::Findings, &mut self.findings),

@@ -73,7 +73,7 @@ pub(super) fn run(sensor: &mut Sensor, limit: Duration) {
     loop {
         let mut records = Vec::new();
         if !sensor.is_full() {
-            sensor.drain(&mut |ring, record| records.push((ring, record.to_vec())));
+            sensor.drain_rings(&mut |ring, record| records.push((ring, record.to_vec())));
         }
         for (ring, record) in records {
             look(&record, &acts, &mut seen);

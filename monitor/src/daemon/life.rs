@@ -218,7 +218,8 @@ impl Daemon<'_> {
                 _ = signals.hangup.recv() => {
                     info!("opening files again, reading policies and the package database again");
                     self.pipeline.recorder.reopen();
-                    // What was decided under the policy that goes.
+                    // What was decided under the policy that goes; while the next one is read, each execution is told of.
+                    self.pipeline.end_tallies(source);
                     self.pipeline.take_tallies(source, self.now().1);
                     self.load_policy();
                     self.respond(source)?;

@@ -37,6 +37,8 @@ pub(super) struct Keeper<S> {
     resting: VecDeque<(u64, u32)>,
     looked_ns: u64,
     is_stale: bool,
+    /// There was no room at the last try: not before the next look is there any.
+    is_full: bool,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,7 @@ impl<S> Default for Keeper<S> {
             resting: VecDeque::new(),
             looked_ns: 0,
             is_stale: false,
+            is_full: false,
         }
     }
 }
@@ -65,7 +68,7 @@ impl<S> Default for Keeper<S> {
 impl<S: Clone> Keeper<S> {
     /// Executions with this key need no record from now on, as soon as there is a tally for them.
     pub(super) fn want(&mut self, key: TallyKey, what: impl FnOnce() -> S) {
-        if self.keys.contains_key(&key) || self.wanted.len() >= TALLIES_MAX as usize {
+        if self.is_full || self.keys.contains_key(&key) || self.wanted.len() >= TALLIES_MAX as usize {
             return;
         }
         self.wanted.entry(key).or_insert_with(what);
@@ -92,7 +95,10 @@ impl<S: Clone> Keeper<S> {
         let had_none = self.keys.is_empty();
         for (key, what) in std::mem::take(&mut self.wanted) {
             // Without room, or where the kernel says no, it gets records.
-            let Some(slot) = self.free_slot(maps) else { break };
+            let Some(slot) = self.free_slot(maps) else {
+                self.is_full = true;
+                break;
+            };
             let turn = self.turn_of(slot);
             if maps.give(&key, TallySlot { slot, turn }).is_err() {
                 self.resting.push_front((0, slot));
@@ -153,6 +159,7 @@ impl<S: Clone> Keeper<S> {
             self.rest(maps, &key, slot, now_ns);
         }
         self.looked_ns = now_ns;
+        self.is_full = false;
         self.renew(maps, now_ns);
         all
     }
@@ -394,6 +401,10 @@ mod tests {
             keeper.tell(&mut kernel, S);
         }
         assert_eq!((kernel.keys.len(), keeper.slots.len()), (1024, 1024));
+        keeper.want(key(5000), || panic!("there is no room"));
         assert!(!keeper.is_due());
+        keeper.take(&mut kernel, 2 * S);
+        keeper.want(key(5000), || "asked for again");
+        assert!(keeper.is_due());
     }
 }

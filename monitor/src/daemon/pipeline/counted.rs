@@ -2,6 +2,7 @@
 
 use super::Pipeline;
 use crate::daemon::execs::{self, Surroundings};
+use crate::daemon::policy::InForce;
 use crate::daemon::source::EventSource;
 use crate::export::Entry;
 use hardpan_abi::TallyKey;
@@ -9,6 +10,7 @@ use hardpan_core::aggregate::Aggregate;
 use hardpan_core::event::{Exec, RawText};
 use hardpan_core::record::{ExecFacts, ExecSummary, exec_aggregate};
 use hardpan_core::verdict::{ExecVerdict, Verdict};
+use std::sync::Arc;
 
 /// Set-user-ID and set-group-ID.
 const SET_ID: u32 = 0o6000;
@@ -18,8 +20,9 @@ const SET_ID: u32 = 0o6000;
 pub(super) struct Tallied {
     key: ExecKey,
     sample: ExecSummary,
-    /// Place of the rule that decided about the first.
+    /// Place of the rule that decided about the first, in the policy that was in force then.
     rule: Option<usize>,
+    policy: Option<Arc<InForce>>,
 }
 
 /// What executions must share to be counted together.
@@ -85,6 +88,7 @@ impl Pipeline {
                 key: key.clone(),
                 sample: summary(),
                 rule,
+                policy: self.policy.clone(),
             });
         }
         let flushed = self.aggregator.add(key, event.head.boottime_ns, summary);
@@ -126,8 +130,13 @@ impl Pipeline {
         let Some(maps) = source.tallies() else { return };
         for counted in self.tallies.take(maps, now_ns) {
             self.ledger.received = self.ledger.received.saturating_add(counted.count);
-            let Tallied { key, sample, rule } = counted.what;
-            if let Some(policy) = &self.policy {
+            let Tallied {
+                key,
+                sample,
+                rule,
+                policy,
+            } = counted.what;
+            if let Some(policy) = &policy {
                 policy.tallied(rule, counted.count);
             }
             let flushed = self

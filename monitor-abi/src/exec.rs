@@ -200,10 +200,6 @@ pub struct ExecStash {
     pub script_path_bytes: u32,
     /// Number of the program's grammar, if it is an interpreter.
     pub grammar: u32,
-    /// Where this execution is only counted: number of its [`Tally`](crate::Tally), plus one; 0: it gets a record.
-    pub tally: u32,
-    /// The tally's turn.
-    pub tally_turn: u32,
 }
 
 /// True for file systems whose content another host or an unprivileged process can change between two reads: a digest
@@ -247,11 +243,29 @@ pub struct InodeDigest {
     pub raw_writes: u32,
     /// Always 0.
     pub reserved: u32,
+    /// By [`passed`]: the gate let it through without looking at a rule, by what is in this word (see [`passed::word`]); 0: it did not.
+    pub passed: [u64; 2],
+}
+
+/// What the gate remembers of files that it lets through.
+pub mod passed {
+    /// As a program.
+    pub const EXEC: usize = 0;
+    /// As a library.
+    pub const LIBRARY: usize = 1;
+
+    /// The gate's epoch, and how often the file (`writes`) and block devices (`raw_writes`) had been opened for writing when its content was
+    /// looked at. One word: who writes it late, of a content that is gone, writes one that no longer counts.
+    #[inline]
+    pub const fn word(epoch: u32, writes: u32, raw_writes: u32) -> u64 {
+        (epoch as u64) << 32 | (writes.wrapping_mul(0x9e37_79b1) ^ raw_writes) as u64
+    }
 }
 
 const _: () = {
     assert!(size_of::<FileInfo>() == 64);
     assert!(size_of::<ExecEvent>() == 952);
     assert!(core::mem::offset_of!(ExecEvent, path) == 440);
-    assert!(size_of::<ExecStash>() == 744);
+    assert!(size_of::<ExecStash>() == 736);
+    assert!(size_of::<InodeDigest>() == 104);
 };

@@ -34,7 +34,7 @@ pub use event::{
 };
 pub use exec::{
     DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, ExecEvent, ExecStash, FileInfo,
-    InodeDigest, content_can_change_at_will, exec_flag,
+    InodeDigest, content_can_change_at_will, exec_flag, passed,
 };
 pub use field::{
     ABSENT, ENUM_CONSTANTS, EnumConstant, FIELDS, Field, FieldNeed, GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES,
@@ -52,7 +52,7 @@ pub use packaged::{
     GLOBAL_PACKAGED_BUCKETS, PACKAGED_SLOTS, PATH_NUMBER, PackagedBucket, packaged_buckets, path_number,
     path_number_done, path_number_with,
 };
-pub use tally::{TALLIES_MAX, Tally, TallyKey, TallySlot};
+pub use tally::{CountedExec, TALLIES_MAX, Tally, TallyKey, TallyLease, TallySlot};
 pub use task::{
     GROUPS_SEEN, NS_COUNT, NS_NAMES, OPENS_SEEN, TASKS_MAX, TaskFindingEvent, TaskFindingKind, TaskHook,
     TaskResponse, TaskRest, TaskShadow, TaskView, TaskWitness, task_state,

@@ -47,7 +47,38 @@ pub struct Tally {
     pub reserved: u32,
 }
 
+/// Until when executions may be counted, and for whom. 16 bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct TallyLease {
+    /// Nanoseconds since boot; 0: not at all.
+    pub until_ns: u64,
+    /// Process id of who reads the tallies: when it ends, so does the permission. In the initial PID namespace; 0: not known.
+    pub reader: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// What `bprm_check_security` keeps of an execution that is only counted, until it has succeeded. Keyed by thread id; kernel side only.
+/// 24 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct CountedExec {
+    /// Address of the `linux_binprm`: tells a stale entry of a failed exec from this one.
+    pub bprm: u64,
+    /// Number of its [`Tally`].
+    pub slot: u32,
+    /// The tally's turn.
+    pub turn: u32,
+    /// [`exec_flag`](crate::exec_flag) bits.
+    pub flags: u32,
+    /// Number of the program's grammar, if it is an interpreter.
+    pub grammar: u32,
+}
+
 const _: () = {
+    assert!(size_of::<TallyLease>() == 16);
+    assert!(size_of::<CountedExec>() == 24);
     assert!(size_of::<TallyKey>() == 56);
     assert!(size_of::<TallySlot>() == 8);
     assert!(size_of::<Tally>() == 24);

@@ -14,7 +14,7 @@ use crate::{
 use aya_ebpf::{helpers::generated::bpf_ima_file_hash, macros::map, maps::Array};
 use hardpan_abi::{
     Counter, DigestState, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_HASH_SIGNED_BYTES, GATE_SIZE_BITS,
-    InodeDigest, content_can_change_at_will, gate_size_bits,
+    InodeDigest, content_can_change_at_will, gate_size_bits, passed,
 };
 
 /// `HASH_ALGO_SHA256` (include/uapi/linux/hash_info.h).
@@ -77,6 +77,8 @@ pub struct Content {
     pub cached: u32,
     /// 1: nothing is remembered of a file that user space should have told about.
     pub missing: u32,
+    /// How often the file and devices had been opened for writing when it was looked at, as [`passed::word`] has it in epoch 0.
+    pub seen: u64,
 }
 
 impl Content {
@@ -89,6 +91,7 @@ impl Content {
             errno: 0,
             cached: 0,
             missing: 0,
+            seen: 0,
         }
     }
 }
@@ -124,6 +127,61 @@ pub unsafe fn holds(entry: *const InodeDigest, info: &FileInfo, changed: &Change
         && entry.ctime_s == changed.s
         && entry.ctime_ns == changed.ns
         && entry.raw_writes == raw_writes()
+}
+
+/// Not 0: the gate has let this file through in this epoch, and nobody can have changed it since. For what comes by often.
+///
+/// # Safety
+/// `inode` is a typed pointer.
+#[inline(never)]
+pub unsafe fn has_passed<C: DigestCache>(inode: *const u8, epoch: u32, way: u32) -> u32 {
+    if !on(&off::HAS_INODE_STORAGE) || epoch == 0 {
+        return 0;
+    }
+    // SAFETY (all): typed inode; a live entry, whose fields may be torn by somebody who hashes the file anew: of a change of the file `writes`,
+    // which comes first, tells.
+    unsafe {
+        let entry = C::entry(inode, false);
+        if entry.is_null() {
+            return 0;
+        }
+        let raw = raw_writes();
+        let now = passed::word(epoch, core::ptr::read_volatile(&raw const (*entry).writes), raw);
+        if core::ptr::read_volatile(&raw const (*entry).passed[(way & 1) as usize]) != now {
+            return 0;
+        }
+        let writers: i32 = Typed::read(inode, &off::OFF_INODE_WRITECOUNT);
+        let size: u64 = Typed::read(inode, &off::OFF_INODE_SIZE);
+        let ctime_s: i64 = Typed::read(inode, &off::OFF_INODE_CTIME_S);
+        let ctime_ns = Typed::read::<u32>(inode, &off::OFF_INODE_CTIME_NS) & file::CTIME_NS;
+        let entry = &*entry;
+        u32::from(
+            writers <= 0
+                && entry.filled == 1
+                && entry.raw_writes == raw
+                && entry.size_bytes == size
+                && entry.ctime_s == ctime_s
+                && entry.ctime_ns == ctime_ns,
+        )
+    }
+}
+
+/// Notes for [`has_passed`] that the gate lets this content through.
+///
+/// # Safety
+/// `entry` is the live entry of the file that `info` describes, and holds `content`.
+#[inline(always)]
+pub unsafe fn passes(entry: *mut InodeDigest, info: &FileInfo, content: &Content, epoch: u32, way: usize) {
+    // The host can change the file below an overlay, and nothing of the inode above would tell.
+    if info.fs_magic != OVERLAY {
+        // SAFETY: by the caller's promise; one aligned word.
+        unsafe {
+            core::ptr::write_volatile(
+                &raw mut (*entry).passed[way & 1],
+                u64::from(epoch) << 32 | content.seen,
+            );
+        }
+    }
 }
 
 /// The file's digest, and what is remembered of the inode (null if nothing can be): returned rather than put into `out`,
@@ -172,6 +230,8 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
         if !entry.is_null() {
             // SAFETY: the helper returned a live value.
             unsafe {
+                writes = core::ptr::read_volatile(&raw const (*entry).writes);
+                out.seen = passed::word(0, writes, raw_writes());
                 if holds(entry, info, &changed) {
                     copy4((&raw const (*entry).digest).cast(), &mut out.digest);
                     out.state = DigestState::Sha256 as u32;
@@ -179,7 +239,6 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
                     count(Counter::ExecHashCached);
                     return entry;
                 }
-                writes = core::ptr::read_volatile(&raw const (*entry).writes);
             }
         }
     }
@@ -200,6 +259,7 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
         entry = unsafe { C::entry(inode, true) };
     }
     let raw = raw_writes();
+    out.seen = passed::word(0, writes, raw);
     let mut digest = [0u64; 8]; // room for SHA-512, should an IMA policy answer with it
     // SAFETY: typed file; the buffer is 64 bytes long.
     let algorithm = unsafe { bpf_ima_file_hash(file.cast_mut().cast(), (&raw mut digest).cast(), 64) };
@@ -245,6 +305,7 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
             entry.ctime_s = changed.s;
             entry.ctime_ns = changed.ns;
             entry.epoch = 0;
+            entry.passed = [0; 2];
             entry.raw_writes = raw;
             copy4(digest.as_ptr(), &mut *(&raw mut entry.digest).cast());
             entry.filled = 1;

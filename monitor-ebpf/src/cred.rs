@@ -15,9 +15,16 @@ use hardpan_abi::{Counter, CredEvent, CredIds, CredWitness, EventKind, WitnessNo
 #[map]
 pub static WITNESS: HashMap<u64, WitnessNote> = HashMap::with_max_entries(4096, 0);
 
-/// Leaves a note that `cred` is about to be committed by this thread.
+/// Leaves a note that `cred` is about to be committed by this thread, if it changes anything: most executions do not.
+///
+/// # Safety
+/// `cred` is a typed pointer to a `struct cred`.
 #[inline(always)]
-pub fn witness(cred: *const u8, witness: CredWitness) {
+pub unsafe fn witness(cred: *const u8, witness: CredWitness) {
+    // SAFETY: by the caller's promise.
+    if unsafe { changes(cred) }.is_none() {
+        return;
+    }
     let note = WitnessNote {
         cred: cred as u64,
         witness: witness as u32,
@@ -28,6 +35,20 @@ pub fn witness(cred: *const u8, witness: CredWitness) {
     }
 }
 
+/// What is in force and what will be, if they differ.
+///
+/// # Safety
+/// `new` is a typed pointer to a `struct cred`.
+#[inline(always)]
+unsafe fn changes(new: *const u8) -> Option<(CredIds, CredIds)> {
+    let mut before = CredIds::EMPTY;
+    let mut after = CredIds::EMPTY;
+    task::current_creds(&mut before);
+    // SAFETY: by the caller's promise.
+    unsafe { read_creds::<Typed>(&mut after, new) };
+    (!before.same_as(&after)).then_some((before, after))
+}
+
 /// `int commit_creds(struct cred *new)`: writes a record if ids, capabilities, securebits or the user namespace differ
 /// from those in force.
 ///
@@ -35,12 +56,10 @@ pub fn witness(cred: *const u8, witness: CredWitness) {
 /// `new` is the function's first argument (typed).
 #[inline(always)]
 pub unsafe fn commit(new: *const u8) {
-    let mut before = CredIds::EMPTY;
-    let mut after = CredIds::EMPTY;
-    task::current_creds(&mut before);
     // SAFETY: by the caller's promise.
-    unsafe { read_creds::<Typed>(&mut after, new) };
-
+    let Some((before, after)) = (unsafe { changes(new) }) else {
+        return;
+    };
     let key = bpf_get_current_pid_tgid();
     let mut by = CredWitness::None as u32;
     if let Some(note) = WITNESS.get_ptr(&key) {
@@ -50,9 +69,6 @@ pub unsafe fn commit(new: *const u8) {
             by = note.witness;
         }
         let _gone = WITNESS.remove(&key);
-    }
-    if before.same_as(&after) {
-        return;
     }
     count(Counter::CredGenerated);
     let Some(mut entry) = EVENTS.reserve::<CredEvent>(0) else {

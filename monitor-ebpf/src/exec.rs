@@ -8,7 +8,7 @@ use crate::{
     content::{self, Content, DigestCache},
     file::{path_into, read_inode},
     gate,
-    maps::{EVENTS, FINDINGS, count},
+    maps::{EVENTS, FINDINGS, Number, count},
     mem::{Mem, Typed},
     off::{self, on},
     package, script, tally, task,
@@ -47,9 +47,11 @@ static EMPTY_STASH: ExecStash = ExecStash {
     script_path: [0; EXEC_PATH_LEN],
     script_path_bytes: 0,
     grammar: 0,
-    tally: 0,
-    tally_turn: 0,
 };
+
+/// How many entries there are.
+#[unsafe(no_mangle)]
+static STASHED: Number = Number::new();
 
 /// `bprm_check_security(struct linux_binprm *bprm)`: the same argument on every kernel since 4.18.
 ///
@@ -93,13 +95,23 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Checked 
 /// The execution that is being checked is of a program that is watched for what it opens.
 #[inline(always)]
 fn noted(marks: u32) {
-    if let Some(stash) = EXEC_STASH.get_ptr_mut(&bpf_get_current_pid_tgid()) {
-        // SAFETY: the entry is this thread's own.
+    let thread = bpf_get_current_pid_tgid();
+    let grammar = marks >> trusted_mark::GRAMMAR_SHIFT & 15;
+    let flags = if marks & trusted_mark::PACKAGE_MANAGER != 0 {
+        exec_flag::PACKAGE_MANAGER
+    } else {
+        0
+    };
+    // SAFETY (both): the entry is this thread's own.
+    if let Some(kept) = tally::kept(thread) {
         unsafe {
-            (*stash).grammar = marks >> trusted_mark::GRAMMAR_SHIFT & 15;
-            if marks & trusted_mark::PACKAGE_MANAGER != 0 {
-                (*stash).flags |= exec_flag::PACKAGE_MANAGER;
-            }
+            (*kept).grammar = grammar;
+            (*kept).flags |= flags;
+        }
+    } else if let Some(stash) = EXEC_STASH.get_ptr_mut(&thread) {
+        unsafe {
+            (*stash).grammar = grammar;
+            (*stash).flags |= flags;
         }
     }
 }
@@ -122,6 +134,16 @@ fn keep(bprm: *const u8, file: *const u8, info: &FileInfo, content: &Content) ->
     let first = unsafe {
         Typed::pointer(bprm, &off::OFF_BPRM_INTERP) == Typed::pointer(bprm, &off::OFF_BPRM_FILENAME)
     };
+    let tally = if first { tally::find(info, content) } else { 0 };
+    // One way for the verifier from here on, whatever it came to.
+    let turn = forgotten((tally >> 32) as u32, info.ino as u32);
+    let tally = forgotten(tally as u32, info.ino as u32);
+    if tally == 0 {
+        tally::forget(key);
+    } else if tally::keep(key, bprm as u64, tally, turn) {
+        // What is only counted needs no more than that.
+        return Some(content.state as u8);
+    }
     let Some(stash) = stash_for(key, bprm as u64, first) else {
         count(Counter::ExecStashFull);
         return None;
@@ -156,14 +178,7 @@ fn keep(bprm: *const u8, file: *const u8, info: &FileInfo, content: &Content) ->
     if content.cached != 0 {
         stash.flags |= exec_flag::DIGEST_CACHED;
     }
-    let tally = if first { tally::find(info, content) } else { 0 };
-    // One way for the verifier from here on, whatever it came to.
-    let tally_turn = forgotten((tally >> 32) as u32, info.ino as u32);
-    let tally = forgotten(tally as u32, info.ino as u32);
-    stash.tally = tally;
-    stash.tally_turn = tally_turn;
-    // What is only counted needs no path.
-    if on(&off::HAS_D_PATH) && tally == 0 {
+    if on(&off::HAS_D_PATH) {
         // SAFETY: a typed file.
         let bytes = unsafe { path_into(file, &raw mut stash.path) };
         stash.path_bytes = bytes as u16;
@@ -194,6 +209,7 @@ fn stash_for(key: u64, bprm: u64, first: bool) -> Option<*mut ExecStash> {
         return Some(stash);
     }
     EXEC_STASH.insert(&key, &EMPTY_STASH, 0).ok()?;
+    STASHED.up();
     let stash = EXEC_STASH.get_ptr_mut(&key)?;
     // SAFETY: see `check`.
     let entry = unsafe { &mut *stash };
@@ -232,15 +248,25 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
     } else {
         total as u32
     };
-    let stash = EXEC_STASH.get_ptr(&key);
-    let (flags, grammar) = match stash {
-        // SAFETY: the entry is this thread's own.
-        Some(stash) => unsafe { ((*stash).flags, (*stash).grammar) },
-        None => (0, 0),
-    };
+    let mut counted = false;
+    let (mut flags, mut grammar, mut stash) = (0, 0, None);
+    // SAFETY (both): the entry is this thread's own. Of `bprm` only addresses are compared.
+    if let Some(kept) = tally::kept(key) {
+        unsafe {
+            (flags, grammar) = ((*kept).flags, (*kept).grammar);
+            // The names differ if an interpreter was run: not what was to be counted.
+            counted = (*kept).bprm == bprm as u64
+                && M::pointer(bprm, &off::OFF_BPRM_INTERP) == M::pointer(bprm, &off::OFF_BPRM_FILENAME)
+                && tally::counted((*kept).slot, (*kept).turn);
+        }
+        // What stands in the stash then is an older execution's, which failed.
+    } else if let Some(entry) = EXEC_STASH.get_ptr(&key) {
+        unsafe { (flags, grammar) = ((*entry).flags, (*entry).grammar) };
+        stash = Some(entry);
+    }
     // SAFETY: the caller's promise is handed on.
     let written = unsafe {
-        if is_tallied::<M>(stash, bprm) {
+        if counted {
             true
         } else if total as usize <= EXEC_ARGV_SMALL {
             emit::<M, EXEC_ARGV_SMALL>(stash, bprm, start, total)
@@ -254,23 +280,15 @@ pub unsafe fn done<M: Mem>(task: *const u8, old_pid: u32, bprm: *const u8) {
     let process = (key >> 32) as u32;
     package::executed(process, flags);
     script::executed(process, grammar, start, end);
-    if stash.is_some() {
-        let _gone = EXEC_STASH.remove(&key);
-    }
+    forget(key);
 }
 
-/// It is one that is only counted, and was.
-///
-/// # Safety
-/// `bprm` is what the tracepoint passed (typed for [`Typed`]).
+/// What was kept of this thread's execution is of no use any more.
 #[inline(always)]
-unsafe fn is_tallied<M: Mem>(stash: Option<*const ExecStash>, bprm: *const u8) -> bool {
-    let Some(stash) = stash else { return false };
-    // SAFETY: the entry is this thread's own; of `bprm` only addresses are compared. They differ if an interpreter was run.
-    unsafe {
-        (*stash).bprm == bprm as u64
-            && M::pointer(bprm, &off::OFF_BPRM_INTERP) == M::pointer(bprm, &off::OFF_BPRM_FILENAME)
-            && tally::counted(&*stash)
+fn forget(thread: u64) {
+    tally::forget(thread);
+    if STASHED.any() && EXEC_STASH.remove(&thread).is_ok() {
+        STASHED.down();
     }
 }
 
@@ -390,10 +408,8 @@ unsafe fn emit<M: Mem, const N: usize>(
 #[inline(always)]
 pub fn exit<C: EbpfContext>(_ctx: &C) {
     let key = bpf_get_current_pid_tgid();
-    // Mostly there is none, and to look takes no lock.
-    if EXEC_STASH.get_ptr(&key).is_some() {
-        let _gone = EXEC_STASH.remove(&key);
-    }
+    forget(key);
+    tally::ended(key);
     package::exited(key);
     script::exited(key);
 }

@@ -33,7 +33,7 @@ use aya_ebpf::{
 use hardpan_abi::{
     Counter, DigestState, DigestWords, EventKind, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_NO_RULE,
     GATE_RULES_MAX, GateAction, GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule,
-    InodeDigest, WriteClass, content_can_change_at_will, digest_value, gate_flag, trusted_mark,
+    InodeDigest, WriteClass, content_can_change_at_will, digest_value, gate_flag, passed, trusted_mark,
 };
 pub use hooks::{exec_kind, gained, mmap, mprotect};
 use rules::{first_rule, marks_word};
@@ -108,6 +108,9 @@ pub unsafe fn ask<const PATHS: bool>(
     mut asked: Asked,
 ) -> i32 {
     let Some(config) = config() else { return 0 };
+    // Before anything else of the settings is: what is found to be let through while they change counts in no epoch to come.
+    // SAFETY: a live value.
+    let epoch = unsafe { core::ptr::read_volatile(&raw const config.epoch) };
     if asked.hook == GateHook::ExecCheck as u32 {
         count(Counter::GateAskedExec);
     } else if asked.hook == GateHook::MmapFile as u32 {
@@ -176,7 +179,7 @@ pub unsafe fn ask<const PATHS: bool>(
     class = forgotten(class, config.epoch) & 15;
     let mut rule = GATE_NO_RULE;
     let mut action = action_of(config, asked.kind, class);
-    if config.ruled[(asked.kind & 7) as usize] >> class & 1 != 0 {
+    if !is_unruled(config, asked.kind, class) {
         let what = u64::from(asked.kind | class << 8 | marks_word(marks) << 16)
             | u64::from(forgotten(asked.subject, config.epoch) & 31) << 32;
         rule = first_rule(what, info, config.rules);
@@ -189,10 +192,29 @@ pub unsafe fn ask<const PATHS: bool>(
         action = GateAction::Alert as u32;
     }
     if action == GateAction::Allow as u32 {
+        let is_plain = vouched && rule == GATE_NO_RULE && asked.flags & !gate_flag::DIGEST_CACHED == 0;
+        if let Some(way) = way(&asked)
+            && is_plain
+            && is_unruled(config, asked.kind, class)
+            && !entry.is_null()
+        {
+            // SAFETY: the caller's promises.
+            unsafe { content::passes(entry, info, content, epoch, way) };
+        }
         return 0;
     }
     // SAFETY: the caller's promises.
     unsafe { act::<PATHS>(config, file, info, content, entry, asked, class, rule, action) }
+}
+
+/// Which of the [`passed`] words it is about.
+#[inline(always)]
+const fn way(asked: &Asked) -> Option<usize> {
+    if asked.hook == GateHook::MmapFile as u32 {
+        Some(passed::LIBRARY)
+    } else {
+        None
+    }
 }
 
 /// What nobody vouches for is sure to be another content than what any package lists: its digest says so, or its size, for
@@ -272,11 +294,20 @@ fn in_container(config: &GateConfig) -> bool {
     }
 }
 
+/// Volatile: behind the epoch.
 #[inline(always)]
 fn action_of(config: &GateConfig, kind: u32, class: u32) -> u32 {
     let at = ((kind & 7) as usize) * GateClass::SLOTS + (class & 15) as usize;
     // SAFETY: 8 kinds of 16 classes; both are masked.
-    u32::from(unsafe { *(&raw const config.actions).cast::<u8>().add(at) })
+    u32::from(unsafe { core::ptr::read_volatile((&raw const config.actions).cast::<u8>().add(at)) })
+}
+
+/// No rule can fit this class.
+#[inline(always)]
+fn is_unruled(config: &GateConfig, kind: u32, class: u32) -> bool {
+    // SAFETY: 8 kinds.
+    let ruled = unsafe { core::ptr::read_volatile(&raw const config.ruled[(kind & 7) as usize]) };
+    ruled >> class & 1 == 0
 }
 
 #[inline(always)]

@@ -125,14 +125,16 @@ fn cred_commit(ctx: FEntryContext) -> i32 {
 // match-proto: int task_fix_setuid(struct cred *new, const struct cred *old, int flags)
 #[lsm(hook = "task_fix_setuid")]
 fn cred_setuid(ctx: LsmContext) -> i32 {
-    cred::witness(ctx.arg(0), CredWitness::SetUid);
+    // SAFETY: the hook's own argument.
+    unsafe { cred::witness(ctx.arg(0), CredWitness::SetUid) };
     0
 }
 
 // match-proto: int capset(struct cred *new, const struct cred *old, const kernel_cap_t *effective, …)
 #[lsm(hook = "capset")]
 fn cred_capset(ctx: LsmContext) -> i32 {
-    cred::witness(ctx.arg(0), CredWitness::CapSet);
+    // SAFETY: the hook's own argument.
+    unsafe { cred::witness(ctx.arg(0), CredWitness::CapSet) };
     0
 }
 
@@ -141,10 +143,7 @@ fn cred_capset(ctx: LsmContext) -> i32 {
 fn cred_exec(ctx: LsmContext) -> i32 {
     let bprm: *const u8 = ctx.arg(0);
     // SAFETY: typed; the hook runs right before `commit_creds(bprm->cred)`.
-    cred::witness(
-        unsafe { Typed::pointer(bprm, &off::OFF_BPRM_CRED) },
-        CredWitness::Exec,
-    );
+    unsafe { cred::witness(Typed::pointer(bprm, &off::OFF_BPRM_CRED), CredWitness::Exec) };
     0
 }
 

@@ -4,6 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, RingBuf},
 };
+use core::cell::UnsafeCell;
 use hardpan_abi::{COUNTER_SLOTS, Counter, RING_EVENTS_BYTES, RING_FINDINGS_BYTES};
 
 /// Ordinary events.
@@ -17,6 +18,42 @@ pub static FINDINGS: RingBuf = RingBuf::with_byte_size(RING_FINDINGS_BYTES, 0);
 /// One `u64` per [`Counter`].
 #[map]
 pub static COUNTERS: Array<u64> = Array::with_max_entries(COUNTER_SLOTS, 0);
+
+/// How many of something there are: a number that is there, not looked up, so that whoever comes by often need not look into a map in
+/// which mostly there is nothing.
+#[repr(transparent)]
+pub struct Number(UnsafeCell<u64>);
+
+// SAFETY: one word, read whole and added to atomically.
+unsafe impl Sync for Number {}
+
+impl Number {
+    /// None.
+    pub const fn new() -> Self {
+        Self(UnsafeCell::new(0))
+    }
+
+    /// There are some. What the calling thread has added itself it always sees.
+    #[inline(always)]
+    pub fn any(&self) -> bool {
+        // SAFETY: a word that is there.
+        unsafe { core::ptr::read_volatile(self.0.get()) != 0 }
+    }
+
+    /// One more.
+    #[inline(always)]
+    pub fn up(&self) {
+        // SAFETY: as above.
+        unsafe { add(self.0.get(), 1) };
+    }
+
+    /// One less.
+    #[inline(always)]
+    pub fn down(&self) {
+        // SAFETY: as above.
+        unsafe { add(self.0.get(), u64::MAX) };
+    }
+}
 
 /// Adds one to a counter.
 #[inline(always)]

@@ -7,7 +7,7 @@ use crate::{
     content::DigestCache,
     file::{FMODE_WRITE, path_into, read_inode},
     gate,
-    maps::{self, EVENTS, count},
+    maps::{EVENTS, Number, count},
     mem::{Mem, Typed},
     off::{self, on},
     task,
@@ -18,23 +18,15 @@ use aya_ebpf::{
     macros::map,
     maps::HashMap,
 };
-use core::cell::UnsafeCell;
 use hardpan_abi::{Counter, EXEC_PATH_LEN, EventKind, PackageEvent, exec_flag};
 
 /// Running package managers, by process.
 #[map]
 pub static MANAGERS: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 
-/// A number that is there, not looked up.
-#[repr(transparent)]
-struct Number(UnsafeCell<u64>);
-
-// SAFETY: one word, read whole and added to atomically.
-unsafe impl Sync for Number {}
-
 /// How many there are: opens are many, and mostly nobody installs anything.
 #[unsafe(no_mangle)]
-static MANAGING: Number = Number(UnsafeCell::new(0));
+static MANAGING: Number = Number::new();
 
 /// The execution succeeded: the process is a package manager now ([`exec_flag`]), or no longer.
 #[inline(always)]
@@ -43,7 +35,7 @@ pub fn executed(process: u32, flags: u32) {
     let is_root = unsafe { bpf_get_current_uid_gid() } as u32 == 0;
     if flags & exec_flag::PACKAGE_MANAGER != 0 && is_root {
         if MANAGERS.insert(&process, &1, BPF_NOEXIST).is_ok() {
-            add(1);
+            MANAGING.up();
         }
     } else {
         forget(process);
@@ -63,7 +55,7 @@ const BPF_NOEXIST: u64 = 1;
 #[inline(always)]
 fn forget(process: u32) {
     if any() && MANAGERS.remove(&process).is_ok() {
-        add(u64::MAX);
+        MANAGING.down();
     }
 }
 
@@ -78,14 +70,7 @@ pub fn is_manager() -> bool {
 /// Some package manager runs.
 #[inline(always)]
 pub fn any() -> bool {
-    // SAFETY: a word that is there.
-    unsafe { core::ptr::read_volatile(MANAGING.0.get()) != 0 }
-}
-
-#[inline(always)]
-fn add(what: u64) {
-    // SAFETY: a word that is there.
-    unsafe { maps::add(MANAGING.0.get(), what) };
+    MANAGING.any()
 }
 
 /// A file was opened for reading: is it a package, and who opened it a package manager? Told once per process and

@@ -5,7 +5,7 @@
 
 use crate::{
     content::{Content, copy4},
-    maps::{add, count},
+    maps::{Number, add, count},
     mem::{Mem, Typed},
     off::{self, has, on},
     task,
@@ -16,12 +16,22 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use hardpan_abi::{
-    Counter, DigestState, ExecStash, FileId, FileInfo, TALLIES_MAX, Tally, TallyKey, TallySlot,
+    CountedExec, Counter, DigestState, FileId, FileInfo, TALLIES_MAX, Tally, TallyKey, TallyLease, TallySlot,
+    exec_flag,
 };
 
-/// Until when executions may be counted, nanoseconds since boot; 0: not at all.
+/// Until when executions may be counted.
 #[map]
-pub static TALLY_UNTIL: Array<u64> = Array::with_max_entries(1, 0);
+pub static TALLY_UNTIL: Array<TallyLease> = Array::with_max_entries(1, 0);
+
+/// Executions that will be counted if they succeed, by thread. Preallocated and not LRU: an attacker can't evict entries. An entry goes
+/// with the exec's success, with the thread's next exec, or with the thread.
+#[map]
+pub static EXEC_COUNTED: HashMap<u64, CountedExec> = HashMap::with_max_entries(4096, 0);
+
+/// How many of those.
+#[unsafe(no_mangle)]
+static COUNTING: Number = Number::new();
 
 /// What is only counted. Only user space adds to it and takes from it.
 #[map]
@@ -32,6 +42,7 @@ pub static TALLY_KEYS: HashMap<TallyKey, TallySlot> = HashMap::with_max_entries(
 pub static TALLIES: Array<Tally> = Array::with_max_entries(TALLIES_MAX, 0);
 
 const SET_ID: u32 = 0o6000;
+const BPF_NOEXIST: u64 = 1;
 
 /// The tally of an execution that is being checked: number plus one, and the turn from bit 32. 0: it gets a record.
 #[inline(always)]
@@ -42,7 +53,9 @@ pub fn find(info: &FileInfo, content: &Content) -> u64 {
     }
     match TALLY_UNTIL.get(0) {
         // SAFETY: helper without arguments.
-        Some(until) if *until != 0 && unsafe { bpf_ktime_get_boot_ns() } < *until => slot_of(content),
+        Some(lease) if lease.until_ns != 0 && unsafe { bpf_ktime_get_boot_ns() } < lease.until_ns => {
+            slot_of(content)
+        }
         _ => 0,
     }
 }
@@ -76,21 +89,58 @@ fn slot_of(content: &Content) -> u64 {
     }
 }
 
-/// The execution succeeded: counts it if it has a tally. `false`: it gets a record.
-///
-/// # Safety
-/// `stash` is the thread's own, of this execution.
+/// Keeps the tally of an execution that is being checked. `false`: there is no room.
 #[inline(always)]
-pub unsafe fn counted(stash: &ExecStash) -> bool {
-    if stash.tally == 0 || stash.calls != 1 {
-        return false;
+pub fn keep(thread: u64, bprm: u64, tally: u32, turn: u32) -> bool {
+    let new = CountedExec {
+        bprm,
+        slot: tally - 1,
+        turn,
+        flags: exec_flag::SEEN_BY_LSM,
+        grammar: 0,
+    };
+    if EXEC_COUNTED.insert(&thread, &new, BPF_NOEXIST).is_ok() {
+        COUNTING.up();
+        return true;
     }
-    let Some(tally) = TALLIES.get_ptr_mut(stash.tally - 1) else {
+    // Left over from an exec that failed.
+    match EXEC_COUNTED.get_ptr_mut(&thread) {
+        Some(kept) => {
+            // SAFETY: the entry is this thread's own.
+            unsafe { *kept = new };
+            true
+        }
+        None => false,
+    }
+}
+
+/// What is kept of this thread's execution.
+#[inline(always)]
+pub fn kept(thread: u64) -> Option<*mut CountedExec> {
+    if COUNTING.any() {
+        EXEC_COUNTED.get_ptr_mut(&thread)
+    } else {
+        None
+    }
+}
+
+/// It has succeeded, gets a record after all, or failed.
+#[inline(always)]
+pub fn forget(thread: u64) {
+    if COUNTING.any() && EXEC_COUNTED.remove(&thread).is_ok() {
+        COUNTING.down();
+    }
+}
+
+/// The execution succeeded: counts it. `false`: the tally is another's by now.
+#[inline(always)]
+pub fn counted(slot: u32, turn: u32) -> bool {
+    let Some(tally) = TALLIES.get_ptr_mut(slot) else {
         return false;
     };
     // SAFETY: a live value; the count is only ever added to, and the time may be of either of two that come together.
     unsafe {
-        if (*tally).turn != stash.tally_turn {
+        if (*tally).turn != turn {
             return false;
         }
         core::ptr::write_volatile(&raw mut (*tally).last_ns, bpf_ktime_get_boot_ns());
@@ -98,4 +148,21 @@ pub unsafe fn counted(stash: &ExecStash) -> bool {
     }
     count(Counter::ExecTallied);
     true
+}
+
+/// A process ended: if it was the one that reads the tallies, each execution has its record again.
+#[inline(always)]
+pub fn ended(key: u64) {
+    let process = (key >> 32) as u32;
+    if process != key as u32 {
+        return;
+    }
+    if let Some(lease) = TALLY_UNTIL.get_ptr_mut(0) {
+        // SAFETY: a live value; user space, which writes it as a whole, is just ending.
+        unsafe {
+            if (*lease).reader == process {
+                core::ptr::write_volatile(&raw mut (*lease).until_ns, 0);
+            }
+        }
+    }
 }

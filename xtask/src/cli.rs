@@ -38,6 +38,9 @@ pub(crate) enum Task {
     Bench {
         /// What to measure
         name: bench::Bench,
+        /// Of `exec`: only these cases, beside "nothing loaded" (nothing, floor, fapolicyd, off, observe, enforce, on, again, auditd)
+        #[arg(long)]
+        case: Vec<String>,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,
@@ -168,7 +171,7 @@ pub(crate) fn run(task: Task) -> Done {
         Task::Test {
             part: Some(TestPart::Soak(args)),
         } => vm::soak(&args),
-        Task::Bench { name, json } => bench::run(name, json),
+        Task::Bench { name, case, json } => bench::run(name, &case, json),
         Task::Truth(args) => truth::run(&args),
         Task::Fuzz { target, seconds } => fuzz::run(&target, seconds),
         Task::Tidy => tidy::run(),

@@ -4,10 +4,11 @@ use super::{Asked, ask, config, doubt, trusted};
 use crate::{
     content::{self, Content, DigestCache},
     file::read_inode,
+    maps::count,
     mem::{Mem, Typed},
     off::{self, has},
 };
-use hardpan_abi::{DigestState, FileInfo, GateHook, GateKind, gate_flag};
+use hardpan_abi::{Counter, DigestState, FileInfo, GateHook, GateKind, gate_flag, passed};
 
 const PROT_EXEC: u64 = 4;
 
@@ -21,14 +22,19 @@ const PROT_EXEC: u64 = 4;
 #[inline(always)]
 pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_file: u64, prot: u64) -> i32 {
     // The second test is for kernels that know that the pointer can be null, and ask for it.
-    if prot & PROT_EXEC == 0 || raw_file == 0 || file.is_null() || config().is_none() {
+    if prot & PROT_EXEC == 0 || raw_file == 0 || file.is_null() {
         return 0;
     }
+    let Some(config) = config() else { return 0 };
     let mut info = FileInfo::EMPTY;
     let mut content = Content::none();
     // SAFETY (all): typed pointers.
     unsafe {
         let inode = Typed::pointer(file, &off::OFF_FILE_INODE);
+        if content::has_passed::<C>(inode, config.epoch, passed::LIBRARY as u32) != 0 {
+            count(Counter::GateAskedMap);
+            return 0;
+        }
         read_inode::<Typed>(&mut info, inode);
         let entry = content::look::<C, SLEEPABLE>(file, inode, &info, &mut content);
         content.forget(&info);

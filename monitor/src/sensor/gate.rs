@@ -208,6 +208,8 @@ pub(super) struct Maps {
     names: Option<HashMap<MapData, Name, u32>>,
     /// What `names` holds.
     written_names: Vec<Name>,
+    /// Of the settings; 0: none were.
+    written_epoch: u32,
     subjects: Option<Subjects>,
     writes: Option<Writes>,
     /// Numbers of the maps behind it.
@@ -245,6 +247,7 @@ impl Maps {
                 .take_map("OBJECT_NAMES")
                 .and_then(|map| HashMap::try_from(map).ok()),
             written_names: Vec::new(),
+            written_epoch: 0,
             subjects: inodes
                 .and_then(|map| InodeStorage::try_from(map).ok())
                 .zip(raw_writes.and_then(|map| Array::try_from(map).ok()))
@@ -367,10 +370,19 @@ impl Sensor {
             }
             maps.written_names = new.names.iter().map(|(name, _)| *name).collect();
         }
-        let mut bytes: Config = [0; size_of::<GateConfig>()];
-        bytes.copy_from_slice(config.as_bytes());
         let map = maps.config.as_mut().ok_or(GateError::NotLoaded)?;
-        map.set(0, bytes, 0).map_err(write("settings"))
+        // The settings first, the epoch behind them: no verdict by old settings counts in the new epoch.
+        let before = GateConfig {
+            epoch: maps.written_epoch,
+            ..*config
+        };
+        for config in [&before, config].into_iter().filter(|config| config.epoch != 0) {
+            let mut bytes: Config = [0; size_of::<GateConfig>()];
+            bytes.copy_from_slice(config.as_bytes());
+            map.set(0, bytes, 0).map_err(write("settings"))?;
+        }
+        maps.written_epoch = config.epoch;
+        Ok(())
     }
 
     /// The kernel's memory of inodes, to be filled with what runs already; once.

@@ -184,6 +184,7 @@ impl Subjects {
             digest,
             // Looked up by whoever asks.
             epoch: 0,
+            passed: [0; 2],
             raw_writes: before.raw_writes,
             ..now
         };

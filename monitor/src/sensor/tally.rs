@@ -4,16 +4,17 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap, MapData},
 };
-use hardpan_abi::{Tally, TallyKey, TallySlot};
+use hardpan_abi::{Tally, TallyKey, TallyLease, TallySlot};
 use std::io;
 
 type Key = [u8; size_of::<TallyKey>()];
+type Lease = [u8; size_of::<TallyLease>()];
 type Slot = [u8; size_of::<TallySlot>()];
 type Value = [u8; size_of::<Tally>()];
 
 /// Where executions are counted.
 pub trait Tallies {
-    /// Executions that have a tally may be counted until then, nanoseconds since boot; 0: no longer.
+    /// Executions that have a tally may be counted until then, nanoseconds since boot, or until this process ends; 0: no longer.
     fn renew(&mut self, until_ns: u64) -> io::Result<()>;
     /// Gives a key a tally.
     fn give(&mut self, key: &TallyKey, slot: TallySlot) -> io::Result<()>;
@@ -27,7 +28,7 @@ pub trait Tallies {
 
 /// The maps.
 pub(super) struct Maps {
-    until: Array<MapData, u64>,
+    until: Array<MapData, Lease>,
     keys: HashMap<MapData, Key, Slot>,
     tallies: Array<MapData, Value>,
 }
@@ -45,7 +46,13 @@ impl Maps {
 
 impl Tallies for Maps {
     fn renew(&mut self, until_ns: u64) -> io::Result<()> {
-        self.until.set(0, until_ns, 0).map_err(io::Error::other)
+        let lease: Lease = zerocopy::transmute!(TallyLease {
+            until_ns,
+            // Of another PID namespace, it is at worst somebody else's end that takes the permission, until it is renewed.
+            reader: std::process::id(),
+            reserved: 0,
+        });
+        self.until.set(0, lease, 0).map_err(io::Error::other)
     }
 
     fn give(&mut self, key: &TallyKey, slot: TallySlot) -> io::Result<()> {

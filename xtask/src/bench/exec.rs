@@ -105,8 +105,8 @@ struct InKernel {
     watching_adds_percent: Vec<Option<f64>>,
 }
 
-pub(super) fn run(places: &Places, json: bool) -> Done {
-    let outcome = measure(places)?;
+pub(super) fn run(places: &Places, cases: &[String], json: bool) -> Done {
+    let outcome = measure(places, cases)?;
     if json {
         return super::print_json(&outcome);
     }
@@ -154,8 +154,18 @@ fn data_line(what: &str, figures: &[Option<f64>], text: impl Fn(f64) -> String) 
     ui::data(&line);
 }
 
-fn measure(places: &Places) -> Done<Outcome> {
-    let found = vm::facts(places, KERNEL, &plan(), &[&vm::peers::tree(places)?])?;
+fn measure(places: &Places, cases: &[String]) -> Done<Outcome> {
+    let mut plan = plan();
+    let names: Vec<_> = plan.groups.iter().map(|group| group.name.clone()).collect();
+    if let Some(unknown) = cases.iter().find(|case| !names.contains(case)) {
+        return Err(TaskError::cannot(
+            format!("there is no case {unknown}"),
+            format!("cases: {}", names.join(", ")),
+        ));
+    }
+    let is_wanted = |name: &String| cases.is_empty() || name == "nothing" || cases.contains(name);
+    plan.groups.retain(|group| is_wanted(&group.name));
+    let found = vm::facts(places, KERNEL, &plan, &[&vm::peers::tree(places)?])?;
     let number =
         |case: &str, name: &str| -> Option<u64> { found.get(&format!("{case}_{name}"))?.parse().ok() };
     let measured = |case: &str| LOOPS.map(|(name, _)| number(case, name));
@@ -240,15 +250,9 @@ fn row(what: &str, count: [Option<u64>; LOOPS.len()], base: [Option<u64>; LOOPS.
     }
 }
 
-/// What each program cost: the kernel's own count of runs and nanoseconds. It costs, too, so it comes last.
-const PROGRAMS: &str = r#"
-echo 1 > /proc/sys/kernel/bpf_stats_enabled
-hp-task cost > /dev/null
-echo 0 > /proc/sys/kernel/bpf_stats_enabled
-for info in /proc/$(pidof hardpand)/fdinfo/*; do
-  awk '/^prog_id/ {id=$2} /^run_time_ns/ {ns=$2} /^run_cnt/ {n=$2} END {if (n > 0) print "program", id, n, "runs", int(ns / n), "instructions each"}' $info
-done
-"#;
+/// What each program takes of each operation, into the guest's output: the kernel's own count of runs and nanoseconds. It costs, too, so it
+/// comes last.
+const PROGRAMS: &str = "hp-task programs\n";
 
 /// The same while hardpand does nothing: at first the kernel only counts, after three seconds it writes records.
 const STILL: &str = r#"

@@ -119,13 +119,13 @@ fn print_json(outcome: &impl Serialize) -> Done {
 }
 
 /// Runs a benchmark.
-pub(crate) fn run(name: Bench, json: bool) -> Done {
+pub(crate) fn run(name: Bench, cases: &[String], json: bool) -> Done {
     let places = Places::find()?;
     match name {
         Bench::Rpmdb => rpmdb::run(&places)?.print(json),
         Bench::Verify => verify::run(&places)?.print(json),
         Bench::Audit => audit::run(&places)?.print(json),
-        Bench::Exec => exec::run(&places, json),
+        Bench::Exec => exec::run(&places, cases, json),
         Bench::Pipeline => pipeline::run(&places, json),
     }
 }

@@ -52,7 +52,7 @@ pub use packaged::{
     GLOBAL_PACKAGED_BUCKETS, PACKAGED_SLOTS, PATH_NUMBER, PackagedBucket, packaged_buckets, path_number,
     path_number_done, path_number_with,
 };
-pub use tally::{CountedExec, TALLIES_MAX, Tally, TallyKey, TallyLease, TallySlot};
+pub use tally::{COUNTED_EXECS, CountedExec, TALLIES_MAX, Tally, TallyKey, TallyLease, TallySlot};
 pub use task::{
     GROUPS_SEEN, NS_COUNT, NS_NAMES, OPENS_SEEN, TASKS_MAX, TaskFindingEvent, TaskFindingKind, TaskHook,
     TaskResponse, TaskRest, TaskShadow, TaskView, TaskWitness, task_state,

@@ -59,11 +59,18 @@ pub struct TallyLease {
     pub reserved: u32,
 }
 
-/// What `bprm_check_security` keeps of an execution that is only counted, until it has succeeded. Keyed by thread id; kernel side only.
-/// 24 bytes.
+/// Executions of trusted programs that can be under way at the same time without getting a record each, a power of two.
+pub const COUNTED_EXECS: u32 = 4096;
+
+/// What `bprm_check_security` keeps of an execution that is only counted, until it has succeeded. By the lowest bits of the thread's id; kernel
+/// side only. 40 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct CountedExec {
+    /// Whose it is and who wants it: it belongs to whoever came when nobody else was there.
+    pub users: u64,
+    /// Whose it is: process and thread id; 0: nobody's.
+    pub thread: u64,
     /// Address of the `linux_binprm`: tells a stale entry of a failed exec from this one.
     pub bprm: u64,
     /// Number of its [`Tally`].
@@ -78,7 +85,8 @@ pub struct CountedExec {
 
 const _: () = {
     assert!(size_of::<TallyLease>() == 16);
-    assert!(size_of::<CountedExec>() == 24);
+    assert!(size_of::<CountedExec>() == 40);
+    assert!(COUNTED_EXECS.is_power_of_two());
     assert!(size_of::<TallyKey>() == 56);
     assert!(size_of::<TallySlot>() == 8);
     assert!(size_of::<Tally>() == 24);

@@ -118,6 +118,13 @@ pub unsafe fn ask<const PATHS: bool>(
     } else if asked.hook == GateHook::FileMprotect as u32 {
         count(Counter::GateAskedProtect);
     }
+    if way(&asked) == Some(passed::EXEC) && asked.flags == 0 && content.cached != 0 && !entry.is_null() {
+        // SAFETY: by the caller's promise.
+        let word = unsafe { core::ptr::read_volatile(&raw const (*entry).passed[passed::EXEC]) };
+        if word == u64::from(epoch) << 32 | content.seen {
+            return 0;
+        }
+    }
     let (mut class, mut marks) = (GateClass::Unknown as u32, 0);
     if content.state == DigestState::Sha256 as u32 {
         // SAFETY: by the caller's promise.
@@ -212,6 +219,8 @@ pub unsafe fn ask<const PATHS: bool>(
 const fn way(asked: &Asked) -> Option<usize> {
     if asked.hook == GateHook::MmapFile as u32 {
         Some(passed::LIBRARY)
+    } else if asked.hook == GateHook::ExecCheck as u32 && asked.kind == GateKind::Exec as u32 {
+        Some(passed::EXEC)
     } else {
         None
     }

@@ -5,7 +5,7 @@
 
 use crate::{
     content::{Content, copy4},
-    maps::{Number, add, count},
+    maps::{add, count},
     mem::{Mem, Typed},
     off::{self, has, on},
     task,
@@ -16,22 +16,19 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use hardpan_abi::{
-    CountedExec, Counter, DigestState, FileId, FileInfo, TALLIES_MAX, Tally, TallyKey, TallyLease, TallySlot,
-    exec_flag,
+    COUNTED_EXECS, CountedExec, Counter, DigestState, FileId, FileInfo, TALLIES_MAX, Tally, TallyKey,
+    TallyLease, TallySlot, exec_flag,
 };
 
 /// Until when executions may be counted.
 #[map]
 pub static TALLY_UNTIL: Array<TallyLease> = Array::with_max_entries(1, 0);
 
-/// Executions that will be counted if they succeed, by thread. Preallocated and not LRU: an attacker can't evict entries. An entry goes
-/// with the exec's success, with the thread's next exec, or with the thread.
+/// Executions that will be counted if they succeed. Not a hash table: to put something in and to take it out again would be dearer than all
+/// the rest. What finds its place taken gets a record. A place is given back with the exec's success, by the thread's next exec, or when the thread
+/// ends.
 #[map]
-pub static EXEC_COUNTED: HashMap<u64, CountedExec> = HashMap::with_max_entries(4096, 0);
-
-/// How many of those.
-#[unsafe(no_mangle)]
-static COUNTING: Number = Number::new();
+pub static EXEC_COUNTED: Array<CountedExec> = Array::with_max_entries(COUNTED_EXECS, 0);
 
 /// What is only counted. Only user space adds to it and takes from it.
 #[map]
@@ -42,7 +39,6 @@ pub static TALLY_KEYS: HashMap<TallyKey, TallySlot> = HashMap::with_max_entries(
 pub static TALLIES: Array<Tally> = Array::with_max_entries(TALLIES_MAX, 0);
 
 const SET_ID: u32 = 0o6000;
-const BPF_NOEXIST: u64 = 1;
 
 /// The tally of an execution that is being checked: number plus one, and the turn from bit 32. 0: it gets a record.
 #[inline(always)]
@@ -89,46 +85,54 @@ fn slot_of(content: &Content) -> u64 {
     }
 }
 
-/// Keeps the tally of an execution that is being checked. `false`: there is no room.
+#[inline(always)]
+fn place(thread: u64) -> Option<*mut CountedExec> {
+    EXEC_COUNTED.get_ptr_mut(thread as u32 & (COUNTED_EXECS - 1))
+}
+
+/// Keeps the tally of an execution that is being checked. `false`: its place is taken.
 #[inline(always)]
 pub fn keep(thread: u64, bprm: u64, tally: u32, turn: u32) -> bool {
-    let new = CountedExec {
-        bprm,
-        slot: tally - 1,
-        turn,
-        flags: exec_flag::SEEN_BY_LSM,
-        grammar: 0,
-    };
-    if EXEC_COUNTED.insert(&thread, &new, BPF_NOEXIST).is_ok() {
-        COUNTING.up();
-        return true;
-    }
-    // Left over from an exec that failed.
-    match EXEC_COUNTED.get_ptr_mut(&thread) {
-        Some(kept) => {
-            // SAFETY: the entry is this thread's own.
-            unsafe { *kept = new };
-            true
+    let Some(place) = place(thread) else { return false };
+    // SAFETY (all): a live value. Of two who come together each sees the other or only one does, and who sees another one leaves: additions are
+    // atomic, and a thread sees its own. What only the owner writes nobody else reads.
+    unsafe {
+        if core::ptr::read_volatile(&raw const (*place).thread) != thread {
+            let users = &raw mut (*place).users;
+            add(users, 1);
+            if core::ptr::read_volatile(users) != 1 {
+                add(users, u64::MAX);
+                return false;
+            }
+            core::ptr::write_volatile(&raw mut (*place).thread, thread);
         }
-        None => false,
+        (*place).bprm = bprm;
+        (*place).slot = tally - 1;
+        (*place).turn = turn;
+        (*place).flags = exec_flag::SEEN_BY_LSM;
+        (*place).grammar = 0;
     }
+    true
 }
 
 /// What is kept of this thread's execution.
 #[inline(always)]
 pub fn kept(thread: u64) -> Option<*mut CountedExec> {
-    if COUNTING.any() {
-        EXEC_COUNTED.get_ptr_mut(&thread)
-    } else {
-        None
-    }
+    let place = place(thread)?;
+    // SAFETY: a live value.
+    let is_own = unsafe { core::ptr::read_volatile(&raw const (*place).thread) } == thread;
+    is_own.then_some(place)
 }
 
 /// It has succeeded, gets a record after all, or failed.
 #[inline(always)]
 pub fn forget(thread: u64) {
-    if COUNTING.any() && EXEC_COUNTED.remove(&thread).is_ok() {
-        COUNTING.down();
+    if let Some(place) = kept(thread) {
+        // SAFETY: as above. The name goes before the place does.
+        unsafe {
+            core::ptr::write_volatile(&raw mut (*place).thread, 0);
+            add(&raw mut (*place).users, u64::MAX);
+        }
     }
 }
 

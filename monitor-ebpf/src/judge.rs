@@ -97,7 +97,7 @@ fn other_content(shadow: &TaskShadow, now: &TaskView, unannounced: TaskFindingKi
     let known = &shadow.known;
     let groups = now.groups ^ known.groups;
     let mut witness = TaskWitness::None as u32;
-    let beyond;
+    let mut beyond;
     if now.user_ns != known.user_ns {
         witness = TaskWitness::UserNs as u32;
         let below = read::user_ns_below(now.user_ns, known.user_ns);
@@ -113,6 +113,11 @@ fn other_content(shadow: &TaskShadow, now: &TaskView, unannounced: TaskFindingKi
             groups,
             u64::from(known.no_new_privs),
         );
+        // A note without credentials may be left from a call that committed none (libcap asks prctl for ambient capabilities),
+        // and where the kernel has no hook for setgroups or setgid nothing overwrites it.
+        if beyond != 0 && shadow.note_cred == 0 && rule::none(&known.ids, &now.ids, groups) == 0 {
+            beyond = 0;
+        }
     }
     let beyond = beyond | context(witness, known.selinux_sid, now.selinux_sid);
     if beyond == 0 {

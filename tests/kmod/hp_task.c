@@ -17,9 +17,11 @@
  * hp_task cost [few]         instructions of exec, fork, setuid and open+close; few: of exec only, and not often.
  *                            "floor": with empty LSM programs attached
  * hp_task programs           what each BPF program takes of a hundred of those, as the kernel counts
- * Build: cc -O1 -static -pthread -o hp-task hp_task.c
+ * Build: cc -O1 -static -pthread -o hp-task hp_task.c hp_sandbox.c hp_uring.c
  */
 #define _GNU_SOURCE
+#include "hp_sandbox.h"
+#include "hp_uring.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -254,6 +256,8 @@ static void run_self(const char *mode)
 static void user_ids(void)
 {
 	gid_t groups[] = { 4, 5 };
+	/* As libcap asks: announced like a change, and none. */
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, CAP_NET_RAW, 0, 0);
 	must(setgroups(2, groups), "setgroups");
 	touch();
 	must(setresgid(1001, 1002, 1003), "setresgid");
@@ -612,6 +616,16 @@ static void set_user_id_program(void)
 	wait(NULL);
 }
 
+static void asks_a_ring(void)
+{
+	must(uring_overrides(touch), "io_uring");
+}
+
+static void like_a_browser(void)
+{
+	must(sandboxed(touch), "sandbox");
+}
+
 static void dumps_core(void)
 {
 	struct rlimit any = { RLIM_INFINITY, RLIM_INFINITY };
@@ -760,9 +774,11 @@ static const struct {
 	{ "overlay", overlay_container },
 	{ "nsenter", enter },
 	{ "tsync", tsync },
+	{ "sandbox", like_a_browser },
 	{ "killed-by-seccomp", killed_by_seccomp },
 	{ "keyctl", keys },
 	{ "thread-exec", exec_from_thread },
+	{ "io-uring", asks_a_ring },
 	{ "core-dump", dumps_core },
 	{ "kernel-helper", asks_for_a_module },
 	{ "set-context", sets_context },

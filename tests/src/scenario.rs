@@ -69,6 +69,8 @@ pub enum Requirement {
     Lab,
     /// A Debian tree in `/hardpan-vm/peers` with fapolicyd and auditd.
     Peers,
+    /// A Debian tree in `/hardpan-vm/sessions` with what makes somebody somebody else: sudo, login, sshd, crun, and an NFS server.
+    Sessions,
     /// Signed packages of dnf in `/hardpan-vm/dnf`, to be installed, and a repository in `/hardpan-vm/bulk`.
     Dnf,
 }

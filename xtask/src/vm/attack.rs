@@ -57,7 +57,9 @@ pub(super) fn program(places: &Places, dir: &Path) -> Done<PathBuf> {
         Command::new("cc")
             .args(["-O1", "-static", "-pthread", "-o"])
             .arg(&out)
-            .arg(places.root.join(SOURCES).join("hp_task.c")),
+            .args(
+                ["hp_task.c", "hp_sandbox.c", "hp_uring.c"].map(|name| places.root.join(SOURCES).join(name)),
+            ),
     )?;
     Ok(out)
 }

@@ -58,7 +58,8 @@ pub(super) fn tree(places: &Places) -> Done<PathBuf> {
     )
 }
 
-fn commands(root: &Path) -> Done {
+/// Applets of busybox, as far as the tree has no commands of those names.
+pub(super) fn commands(root: &Path) -> Done {
     let busybox = program("busybox")
         .ok_or_else(|| TaskError::cannot("there is no busybox", "run `cargo xtask setup`"))?;
     place::copy(&busybox, &root.join("usr/bin/busybox"))?;

@@ -16,6 +16,7 @@ pub(crate) mod peers;
 pub(crate) mod qemu;
 mod report;
 mod root;
+mod sessions;
 mod stuff;
 mod tree;
 mod upgrade;
@@ -150,6 +151,9 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
     let peers = wants(Requirement::Peers)
         .then(|| peers::tree(places))
         .transpose()?;
+    let sessions = wants(Requirement::Sessions)
+        .then(|| sessions::tree(places))
+        .transpose()?;
     let dnf = wants(Requirement::Dnf).then(|| dnf::tree(places)).transpose()?;
     // Machines that share processors are as much slower.
     let slower = at_a_time(kernels.len()).div_ceil(processors());
@@ -170,6 +174,7 @@ fn test_with(places: &Places, args: &VmArgs, change: impl Fn(&mut Scenario)) -> 
         let trees = [
             (&lab, Requirement::Lab),
             (&peers, Requirement::Peers),
+            (&sessions, Requirement::Sessions),
             (&guest.dnf, Requirement::Dnf),
         ];
         let trees: Vec<&Path> = trees
@@ -339,7 +344,7 @@ fn fits(scenario: &Scenario, kernel: &Kernel) -> bool {
             // A hundred megabytes more to unpack: one kernel is enough for what does not depend on kernels.
             Requirement::Lab => kernel.name == LAB_KERNEL,
             // Where they are of use: such scenarios name their kernels.
-            Requirement::Peers | Requirement::Dnf => true,
+            Requirement::Peers | Requirement::Sessions | Requirement::Dnf => true,
         })
 }
 

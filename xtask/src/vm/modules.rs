@@ -19,6 +19,9 @@ const FIREWALL_MODULES: &str = "libcrc32c nfnetlink nf_conntrack nf_defrag_ipv4 
     nft_nat nft_reject nft_reject_inet nft_reject_ipv4 nft_reject_ipv6";
 /// File systems and devices that audits and hardening meet, where the kernel has them as modules.
 const FILE_MODULES: &str = "autofs4 efivarfs fuse loop";
+/// What serves files over NFS and uses them, compressed: it is much.
+const NFS_MODULES: &str =
+    "auth_rpcgss dns_resolver fscache grace lockd netfs nfs nfs_acl nfsd nfsv3 nfsv4 sunrpc";
 
 /// Variants share their kernel's modules.
 pub(super) fn by_release(kernels: &[Kernel]) -> BTreeMap<String, &Kernel> {
@@ -63,10 +66,9 @@ pub(super) fn packaged(kernel: &Kernel, stuff: &Path, builder: &mut Builder, ven
             without_signature(&plain),
         )?;
         place::write(&stuff.join(format!("{name}-foreign.ko")), foreign(&plain))?;
-        let packed = sh::output_bytes(Command::new("xz").args(["--check=crc32", "-c"]).arg(&file))?;
         package.content(
-            &format!("/usr/lib/modules/{release}/kernel/{name}.ko.xz"),
-            Content::Bytes(packed),
+            &compressed_name(&release, name),
+            Content::Bytes(compressed(&file)?),
             0o644,
         );
     }
@@ -81,10 +83,29 @@ pub(super) fn packaged(kernel: &Kernel, stuff: &Path, builder: &mut Builder, ven
         let inside = format!("/usr/lib/modules/{release}/kernel/{name}.ko");
         package.content(&inside, Content::Bytes(unpacked(&path)?), 0o644);
     }
+    for name in NFS_MODULES.split_whitespace() {
+        let Some(path) = find_module(&source.join("kernel"), name) else {
+            continue;
+        };
+        let bytes = if path.extension().is_some_and(|extension| extension == "xz") {
+            place::read(&path)?
+        } else {
+            compressed(&path)?
+        };
+        package.content(&compressed_name(&release, name), Content::Bytes(bytes), 0o644);
+    }
     if let Some(attack) = &kernel.attack {
         place::copy(attack, &stuff.join(format!("{}.ko", attack::MODULE)))?;
     }
     builder.add(&package, Some(vendor))
+}
+
+fn compressed_name(release: &str, name: &str) -> String {
+    format!("/usr/lib/modules/{release}/kernel/{name}.ko.xz")
+}
+
+fn compressed(module: &Path) -> Done<Vec<u8>> {
+    sh::output_bytes(Command::new("xz").args(["--check=crc32", "-1", "-c"]).arg(module))
 }
 
 fn unpacked(module: &Path) -> Done<Vec<u8>> {

@@ -149,6 +149,7 @@ macro_rules! kernel_fields {
             OFF_SHMEM_INODE, "shmem_inode_info", ["vfs_inode"], Optional("programs run from sealed anonymous memory");
             OFF_SB_DEV, "super_block", ["s_dev"], Required;
             OFF_SB_MAGIC, "super_block", ["s_magic"], Required;
+            OFF_SB_FLAGS, "super_block", ["s_flags"], Optional("files on tmpfs that lost their name told from anonymous memory");
             // Modules.
             OFF_MODULE_NAME, "module", ["name"], Required;
             OFF_MODULE_TAINTS, "module", ["taints"], Required;

@@ -3,12 +3,12 @@
 use super::{Asked, ask, config, doubt, trusted};
 use crate::{
     content::{self, Content, DigestCache},
-    file::read_inode,
+    file::{MODE_REGULAR, MODE_TYPE, read_inode},
     maps::count,
     mem::{Mem, Typed},
     off::{self, has},
 };
-use hardpan_abi::{Counter, DigestState, FileInfo, GateHook, GateKind, gate_flag, passed};
+use hardpan_abi::{Counter, FileInfo, GateHook, GateKind, gate_flag, passed};
 
 const PROT_EXEC: u64 = 4;
 
@@ -50,7 +50,8 @@ pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_f
 }
 
 /// `file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`: runs under the memory's lock,
-/// so it goes by what is remembered. What was never judged is in doubt. 1 to refuse.
+/// so it goes by what is remembered. What was never judged is in doubt; what never is judged (a file system whose content
+/// can change at will) is not. 1 to refuse.
 ///
 /// # Safety
 /// `vma` is the hook's first argument (typed).
@@ -79,7 +80,9 @@ pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
         read_inode::<Typed>(&mut info, inode);
         let entry = content::look::<C, false>(file, inode, &info, &mut content);
         content.forget(&info);
-        if content.state == DigestState::NotTried as u32 {
+        asked.flags |= doubt::<false>(&content);
+        if info.mode & MODE_TYPE != MODE_REGULAR {
+            // A device: /dev/zero is memory.
             asked.flags |= gate_flag::DOUBT;
         }
         if has(&off::OFF_VMA_ANON) && !Typed::pointer(vma, &off::OFF_VMA_ANON).is_null() {

@@ -184,7 +184,7 @@ unsafe fn ask_write<C: DigestCache, const PATHS: bool>(
         if written == 0 {
             if kind_of(inode) == MODE_REGULAR && PROTECTED.get(&key_of(inode)).is_some() {
                 asked.written = WriteClass::Protected as u32;
-            } else if was_filled == 0 {
+            } else if was_filled == 0 && !(is_mapped(inode) && content::judged_above(inode)) {
                 return 0;
             } else if is_mapped(inode) {
                 asked.kind = GateKind::WriteRunning as u32;

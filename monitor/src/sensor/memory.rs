@@ -5,7 +5,8 @@ use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 /// Maps that are there for the exec gate only.
-const GATE: [&str; 15] = [
+const GATE: [&str; 16] = [
+    "BELOW",
     "BLOCK_DEVICES",
     "GATE",
     "GATE_RULES",

@@ -50,16 +50,24 @@ pub(super) fn build_in(places: &Places, folder: &Path, release: &str) -> Done<Pa
     Ok(dir.join(format!("{MODULE}.ko")))
 }
 
-/// The program that is attacked, and that does what looks alike.
-pub(super) fn program(places: &Places, dir: &Path) -> Done<PathBuf> {
-    let out = dir.join("hp-task");
+/// The program that is attacked and does what looks alike, and the one that brings files to run in other ways than by
+/// executing them, with their sources.
+pub(super) const PROGRAMS: [(&str, &[&str]); 2] = [
+    ("hp-task", &["hp_task.c", "hp_sandbox.c", "hp_uring.c"]),
+    ("hp-file", &["hp_file.c", "hp_fuse.c"]),
+];
+
+/// Builds one of the programs.
+pub(super) fn program(places: &Places, dir: &Path, name: &str, sources: &[&str]) -> Done<PathBuf> {
+    let out = dir.join(name);
+    let sources = sources
+        .iter()
+        .map(|source| places.root.join(SOURCES).join(source));
     sh::quiet(
         Command::new("cc")
             .args(["-O1", "-static", "-pthread", "-o"])
             .arg(&out)
-            .args(
-                ["hp_task.c", "hp_sandbox.c", "hp_uring.c"].map(|name| places.root.join(SOURCES).join(name)),
-            ),
+            .args(sources),
     )?;
     Ok(out)
 }

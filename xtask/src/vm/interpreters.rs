@@ -11,13 +11,17 @@ use std::path::Path;
 const PYTHON_MODULES: &str =
     "encodings/__init__ encodings/aliases encodings/ascii encodings/latin_1 encodings/utf_8 os";
 
-/// Scripts that nothing but an interpreter runs: each shows the file that it is given.
-pub(super) const SCRIPTS: [(&str, &str); 3] = [
+/// Scripts that nothing but an interpreter runs: they show the file that they are given. The last one names its interpreter.
+pub(super) const SCRIPTS: [(&str, &str); 4] = [
     ("shown.sh", "read -r line < \"$1\"\necho \"$line\"\n"),
     ("shown.py", "import sys\nprint(open(sys.argv[1]).read())\n"),
     (
         "shown.pl",
         "open(my $file, '<', $ARGV[0]) or die; print <$file>;\n",
+    ),
+    (
+        "named.sh",
+        "#!/usr/bin/bash\necho 'hello from a signed bash script'\n",
     ),
 ];
 

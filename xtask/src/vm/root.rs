@@ -138,7 +138,10 @@ pub(super) fn assemble(
     }
     // The guest's own init has this content: what runs while the gate makes up its mind must be trusted.
     tools.program("/usr/libexec/hp-init", built.path("vm-init"), 0o755);
-    tools.program("/usr/bin/hp-task", attack::program(places, dir)?, 0o755);
+    for (name, sources) in attack::PROGRAMS {
+        let program = attack::program(places, dir, name, sources)?;
+        tools.program(&format!("/usr/bin/{name}"), program, 0o755);
+    }
     tools.text(
         "/usr/bin/hp-script",
         "#!/bin/sh\necho 'hello from a signed script'\n",

@@ -1,12 +1,14 @@
 //! `hardpan explain`: the way to a verdict, and what would make it another.
 
+mod source;
+
+use self::source::{Source, advice, expected, source, unknown};
 use super::complain;
 use super::policy::{HostArgs, parse_tier};
 use super::trust::Failure as TrustFailure;
-use super::trust::sight::{Sight, SightArgs};
+use super::trust::sight::SightArgs;
 use crate::crypto::sha256_of;
-use crate::gate::{ModeFile, Wanted, class_of_owner};
-use crate::trust::manifest::ManifestSource;
+use crate::gate::{ModeFile, Wanted};
 use clap::Args;
 use hardpan_abi::{GateClass, GateKind};
 use hardpan_core::event::escape;
@@ -77,14 +79,6 @@ enum Problem {
     File(String, std::io::Error),
 }
 
-/// What vouches for the content.
-struct Source {
-    class: GateClass,
-    text: String,
-    package: Option<String>,
-    signer: Option<String>,
-}
-
 /// The file that is asked about.
 struct Looked {
     /// Its path inside the root, without links.
@@ -151,10 +145,15 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
         .index
         .owners(&sha256)
         .fold(0, |mode, owner| mode | owner.mode() & 0o6000);
-    let class = if source.class != GateClass::Unknown && setid & !vouched_setid == 0 {
-        source.class
-    } else {
+    let class = match source.class {
+        GateClass::Unknown => unknown(&sight, real.as_os_str().as_bytes()),
+        vouched => vouched,
+    };
+    // The content may be vouched for; this use of it is not.
+    let class = if setid & !vouched_setid != 0 && class != GateClass::Mismatch {
         GateClass::Untrusted
+    } else {
+        class
     };
     let mut text = String::new();
     let mut say = |label: &str, value: &str| {
@@ -166,6 +165,11 @@ fn path(args: &ExplainArgs) -> Result<(String, bool), Problem> {
         &format!("{} ({} bytes, hashed now)", hex::encode(sha256), meta.len()),
     );
     say("vouched", &source.text);
+    if class == GateClass::Mismatch
+        && let Some(text) = expected(&sight, &real)
+    {
+        say("expected", &text);
+    }
     if setid & !vouched_setid != 0 {
         say(
             "set-id",
@@ -236,57 +240,6 @@ fn written(effective: &Effective, real: &Path) -> Option<String> {
     ))
 }
 
-fn source(sight: &Sight, sha256: &[u8; 32], effective: &Effective) -> Source {
-    if let Some(owner) = sight.current.outcome.index.lookup(sha256) {
-        let package = owner.package();
-        let (nevra, signer) = (package.nevra(), package.signer());
-        let state = match class_of_owner(owner.provenance()) {
-            GateClass::Retired => ", replaced since the last boot",
-            _ => "",
-        };
-        return Source {
-            class: class_of_owner(owner.provenance()),
-            text: format!(
-                "{nevra}{state}, signed by {} ({})",
-                signer.pin_name, signer.pinned_key
-            ),
-            package: Some(nevra.name),
-            signer: Some(signer.pinned_key.to_owned()),
-        };
-    }
-    if let Some(local) = sight.local.lookup(sha256) {
-        let manifest = &local.manifest;
-        let (counts, who) = match &manifest.source {
-            ManifestSource::Signed { key_name, .. } => (true, format!("signed by {key_name}")),
-            ManifestSource::LocalUnsigned { .. } => (
-                effective.trust.accept_local_unsigned,
-                "made on this host, signed by nobody".to_owned(),
-            ),
-        };
-        let refused = if counts {
-            ""
-        } else {
-            ", which the policy does not accept"
-        };
-        return Source {
-            class: if counts {
-                GateClass::Local
-            } else {
-                GateClass::Unknown
-            },
-            text: format!("manifest {}, {who}{refused}", manifest.name),
-            package: None,
-            signer: None,
-        };
-    }
-    Source {
-        class: GateClass::Unknown,
-        text: "no signed package or manifest lists this digest".to_owned(),
-        package: None,
-        signer: None,
-    }
-}
-
 fn facts(
     kind: Kind,
     class: GateClass,
@@ -329,18 +282,4 @@ fn mode(effective: &Effective, state_dir: &Path) -> String {
         }
         _ => format!("the policy says {policy}"),
     }
-}
-
-fn advice(sight: &Sight, path: &Path, class: GateClass) -> String {
-    let owners = sight.current.outcome.index.expected(path.as_os_str().as_bytes());
-    if let Some(owner) = owners.first().filter(|_| class == GateClass::Untrusted) {
-        let nevra = owner.package().nevra();
-        return format!(
-            "{} owns this path and was signed with other content: `dnf reinstall {}`",
-            nevra, nevra.name
-        );
-    }
-    "install it from a package whose key is pinned, or list it in a manifest (`hardpan trust add`), \
-     or allow its digest by a rule (`hardpan policy learn`)"
-        .to_owned()
 }

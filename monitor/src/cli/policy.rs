@@ -3,6 +3,7 @@
 mod events;
 mod host;
 mod mode;
+mod record;
 mod sign;
 
 use super::{complain, print};
@@ -228,7 +229,7 @@ pub fn run(args: &PolicyArgs) -> u8 {
             id,
             events,
             tier,
-        } => explain(host, id, events, *tier),
+        } => explain(host, id, events, *tier).map(|(text, _)| out(&text)),
         PolicyCommand::Sign {
             file,
             key,
@@ -254,7 +255,11 @@ pub fn run(args: &PolicyArgs) -> u8 {
 
 /// `hardpan explain EVENT-ID`.
 pub(super) fn explain_event(host: &HostArgs, id: &str, events: &Path, tier: Tier) -> u8 {
-    explain(host, id, events, tier).unwrap_or_else(|failure| failure.tell())
+    let said = explain(host, id, events, tier);
+    said.map_or_else(
+        |failure| failure.tell(),
+        |(text, is_told)| out_then(&text, if is_told { FINDINGS } else { FINE }),
+    )
 }
 
 /// Why a command could not be done.

@@ -2,7 +2,7 @@
 
 use super::Entries;
 use crate::sensor::{Sizes, TrustChange};
-use hardpan_abi::GateClass;
+use hardpan_abi::{GateClass, TrustedEntry};
 
 /// A change that takes too much away: it waits until somebody confirms it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Held {
 }
 
 /// What has to be written so that the map holds `new` instead of `old`. `Err` if more than `loss_percent` of the digests
-/// would go and nobody `confirmed` it; what is new may then still be added (see [`Held`]).
+/// would go and nobody `confirmed` it; what is new may then still be added ([`additions`]).
 pub fn change(old: &Entries, new: &Entries, loss_percent: u8, confirmed: bool) -> Result<TrustChange, Held> {
     let remove: Vec<[u8; 32]> = old
         .by_digest
@@ -52,10 +52,29 @@ pub fn change(old: &Entries, new: &Entries, loss_percent: u8, confirmed: bool) -
     })
 }
 
+/// What of `new` is written although its losses are held: what `old` does not have, or has only because it is expected.
+pub fn additions(old: &Entries, new: &Entries) -> TrustChange {
+    let is_news = |digest: &[u8; 32]| {
+        let known = old.by_digest.get(digest);
+        known.is_none_or(|entry| entry.class == GateClass::Provisional as u32)
+    };
+    let differs = |digest: &[u8; 32], entry: &TrustedEntry| old.by_digest.get(digest) != Some(entry);
+    TrustChange {
+        add: new
+            .by_digest
+            .iter()
+            .filter(|(digest, entry)| is_news(digest) && differs(digest, entry))
+            .map(|(digest, entry)| (*digest, *entry))
+            .collect(),
+        remove: Vec::new(),
+        sizes: Sizes::More(new.sizes.clone()),
+        packaged: None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hardpan_abi::TrustedEntry;
 
     fn entries(digests: std::ops::Range<u8>, marks: u32) -> Entries {
         Entries {
@@ -95,5 +114,26 @@ mod tests {
         check(&hundred, &entries(0..100, 1), Ok((100, 0)));
         let change = change(&hundred, &entries(6..100, 0), 5, true).unwrap();
         assert_eq!(change.remove.len(), 6);
+    }
+
+    #[test]
+    fn what_is_new_is_added_while_a_loss_is_held() {
+        let mut old = entries(0..100, 0);
+        let provisional = TrustedEntry {
+            class: GateClass::Provisional as u32,
+            marks: 0,
+            capabilities: 0,
+        };
+        old.by_digest
+            .extend([([98; 32], provisional), ([99; 32], provisional)]);
+        // Half of it is gone, 98 is installed by now, 99 is not, 100 is new.
+        let mut new = entries(50..101, 0);
+        new.by_digest.insert([99; 32], provisional);
+        assert!(change(&old, &new, 5, false).is_err());
+        let added = additions(&old, &new);
+        let mut digests: Vec<u8> = added.add.iter().map(|(digest, _)| digest[0]).collect();
+        digests.sort_unstable();
+        assert_eq!(digests, [98, 100]);
+        assert!(added.remove.is_empty());
     }
 }

@@ -166,10 +166,7 @@ pub fn digests(trust: &LoadedTrust) -> usize {
 /// Numbers of the paths at which packages list a content that may execute. Not of configuration files, which are there to be
 /// changed.
 fn packaged(trust: &LoadedTrust) -> Vec<u64> {
-    let is_listed = |owner: &Owner<'_>| {
-        (owner.class().may_execute() || is_source(owner)) && !owner.is_config() && !owner.is_ghost()
-    };
-    let owners = trust.index.files().filter(is_listed);
+    let owners = trust.index.files().filter(is_fixed);
     let mut numbers: Vec<u64> = owners
         .filter(|owner| owner.sha256().is_some())
         .map(|owner| path_number(&merged(owner.path())))
@@ -205,6 +202,11 @@ fn grammars(trust: &LoadedTrust, families: &[Vec<String>]) -> BTreeMap<[u8; 32],
         }
     }
     marks
+}
+
+/// Another content at its path is a mismatch.
+pub fn is_fixed(owner: &Owner<'_>) -> bool {
+    (owner.class().may_execute() || is_source(owner)) && !owner.is_config() && !owner.is_ghost()
 }
 
 /// Named as the source of a program that interpreters are given.

@@ -9,9 +9,9 @@ pub(crate) mod package;
 mod protect;
 mod ready;
 
-pub use change::{Held, change};
+pub use change::{Held, additions, change};
 pub use devices::{Mount, in_use, mounts};
-pub use entries::{Entries, class_of_owner, digests, entries, scripts};
+pub use entries::{Entries, class_of_owner, digests, entries, is_fixed, scripts};
 pub use mode::{ACCEPT_LOSS, ModeFile, ModeFileError, Wanted};
 pub use protect::{Found, find as find_protected, root_key};
 pub use ready::{Obstacle, obstacles};

@@ -30,3 +30,30 @@ refused() {
     fi
     grep -qi 'not permitted' /tmp/refused.txt || { cat /tmp/refused.txt >&2; return 1; }
 }
+# explain ID|PATH: as the guest's policy is chosen.
+explain() { hardpan explain --el 9 --vendor rocky --hardware x86-64-v2 "$1"; }
+# explained first|last CODE ACTION TEXT LINE…: the first or last record of this action that has the text is explained, with this exit
+# code and these lines.
+explained() {
+    which=head
+    test "$1" = first || which=tail
+    code=$2 action=$3 text=$4
+    shift 4
+    for i in $(seq 300); do
+        record=$(grep "\"action\":\"$action\"" /var/log/hardpan/events.json | grep -F "$text" | $which -n 1)
+        test -n "$record" && break
+        sleep 0.1
+    done
+    is_said "$code" "$(printf '%s' "$record" | sed 's/.*"event":{[^}]*"id":"\([^"]*\)".*/\1/')" "$@"
+}
+# is_said CODE ID|PATH LINE…: what `hardpan explain` says of it.
+is_said() {
+    code=$1 asked=$2 got=0
+    shift 2
+    explain "$asked" > /tmp/explained.txt || got=$?
+    cat /tmp/explained.txt
+    test "$got" -eq "$code"
+    for line in "$@"; do
+        grep -q -- "$line" /tmp/explained.txt || { echo "not said: $line"; return 1; }
+    done
+}

@@ -23,6 +23,8 @@ pub(super) struct Package {
     before: Option<&'static str>,
     /// The same of the one at the end of the transaction.
     at_the_end: Option<&'static str>,
+    /// Lua text of the scriptlet after its files are unpacked, which rpm itself runs.
+    in_lua: Option<&'static str>,
     /// Capabilities of each file, as text.
     capabilities: Option<&'static str>,
     /// What other packages may ask for.
@@ -46,6 +48,7 @@ impl Package {
             from: ("1", "Hardpan test vendor"),
             before: None,
             at_the_end: None,
+            in_lua: None,
             capabilities: None,
             provides: None,
             files: Vec::new(),
@@ -79,6 +82,12 @@ impl Package {
     /// The same package with a scriptlet that runs after the whole transaction.
     pub(super) const fn at_the_end(mut self, script: &'static str) -> Self {
         self.at_the_end = Some(script);
+        self
+    }
+
+    /// The same package with a scriptlet in Lua that runs once its files are there.
+    pub(super) const fn in_lua(mut self, script: &'static str) -> Self {
+        self.in_lua = Some(script);
         self
     }
 
@@ -124,13 +133,17 @@ impl Package {
             .at_the_end
             .map(|script| format!("%posttrans\n{script}\n"))
             .unwrap_or_default();
+        let in_lua = self
+            .in_lua
+            .map(|script| format!("%post -p <lua>\n{script}\n"))
+            .unwrap_or_default();
         let provides = self
             .provides
             .map(|what| format!("Provides: {what}\n"))
             .unwrap_or_default();
         format!(
             "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: {summary}\nLicense: none\nVendor: {vendor}\n\
-             AutoReqProv: no\n{provides}%description\n{summary}.\n{before}{at_the_end}%files\n{files}"
+             AutoReqProv: no\n{provides}%description\n{summary}.\n{before}{in_lua}{at_the_end}%files\n{files}"
         )
     }
 }

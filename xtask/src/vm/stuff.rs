@@ -37,6 +37,21 @@ pub(super) fn one_runs_the_other(builder: &Builder, vendor: &Signer, program: &P
     place::copy(&builder.build(&loud, Some(vendor))?, &stuff.join("loud.rpm"))
 }
 
+/// A package whose scriptlet is in Lua, which rpm interprets itself, and runs the package's program in both ways.
+pub(super) fn scriptlet_in_lua(builder: &Builder, vendor: &Signer, program: &Path, stuff: &Path) -> Done {
+    let name = "hp-lua";
+    let content = [place::read(program)?.as_slice(), name.as_bytes()].concat();
+    let own = stuff.join(name);
+    place::write(&own, content)?;
+    let script = "os.execute('/usr/bin/hp-lua > /tmp/lua')\n\
+        local child = posix.fork()\n\
+        if child == 0 then posix.exec('/usr/bin/hp-lua') end\n\
+        posix.wait(child)";
+    let mut package = Package::new(name, "A package with a scriptlet in Lua").in_lua(script);
+    package.program("/usr/bin/hp-lua", own, 0o755);
+    place::copy(&builder.build(&package, Some(vendor))?, &stuff.join("lua.rpm"))
+}
+
 /// What a move from another distribution's older release leaves in the package database: packages and a key.
 pub(super) fn left_over(builder: &Builder, stuff: &Path) -> Done {
     let mut old = Package::new("hp-left-over", "A package of an older release").of("3.el8_10", "AlmaLinux");

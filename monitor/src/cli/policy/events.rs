@@ -1,10 +1,11 @@
 //! Recorded events: replayed, learned from, explained.
 
-use super::{CandidateArgs, FINDINGS, FINE, Failure, HostArgs, json, out, out_then};
+use super::{CandidateArgs, FINDINGS, FINE, Failure, HostArgs, json, out, out_then, record};
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::quote;
 use hardpan_core::policy::replay::{Learner, Simulator, events_of};
-use hardpan_core::policy::rule::{self, StepOutcome, Why};
+use hardpan_core::policy::rule::{self, Action, Kind, StepOutcome, Why};
+use serde_json::Value as Json;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
@@ -74,18 +75,23 @@ pub(super) fn learn(events: &[PathBuf], policy: bool) -> Result<u8, Failure> {
     }))
 }
 
-pub(super) fn explain(host: &HostArgs, id: &str, events: &Path, tier: Tier) -> Result<u8, Failure> {
+/// The way to the decision on a recorded event, as the record tells it and as the policy decides now; whether that is more
+/// than to let it be.
+pub(super) fn explain(
+    host: &HostArgs,
+    id: &str,
+    events: &Path,
+    tier: Tier,
+) -> Result<(String, bool), Failure> {
     let subject = host.subject()?;
     let loaded = subject.usable()?;
     let mut found = Vec::new();
     lines(&[events.to_owned()], &mut |line| {
         if line.contains(id) {
-            found.extend(
-                events_of(line)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter(|event| event.id == id),
-            );
+            let record: Json = serde_json::from_str(line).unwrap_or_default();
+            let events = events_of(line).unwrap_or_default().into_iter();
+            let events = events.filter(|event| event.id == id);
+            found.extend(events.map(|event| (event, record.clone())));
         }
     })?;
     if found.is_empty() {
@@ -94,14 +100,21 @@ pub(super) fn explain(host: &HostArgs, id: &str, events: &Path, tier: Tier) -> R
     }
     let defaults = loaded.resolved.defaults();
     let mut text = String::new();
-    for event in found {
+    let mut worst = Action::Allow;
+    for (event, record) in found {
         let class = event.facts.class().unwrap_or("unknown").to_owned();
-        let _infallible = writeln!(
-            text,
-            "{} of {}, class {class}",
-            event.facts.kind.name(),
-            quote(&event.path)
-        );
+        let kind = event.facts.kind;
+        let _infallible = writeln!(text, "{} of {}, class {class}", kind.name(), quote(&event.path));
+        let is_gate = record.pointer("/Hardpan/gate").is_some();
+        // An execution of a script is of two files; a record of the gate is of one.
+        let part = if kind == Kind::Script && !is_gate {
+            "script"
+        } else {
+            "file"
+        };
+        for (label, said) in record::way(&record, part) {
+            let _infallible = writeln!(text, "  {label:<9} {said}");
+        }
         for step in rule::explain(&loaded.resolved.rules, &event.facts) {
             let how = match step.outcome {
                 StepOutcome::OtherKind => continue,
@@ -128,6 +141,11 @@ pub(super) fn explain(host: &HostArgs, id: &str, events: &Path, tier: Tier) -> R
             ""
         };
         let _infallible = writeln!(text, "  => {}{weaker}: {why}", decision.action.name());
+        if decision.action > Action::Allow {
+            let advice = record::advice(&record, part, kind, &class);
+            let _infallible = writeln!(text, "  {:<9} {advice}", "to allow");
+        }
+        worst = worst.max(decision.action);
     }
-    Ok(out(&text))
+    Ok((text, worst > Action::Allow))
 }

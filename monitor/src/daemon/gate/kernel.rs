@@ -6,7 +6,7 @@ use crate::daemon::packages::Provisional;
 use crate::daemon::policy::InForce;
 use crate::daemon::source::EventSource;
 use crate::gate::package::Verified;
-use crate::gate::{ACCEPT_LOSS, Entries, Held, change, root_key};
+use crate::gate::{ACCEPT_LOSS, Entries, Held, additions, change, root_key};
 use crate::sensor::{GateRules, Sizes, TrustChange};
 use hardpan_abi::{GateConfig, GateMode};
 use hardpan_core::platform::Tier;
@@ -104,9 +104,9 @@ impl Gate {
                             ),
                         )
                     }
-                    .hint("`hardpan trust refresh --accept-loss` if packages were removed on purpose"),
+                    .hint("`hardpan trust refresh --accept-loss` if keys, manifests or packages were removed on purpose"),
                 );
-                return false;
+                return self.add_only(&entries, source, findings);
             }
         };
         if !self.is_alone()
@@ -119,6 +119,39 @@ impl Gate {
             self.epoch = self.epoch.wrapping_add(1).max(1);
         }
         self.held = entries;
+        false
+    }
+
+    /// Takes what is new into the kernel, and nothing away: a loss that is held must not keep what was installed meanwhile
+    /// from running. True if the kernel does not hold all of it.
+    fn add_only(
+        &mut self,
+        entries: &Entries,
+        source: &mut impl EventSource,
+        findings: &mut Vec<Finding>,
+    ) -> bool {
+        let change = additions(&self.held, entries);
+        if change.add.is_empty() {
+            return false;
+        }
+        if self.held.by_digest.len() + change.add.len() > self.capacity as usize {
+            tracing::warn!(
+                digests = change.add.len(),
+                "no room beside those that are held, ignoring"
+            );
+            return false;
+        }
+        if !self.is_alone()
+            && let Err(error) = source.change_trusted(&change)
+        {
+            findings.push(unwritten(&error));
+            return true;
+        }
+        self.epoch = self.epoch.wrapping_add(1).max(1);
+        self.held.by_digest.extend(change.add);
+        self.held.sizes.extend(&entries.sizes);
+        self.held.sizes.sort_unstable();
+        self.held.sizes.dedup();
         false
     }
 

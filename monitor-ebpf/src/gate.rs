@@ -118,7 +118,13 @@ pub unsafe fn ask<const PATHS: bool>(
     } else if asked.hook == GateHook::FileMprotect as u32 {
         count(Counter::GateAskedProtect);
     }
-    if way(&asked) == Some(passed::EXEC) && asked.flags == 0 && content.cached != 0 && !entry.is_null() {
+    // Not by a set-id bit: who changes it in the kernel's memory leaves no trace in anything else.
+    if way(&asked) == Some(passed::EXEC)
+        && info.mode & (SETUID | SETGID) == 0
+        && asked.flags == 0
+        && content.cached != 0
+        && !entry.is_null()
+    {
         // SAFETY: by the caller's promise.
         let word = unsafe { core::ptr::read_volatile(&raw const (*entry).passed[passed::EXEC]) };
         if word == u64::from(epoch) << 32 | content.seen {

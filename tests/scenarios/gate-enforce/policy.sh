@@ -57,3 +57,7 @@ is_said() {
         grep -q -- "$line" /tmp/explained.txt || { echo "not said: $line"; return 1; }
     done
 }
+# As after a boot: what packages of other scenarios brought and took along is trusted no more. Before a daemon starts.
+trust_forgotten() {
+    rm -f /var/lib/hardpan/trust.index
+}

@@ -32,7 +32,11 @@ victims() {
     inside setcap cap_net_raw+ep /usr/bin/ping
     inside su alice -c 'echo $$ > /tmp/victim; exec ping -n -i 0.5 127.0.0.1' > /dev/null &
     marked ping
-    for i in $(seq 50); do [ "$(cat /proc/$victim/comm)" = ping ] && break; sleep 0.1; done
+    # It gives its capability up once it has a socket: what is done to it before goes with that.
+    for i in $(seq 100); do
+        ls -l /proc/$victim/fd | grep -q socket: && grep -q 'CapPrm:.0000000000000000' /proc/$victim/status && break
+        sleep 0.1
+    done
     hp-task order caps $victim
     gone
     # A session over the network gets the credentials of process 0.

@@ -49,6 +49,7 @@ macro_rules! kernel_fields {
             OFF_TASK_MM, "task_struct", ["mm"], Required;
             // 4.18 calls it real_start_time; both count suspend.
             OFF_TASK_START_BOOTTIME, "task_struct", ["start_boottime", "real_start_time"], Optional("start time of processes");
+            OFF_TASK_PTRACE, "task_struct", ["ptrace"], Optional("programs of packages that are being installed");
             OFF_TASK_NSPROXY, "task_struct", ["nsproxy"], Optional("namespaces of processes");
             // The path walk that is going on, with the name as it was asked for.
             OFF_TASK_NAMEIDATA, "task_struct", ["nameidata"], Optional("files given to interpreters");
@@ -127,6 +128,8 @@ macro_rules! kernel_fields {
             OFF_FILE_DENTRY, "file", ["f_path.dentry"], Optional("digests of files on overlayfs are remembered");
             OFF_FILE_MODE, "file", ["f_mode"], Required;
             OFF_DENTRY_INODE, "dentry", ["d_inode"], Optional("files cut or replaced by path");
+            OFF_DENTRY_PARENT, "dentry", ["d_parent"], Optional("programs of packages that are being installed");
+            OFF_DENTRY_NAME, "dentry", ["d_name.name"], Optional("programs of packages that are being installed");
             OFF_IATTR_VALID, "iattr", ["ia_valid"], Optional("files cut by path");
             OFF_VMA_FILE, "vm_area_struct", ["vm_file"], Optional("files made executable by mprotect");
             OFF_VMA_ANON, "vm_area_struct", ["anon_vma"], Optional("changed private copies of files made executable by mprotect");

@@ -169,6 +169,15 @@ pub struct FileKey {
     pub reserved: u32,
 }
 
+impl FileKey {
+    /// No file.
+    pub const NONE: Self = Self {
+        ino: 0,
+        dev: 0,
+        reserved: 0,
+    };
+}
+
 /// What the kernel side knows of a file. Numbers are never reused; they index tables and masks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
@@ -281,7 +290,8 @@ pub mod trusted_mark {
 pub struct TrustedEntry {
     /// A [`GateClass`] number.
     pub class: u32,
-    /// [`trusted_mark`] bits.
+    /// [`trusted_mark`] bits. Of [`GateClass::Provisional`] instead the number of a package manager ([`PackageEvent::manager`]): the
+    /// digest counts once that one takes the lock of this system's package database. 0: it counts at once.
     pub marks: u32,
     /// Capabilities that some packaged file with this content gives, as a mask.
     pub capabilities: u64,
@@ -350,6 +360,8 @@ pub struct GateConfig {
     pub root_dev: u32,
     /// Always 0.
     pub reserved: u32,
+    /// Folders in which this system's package database, and with it rpm's lock, may be. No folder: all 0.
+    pub databases: [FileKey; 2],
 }
 
 /// Bits of [`GateRule::tests`] and [`GateRule::negated`].
@@ -605,15 +617,15 @@ pub struct PackageEvent {
     pub file: FileInfo,
     /// Bytes of `path` used, without NUL.
     pub path_bytes: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The package manager's number, under which the kernel side notes that it takes the lock of this system's package database.
+    pub manager: u32,
     /// Path of `file` as seen from the task's root.
     pub path: [u8; EXEC_PATH_LEN],
 }
 
 const _: () = {
     assert!(GATE_SIZE_BITS == 1 << 20);
-    assert!(size_of::<GateConfig>() == 216);
+    assert!(size_of::<GateConfig>() == 248);
     assert!(size_of::<GateRule>() == 112);
     assert!(size_of::<TrustedEntry>() == 16);
     assert!(size_of::<FileKey>() == 16);

@@ -5,6 +5,7 @@
 //! user space the gate is off.
 
 mod hooks;
+pub mod lock;
 pub mod object;
 mod packaged;
 mod rules;
@@ -36,6 +37,7 @@ use hardpan_abi::{
     InodeDigest, WriteClass, content_can_change_at_will, digest_value, gate_flag, passed, trusted_mark,
 };
 pub use hooks::{exec_kind, gained, mmap, mprotect};
+pub use packaged::sees_host;
 use rules::{first_rule, marks_word};
 pub use subject::subject;
 pub use write::{block_closed, cut, is_worth_a_look, opened, replaced};
@@ -262,13 +264,17 @@ pub unsafe fn known(digest: &DigestWords, entry: *mut InodeDigest) -> u64 {
             return digest_value(entry.class, entry.marks);
         }
     }
-    let value = trusted::value_of(digest);
+    let (value, keeps) = match lock::counts(trusted::value_of(digest)) {
+        Some(value) => (value, epoch),
+        // Not yet, and it may in the same epoch.
+        None => (0, 0),
+    };
     if !entry.is_null() {
         // SAFETY: as above. The epoch comes last.
         unsafe {
             (*entry).class = (value >> 32) as u32;
             (*entry).marks = value as u32;
-            core::ptr::write_volatile(&raw mut (*entry).epoch, epoch);
+            core::ptr::write_volatile(&raw mut (*entry).epoch, keeps);
         }
     }
     value

@@ -423,6 +423,15 @@ fn package_open(ctx: FEntryContext) -> i32 {
     0
 }
 
+// match-proto: int file_lock(struct file *file, unsigned int cmd)
+// Never refuses.
+#[lsm(hook = "file_lock")]
+fn package_lock(ctx: LsmContext) -> i32 {
+    // SAFETY: the hook's own arguments.
+    unsafe { gate::lock::asked_for(ctx.arg(0), ctx.arg(1)) };
+    0
+}
+
 // match-proto: int security_setprocattr(const char *lsm, const char *name, void *value, size_t size)
 // Not the LSM hook: the kernel calls only one module's, and that is the one the attribute belongs to.
 #[fentry(function = "security_setprocattr")]

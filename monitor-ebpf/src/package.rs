@@ -14,13 +14,16 @@ use crate::{
     verifier::opaque,
 };
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_uid_gid},
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_get_current_uid_gid, bpf_ktime_get_boot_ns},
+    },
     macros::map,
     maps::HashMap,
 };
 use hardpan_abi::{Counter, EXEC_PATH_LEN, EventKind, PackageEvent, exec_flag};
 
-/// Running package managers, by process.
+/// Numbers of running package managers, by process.
 #[map]
 pub static MANAGERS: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 
@@ -34,8 +37,13 @@ pub fn executed(process: u32, flags: u32) {
     // SAFETY: helper without arguments.
     let is_root = unsafe { bpf_get_current_uid_gid() } as u32 == 0;
     if flags & exec_flag::PACKAGE_MANAGER != 0 && is_root {
-        if MANAGERS.insert(&process, &1, BPF_NOEXIST).is_ok() {
+        // SAFETY: helper without arguments. Not 0, and another one for the same process when it executes the next.
+        let number = (unsafe { bpf_ktime_get_boot_ns() } >> 10) as u32 | 1;
+        if MANAGERS.insert(&process, &number, BPF_NOEXIST).is_ok() {
             MANAGING.up();
+        } else {
+            // What it was before took no lock for what it is now. (No room: it is none.)
+            let _ = MANAGERS.insert(&process, &number, BPF_EXIST);
         }
     } else {
         forget(process);
@@ -51,6 +59,7 @@ pub fn exited(key: u64) {
 }
 
 const BPF_NOEXIST: u64 = 1;
+const BPF_EXIST: u64 = 2;
 
 #[inline(always)]
 fn forget(process: u32) {
@@ -65,6 +74,17 @@ pub fn is_manager() -> bool {
     let process = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: entries of a preallocated map stay readable; only whether there is one is looked at.
     any() && unsafe { MANAGERS.get(&process) }.is_some()
+}
+
+/// The current process's number as a package manager that root runs; 0 if it is none.
+#[inline(always)]
+pub fn number() -> u32 {
+    let process = (bpf_get_current_pid_tgid() >> 32) as u32;
+    match MANAGERS.get_ptr(&process) {
+        // SAFETY: entries of a preallocated map stay readable.
+        Some(number) => unsafe { core::ptr::read_volatile(number) },
+        None => 0,
+    }
 }
 
 /// Some package manager runs.
@@ -152,7 +172,7 @@ unsafe fn tell(file: *const u8, inode: *const u8) {
                 && core::ptr::read_volatile(name.add(end + 2)) == b'p'
                 && core::ptr::read_volatile(name.add(end + 3)) == b'm';
             record.path_bytes = bytes;
-            record.reserved = 0;
+            record.manager = number();
             is_rpm
         } else {
             false

@@ -375,6 +375,7 @@ async fn the_daemon_honours_manifests() {
             trust,
             accepts_local_unsigned,
             expected: &hardpan::trust::ExpectedFiles::new(),
+            lockers: None,
         };
         let verdict = judge(&subject, Some(&seen));
         let origin = verdict.owner().map_or("nobody's", |file| file.origin.word());

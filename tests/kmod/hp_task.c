@@ -7,6 +7,7 @@
  * hp_task benign [NAME…]       lawful changes of credentials, namespaces, roots and seccomp: those named, or all
  * hp_task inject HOW          one child changes the memory of the other: ptrace, mem or vm
  * hp_task bpf NAME            loads a BPF program of type socket_filter with that name
+ * hp_task traced COMMAND…     runs it to its end, and traces it as strace does, but not what it starts
  * hp_task ptrace PID          attaches to a process and lets it go
  * hp_task order WORD PID      hands that to the module
  * hp_task overlay             mounts layers at /tmp/overlay/all, for churn
@@ -686,6 +687,23 @@ static void debugger(void)
 	waitpid(child, &status, 0);
 }
 
+/* The exit status of what it runs and traces. */
+static int traced(char **command)
+{
+	pid_t child = fork();
+	if (child == 0) {
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		execv(command[0], command);
+		_exit(127);
+	}
+	int status = 0;
+	while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
+		int signal = WSTOPSIG(status);
+		ptrace(PTRACE_CONT, child, 0, (long)(signal == SIGTRAP ? 0 : signal));
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
 /* Changes the memory of a process that it did not start: "ptrace", "mem" or "vm". */
 static int load_bpf(const char *name)
 {
@@ -1170,6 +1188,8 @@ int main(int count, char **words)
 		return inject(count > 2 ? words[2] : "");
 	if (!strcmp(mode, "bpf"))
 		return load_bpf(count > 2 ? words[2] : "");
+	if (!strcmp(mode, "traced") && count > 2)
+		return traced(words + 2);
 	if (!strcmp(mode, "ptrace"))
 		return attach_to(count > 2 ? atoi(words[2]) : 0);
 	if (!strcmp(mode, "overlay")) {

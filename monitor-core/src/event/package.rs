@@ -16,6 +16,8 @@ pub struct PackageOpened {
     pub file: FileInfo,
     /// Its path as seen from the task's root.
     pub path: RawText,
+    /// The package manager's number in the kernel's map of those that take the lock of the package database.
+    pub manager: u32,
 }
 
 impl PackageOpened {
@@ -27,6 +29,7 @@ impl PackageOpened {
             creds: wire.creds,
             file: wire.file,
             path: RawText::from_padded(text("path", &wire.path, used)?),
+            manager: wire.manager,
         })
     }
 }

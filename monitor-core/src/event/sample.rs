@@ -220,7 +220,7 @@ pub(crate) fn package_wire() -> PackageEvent {
         creds: creds(0),
         file: file(),
         path_bytes: 14,
-        reserved: 0,
+        manager: 7,
         path: padded("/tmp/a-1-1.rpm"),
     }
 }

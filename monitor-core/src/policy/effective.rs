@@ -57,6 +57,8 @@ pub struct Gate {
     pub boot_grace_s: u32,
     /// A trust refresh that would lose more percent is held.
     pub refresh_loss_percent: u8,
+    /// What a package manager of root opens counts whether it takes the lock of this system's package database or not.
+    pub provisional_any: bool,
     /// Seconds within which the package database must list an opened package.
     pub provisional_s: u32,
     /// Whether a process that runs a file of a package that it does not list is killed.
@@ -164,6 +166,7 @@ impl Effective {
                 max_digests: get.number(&["gate", "max_digests"])?,
                 boot_grace_s: get.number(&["gate", "boot_grace_s"])?,
                 refresh_loss_percent: get.number(&["gate", "refresh_loss_percent"])?,
+                provisional_any: get.text(&["gate", "provisional"])? == "any",
                 provisional_s: get.number(&["gate", "provisional_s"])?,
                 kill_withdrawn: get.text(&["gate", "withdrawn"])? == "kill",
                 package_managers: get.texts(&["gate", "package_managers"])?,

@@ -219,6 +219,12 @@ pub static KEYS: &[KeySpec] = &[
         "seconds within which the package database must list a package that was opened to be installed",
     ),
     key(
+        &[at("gate"), at("provisional")],
+        Kind::Word(&["any", "system"]),
+        Order::Listed,
+        "whose packages may run before the package database lists them: what any package manager of root opens, or only what one installs into this system",
+    ),
+    key(
         &[at("gate"), at("withdrawn")],
         Kind::Word(&["report", "kill"]),
         Order::Listed,

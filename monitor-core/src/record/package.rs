@@ -23,8 +23,8 @@ pub fn package_opened(
     let path = shown(&mut own, "file.path", &event.path);
     let message = match found {
         Ok((package, signer, files)) => format!(
-            "{package} (signed by {signer}) is being looked at or installed: {files} of its files may run before the \
-             package database lists them"
+            "{package} (signed by {signer}) is being looked at or installed: while it is being installed {files} of its files may run \
+             before the package database lists them"
         ),
         Err(why) => format!("{path} is being looked at or installed, and nothing of it is trusted: {why}"),
     };

@@ -89,7 +89,7 @@ fn stands_in(bucket: u32, number: u64) -> u32 {
 /// The task's root directory is the host's: paths mean what packages mean by them. A service with mounts of its own has the
 /// same root; what `chroot` or a container runtime gave another has not.
 #[inline(always)]
-fn sees_host(config: &GateConfig) -> bool {
+pub fn sees_host(config: &GateConfig) -> bool {
     if !(on(&off::HAS_PROBE_READ)
         && has(&off::OFF_TASK_FS)
         && has(&off::OFF_FS_ROOT_DENTRY)

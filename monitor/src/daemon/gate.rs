@@ -12,12 +12,14 @@ use super::source::EventSource;
 use super::withdrawn::Strays;
 use crate::chain::chain;
 use crate::config::Trust;
+use crate::enrich::Proc;
 use crate::gate::fallback::{self, Filled};
+use crate::gate::locks::holders;
 use crate::gate::{self, Entries, Obstacle, entries, obstacles};
 use crate::harden::Root;
-use crate::sensor::{Remembered, Sensor, SubjectIds, Subjects};
+use crate::sensor::{Lockers, Remembered, Sensor, SubjectIds, Subjects};
 use crate::trust::LoadedTrust;
-use hardpan_abi::{GateConfig, GateHook, GateMode};
+use hardpan_abi::{GateClass, GateConfig, GateHook, GateMode};
 use hardpan_core::gate::Known;
 use hardpan_core::platform::{HookState, Tier};
 use hardpan_core::record::{Finding, FindingCode};
@@ -83,6 +85,8 @@ pub(super) struct Gate {
     pub(super) strays: Strays,
     /// Packages that are being installed.
     provisional: Provisional,
+    /// Which package managers take the lock of the package database.
+    lockers: Option<Lockers>,
     /// The settings in the kernel.
     config: Option<GateConfig>,
     /// Where digests of what runs already go, until they are there.
@@ -125,6 +129,7 @@ impl Gate {
             operator_known: false,
             strays: Strays::new(),
             provisional: Provisional::default(),
+            lockers: None,
             config: None,
             subjects: None,
             knows_subjects: false,
@@ -152,6 +157,7 @@ impl Gate {
             hook.hook == post_open && matches!(hook.state, HookState::Attached | HookState::SelfTested)
         });
         self.subjects = sensor.take_subjects();
+        self.lockers = sensor.lockers();
     }
 
     /// Room in the kernel's map, fixed when the programs are loaded.
@@ -233,7 +239,9 @@ impl Gate {
     }
 
     /// Whether it is time to look again whether enforcement may begin.
-    pub(super) fn is_due(&self, policy: Option<&Arc<InForce>>) -> bool {
+    pub(super) fn is_due(&mut self, policy: Option<&Arc<InForce>>) -> bool {
+        let proc = Proc::below(Path::new("/"));
+        self.provisional.notice(|process| !proc.is_same(process));
         let within = policy.map_or(WITHIN, |policy| provisional_within(policy));
         if self.provisional.is_due(within) && !self.working {
             return true;
@@ -356,9 +364,25 @@ impl Gate {
         policy: &InForce,
         findings: &mut Vec<Finding>,
     ) -> Vec<Withdrawn> {
-        let withdrawn = self.provisional.settle(provisional_within(policy), |digest| {
-            entries.by_digest.contains_key(digest)
-        });
+        let within = provisional_within(policy);
+        let lockers = self.lockers.as_ref();
+        let holders = self
+            .believed
+            .as_ref()
+            .filter(|_| self.provisional.is_due(within))
+            .map(holders)
+            .unwrap_or_default();
+        let withdrawn = self.provisional.settle(
+            within,
+            |digest| entries.by_digest.contains_key(digest),
+            |process| holders.contains(&process.tgid),
+            |manager| kernel::counts(lockers, manager),
+        );
+        if let Some(lockers) = lockers
+            && let Err(error) = lockers.forget_old(|manager| self.provisional.is_needed(manager))
+        {
+            tracing::warn!(%error, "package managers that took the lock cannot be forgotten");
+        }
         for Withdrawn { name, .. } in &withdrawn {
             findings.push(Finding {
                 packages: vec![name.clone()],
@@ -368,9 +392,15 @@ impl Gate {
                 )
             });
         }
-        for (digest, size) in self.provisional.digests() {
-            entries.by_digest.entry(*digest).or_insert(Provisional::entry());
-            entries.sizes.push(*size);
+        for (digest, manager, size) in self.provisional.digests() {
+            let entry = entries
+                .by_digest
+                .entry(digest)
+                .or_insert_with(|| Provisional::entry(manager));
+            if entry.class == GateClass::Provisional as u32 && !kernel::counts(lockers, entry.marks) {
+                *entry = Provisional::entry(manager);
+            }
+            entries.sizes.push(size);
         }
         withdrawn
     }

@@ -8,7 +8,7 @@ use crate::config::Trust;
 use crate::enrich::Proc;
 use crate::gate::package::{self, Keys, Verified};
 use hardpan_abi::TrustedEntry;
-use hardpan_core::event::PackageOpened;
+use hardpan_core::event::{PackageOpened, ProcessKey};
 use hardpan_rpm::signature::Keyring;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,6 +23,10 @@ use tokio::sync::mpsc;
 const WORKERS: usize = 2;
 /// Packages in a batch.
 const BATCH: usize = 32;
+/// After the end of a transaction the package database has so long to list what it brought: it is read at once.
+const AFTERWARDS: Duration = Duration::from_secs(120);
+/// A transaction has so long, however long it holds the lock.
+const LONGEST: Duration = Duration::from_secs(4 * 3600);
 /// Packages that wait to be verified.
 const MAX_WAITING: usize = 2048;
 
@@ -106,8 +110,29 @@ fn verify(event: &PackageOpened, keyring: &Keyring, proc: &Proc) -> Result<Verif
 #[derive(Debug)]
 struct Expected {
     since: Instant,
+    /// When it was opened first.
+    first: Instant,
+    /// When its package manager was seen to have ended: the transaction is over.
+    over: Option<Instant>,
     name: String,
+    by: OpenedBy,
     digests: Vec<([u8; 32], u64)>,
+}
+
+/// Who opened a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OpenedBy {
+    /// Its number; 0: the package counts whether it takes the lock of the package database or not.
+    pub manager: u32,
+    /// The process.
+    pub process: ProcessKey,
+}
+
+impl Expected {
+    fn is_due(&self, within: Duration) -> bool {
+        let is_over = |over: Instant| over.elapsed() >= within.min(AFTERWARDS);
+        self.since.elapsed() >= within || self.over.is_some_and(is_over)
+    }
 }
 
 /// A package that the database did not list in time: its files are no longer trusted.
@@ -160,31 +185,59 @@ pub(super) struct Provisional {
 }
 
 impl Provisional {
-    /// Adds a package.
-    pub(super) fn add(&mut self, verified: &Verified) {
+    /// Adds a package. False: somebody else who opened it has taken the lock (`counts`), and this one has not.
+    pub(super) fn add(&mut self, verified: &Verified, by: OpenedBy, counts: impl Fn(u32) -> bool) -> bool {
         let name = verified.package.to_string();
+        let known = self.packages.iter().find(|known| known.name == name);
+        if known.is_some_and(|known| {
+            known.by.manager != by.manager && counts(known.by.manager) && !counts(by.manager)
+        }) {
+            return false;
+        }
         self.packages.retain(|known| known.name != name);
+        let now = Instant::now();
         self.packages.push(Expected {
-            since: Instant::now(),
+            since: now,
+            first: now,
+            over: None,
             name,
+            by,
             digests: verified.digests.clone(),
         });
+        true
     }
 
     /// Drops what the database lists by now (`is_trusted`) and what has had its time (`within`); those of the latter that
-    /// are not installed come back.
+    /// are not installed come back, if they counted. Who holds the lock (`installs`) gets more time.
     pub(super) fn settle(
         &mut self,
         within: Duration,
         is_trusted: impl Fn(&[u8; 32]) -> bool,
+        installs: impl Fn(ProcessKey) -> bool,
+        counts: impl Fn(u32) -> bool,
     ) -> Vec<Withdrawn> {
         let mut withdrawn = Vec::new();
-        self.packages.retain(|Expected { since, name, digests }| {
-            if digests.iter().all(|(digest, _)| is_trusted(digest)) {
+        self.packages.retain_mut(|expected| {
+            if expected.digests.iter().all(|(digest, _)| is_trusted(digest)) {
                 return false;
             }
-            if since.elapsed() < within {
+            if !expected.is_due(within) {
                 return true;
+            }
+            let Expected {
+                since,
+                first,
+                over,
+                name,
+                by,
+                digests,
+            } = expected;
+            if over.is_none() && first.elapsed() < LONGEST && installs(by.process) {
+                *since = Instant::now();
+                return true;
+            }
+            if !counts(by.manager) {
+                return false;
             }
             let lost = digests.iter().filter(|(digest, _)| !is_trusted(digest));
             withdrawn.push(Withdrawn {
@@ -198,17 +251,46 @@ impl Provisional {
 
     /// Whether the time of some is over.
     pub(super) fn is_due(&self, within: Duration) -> bool {
-        self.packages.iter().any(|one| one.since.elapsed() >= within)
+        self.packages.iter().any(|one| one.is_due(within))
     }
 
-    /// The digests, and the sizes of the files.
-    pub(super) fn digests(&self) -> impl Iterator<Item = &([u8; 32], u64)> {
-        self.packages.iter().flat_map(|one| &one.digests)
+    /// Notes which package managers have ended. Those that need take no lock (images are built by many) are not asked about.
+    pub(super) fn notice(&mut self, has_ended: impl Fn(ProcessKey) -> bool) {
+        let mut last = None;
+        for one in &mut self.packages {
+            if one.by.manager == 0 || one.over.is_some() {
+                continue;
+            }
+            let ended = match last {
+                Some((process, ended)) if process == one.by.process => ended,
+                _ => has_ended(one.by.process),
+            };
+            last = Some((one.by.process, ended));
+            if ended {
+                one.over = Some(Instant::now());
+            }
+        }
+    }
+
+    /// The digests, who opened their packages, and the sizes of the files.
+    pub(super) fn digests(&self) -> impl Iterator<Item = ([u8; 32], u32, u64)> {
+        self.packages.iter().flat_map(|one| {
+            let digests = one.digests.iter();
+            digests.map(|(digest, size)| (*digest, one.by.manager, *size))
+        })
+    }
+
+    /// Whether some package is this package manager's.
+    pub(super) fn is_needed(&self, manager: u32) -> bool {
+        self.packages.iter().any(|one| one.by.manager == manager)
     }
 
     /// The entry of such a digest.
-    pub(super) const fn entry() -> TrustedEntry {
-        package::PROVISIONAL
+    pub(super) const fn entry(manager: u32) -> TrustedEntry {
+        TrustedEntry {
+            marks: manager,
+            ..package::PROVISIONAL
+        }
     }
 }
 
@@ -216,6 +298,14 @@ impl Provisional {
 mod tests {
     use super::*;
     use hardpan_core::verdict::Package;
+
+    fn by(manager: u32) -> OpenedBy {
+        let process = ProcessKey {
+            tgid: manager,
+            start_boottime_ns: Some(7),
+        };
+        OpenedBy { manager, process }
+    }
 
     #[test]
     fn provisional_trust_ends_with_the_database() {
@@ -230,20 +320,37 @@ mod tests {
             digests: digests.iter().map(|n| ([*n; 32], 10)).collect(),
             files: Vec::new(),
         };
-        provisional.add(&verified("a", &[1, 2]));
-        provisional.add(&verified("b", &[3]));
+        let (all, none) = (|_: u32| true, |_: ProcessKey| false);
+        assert!(provisional.add(&verified("a", &[1, 2]), by(5), all));
+        assert!(provisional.add(&verified("b", &[3]), by(5), all));
         // rpm opens a package more than once.
-        provisional.add(&verified("a", &[1, 2]));
+        assert!(provisional.add(&verified("a", &[1, 2]), by(5), all));
         assert_eq!(provisional.digests().count(), 3);
         let within = Duration::from_secs(900);
-        assert!(provisional.settle(within, |digest| digest[0] != 3).is_empty());
-        let left: Vec<u8> = provisional.digests().map(|(digest, _)| digest[0]).collect();
+        assert!(
+            provisional
+                .settle(within, |digest| digest[0] != 3, none, all)
+                .is_empty()
+        );
+        let left: Vec<u8> = provisional.digests().map(|(digest, _, _)| digest[0]).collect();
         assert_eq!(left, [3]);
         assert!(!provisional.is_due(within));
         assert!(provisional.is_due(Duration::ZERO));
         // Its time is over, and half of it is in another package.
-        provisional.add(&verified("c", &[4, 5]));
-        let withdrawn = provisional.settle(Duration::ZERO, |digest| digest[0] == 4);
+        assert!(provisional.add(&verified("c", &[4, 5]), by(6), all));
+        // Who holds the lock gets more of it.
+        assert!(
+            provisional
+                .settle(Duration::ZERO, |_| false, |_| true, all)
+                .is_empty()
+        );
+        // Unless it has ended.
+        provisional.notice(|process| process.tgid == 6);
+        assert!(
+            !provisional.is_due(within),
+            "the database may not have been read yet"
+        );
+        let withdrawn = provisional.settle(Duration::ZERO, |digest| digest[0] == 4, none, all);
         let lost: Vec<_> = withdrawn
             .iter()
             .map(|one| {
@@ -255,5 +362,40 @@ mod tests {
             .collect();
         assert_eq!(lost, [("b-1-1.noarch", vec![3]), ("c-1-1.noarch", vec![5])]);
         assert_eq!(provisional.digests().count(), 0);
+    }
+
+    #[test]
+    fn who_only_looks_at_a_package_takes_it_from_nobody() {
+        let mut provisional = Provisional::default();
+        let verified = Verified {
+            package: Package {
+                name: "a".into(),
+                version: "1-1".into(),
+                arch: "noarch".into(),
+            },
+            signer: "a vendor".into(),
+            digests: vec![([1; 32], 10)],
+            files: Vec::new(),
+        };
+        let holds = |manager| manager == 5;
+        let managers = |provisional: &Provisional| -> Vec<u32> {
+            provisional.digests().map(|(_, manager, _)| manager).collect()
+        };
+        assert!(provisional.add(&verified, by(4), holds));
+        assert!(
+            provisional.add(&verified, by(5), holds),
+            "4 has not taken the lock"
+        );
+        assert!(!provisional.add(&verified, by(6), holds), "5 has");
+        assert_eq!(managers(&provisional), [5]);
+        assert!(provisional.is_needed(5) && !provisional.is_needed(6));
+        assert_eq!(Provisional::entry(5).marks, 5);
+        // What never counted is not withdrawn.
+        assert!(
+            provisional
+                .settle(Duration::ZERO, |_| false, |_| false, |_| false)
+                .is_empty()
+        );
+        assert_eq!(managers(&provisional), [0; 0]);
     }
 }

@@ -19,7 +19,8 @@ use crate::enrich::hash::Hashed;
 use crate::enrich::pool::{DigestCache, Done, HashPool, Job};
 use crate::enrich::{Proc, Users};
 use crate::gate::package::Verified;
-use crate::trust::{ExpectedFiles, LoadedTrust, SeenTrust};
+use crate::sensor::Lockers;
+use crate::trust::{ExpectedFile, ExpectedFiles, LoadedTrust, SeenTrust};
 use hardpan_core::aggregate::Aggregator;
 use hardpan_core::event::{DecodeError, Event, Exec, RawText, Task, decode};
 use hardpan_core::policy::rule::{Action, Decision, observed};
@@ -67,6 +68,7 @@ pub(super) struct Pipeline {
     undecodable: BTreeMap<&'static str, u64>,
     /// Files of packages that are being installed.
     expected: ExpectedFiles,
+    lockers: Option<Lockers>,
     /// Packages that wait to be verified.
     pub packages: Queue,
     /// What is watched for writes.
@@ -111,6 +113,7 @@ impl Pipeline {
             packages: Queue::default(),
             in_doubt: BTreeSet::new(),
             expected: ExpectedFiles::new(),
+            lockers: None,
             watched: Arc::default(),
             recorder,
         }
@@ -127,12 +130,24 @@ impl Pipeline {
         self.trust = trust;
     }
 
-    /// Trusts the files of a package that is being installed.
-    pub(super) fn expect(&mut self, verified: &Verified) {
+    /// Who takes the lock of the package database.
+    pub(super) fn set_lockers(&mut self, lockers: Option<Lockers>) {
+        self.lockers = lockers;
+    }
+
+    /// Trusts the files of a package that this package manager (0: any) installs.
+    pub(super) fn expect(&mut self, verified: &Verified, manager: u32) {
         /// More than any transaction brings.
         const MAX: usize = 200_000;
         if self.expected.len() + verified.files.len() <= MAX {
-            self.expected.extend(verified.files.iter().cloned());
+            let lockers = self.lockers.as_ref();
+            for (digest, file) in &verified.files {
+                let known = self.expected.get(digest);
+                if known.is_none_or(|known| !known.counts(lockers)) {
+                    let file = file.clone();
+                    self.expected.insert(*digest, ExpectedFile { file, manager });
+                }
+            }
         }
     }
 
@@ -357,6 +372,7 @@ impl Pipeline {
             trust,
             accepts_local_unsigned,
             expected: &self.expected,
+            lockers: self.lockers.as_ref(),
         })
     }
 

@@ -150,6 +150,7 @@ async fn start(config: &Config, objects: &Objects) -> Result<(), DaemonError> {
         Err(error) => return daemon.stop_early(&error.to_string()).and(Err(error)),
     };
     daemon.gate.set_subjects(&mut sensor);
+    daemon.pipeline.set_lockers(daemon.gate.lockers());
     watch_writes(&mut sensor, &daemon, audited)?;
     daemon.respond(&mut sensor)?;
     findings.extend(gaps(config, &decision, &sensor));

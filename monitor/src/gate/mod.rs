@@ -4,6 +4,7 @@ mod change;
 mod devices;
 mod entries;
 pub mod fallback;
+pub(crate) mod locks;
 mod mode;
 pub(crate) mod package;
 mod protect;

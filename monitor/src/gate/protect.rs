@@ -104,16 +104,18 @@ fn add(file: &Path, path: &str, mounts: &[Mount], found: &mut Found) {
 
 /// The root directory of this process: the host's.
 pub fn root_key() -> FileKey {
-    let root = Path::new("/");
+    key_of(Path::new("/")).unwrap_or(FileKey::NONE)
+}
+
+/// A file or folder as the kernel side knows it.
+pub(super) fn key_of(place: &Path) -> Option<FileKey> {
     let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let (ino, dev) = fs::metadata(root).map_or((0, 0), |meta| {
-        (meta.ino(), device_of(root, &meta, &mounts(&mountinfo)))
-    });
-    FileKey {
-        ino,
-        dev,
+    let meta = fs::metadata(place).ok()?;
+    Some(FileKey {
+        ino: meta.ino(),
+        dev: device_of(place, &meta, &mounts(&mountinfo)),
         reserved: 0,
-    }
+    })
 }
 
 /// The device as the kernel's inode has it. Where `stat` tells a made-up one (subvolumes of btrfs do), the mount tells.

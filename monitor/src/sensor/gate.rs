@@ -3,16 +3,16 @@
 use super::packaged::Packaged;
 use super::plan::{Kind, Spec, spec};
 use super::trusted::Trusted;
-use super::{Sensor, SubjectIds, Subjects, Writes};
+use super::{Lockers, Sensor, SubjectIds, Subjects, Writes};
 use aya::{
     Ebpf,
     maps::{Array, HashMap, InodeStorage, Map, MapData, MapError},
 };
 use hardpan_abi::{
-    Counter, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, Grammar, OBJECT_NAME_LEN,
-    TrustedEntry, gate_size_bits,
+    Counter, FileKey, GATE_SIZE_BITS, GateClass, GateConfig, GateKind, GateMode, GateRule, Grammar,
+    OBJECT_NAME_LEN, TrustedEntry, gate_size_bits,
 };
-use hardpan_core::platform::HookFamily;
+use hardpan_core::platform::{HookFamily, HookState};
 use hardpan_core::policy::interpreter::FAMILIES;
 use zerocopy::IntoBytes as _;
 
@@ -86,6 +86,15 @@ pub(super) const PACKAGE_OPEN: Spec = spec(
     "security_file_open",
     Kind::Fentry,
     "packages that package managers open are not told: what they install is trusted once the package database lists it",
+);
+
+/// Which package managers install into this system.
+pub(super) const PACKAGE_LOCK: Spec = spec(
+    HookFamily::Gate,
+    "package_lock",
+    "file_lock",
+    Kind::Lsm,
+    "what package managers of root open is trusted for a while whether they install it here or not",
 );
 
 /// Files cut or replaced by path.
@@ -205,6 +214,7 @@ pub(super) struct Maps {
     rules: Option<Array<MapData, Rule>>,
     sizes: Option<Array<MapData, u64>>,
     packaged: Option<Packaged>,
+    lockers: Option<Lockers>,
     names: Option<HashMap<MapData, Name, u32>>,
     /// What `names` holds.
     written_names: Vec<Name>,
@@ -257,6 +267,10 @@ impl Maps {
                 .map(|(files, devices)| Writes::new(files, devices)),
             written_sizes: vec![0; SIZE_WORDS],
             packaged: Packaged::take(ebpf),
+            lockers: ebpf
+                .take_map("LOCKERS")
+                .and_then(|map| HashMap::try_from(map).ok())
+                .map(Lockers::new),
             sizes: ebpf
                 .take_map("SIGNED_SIZES")
                 .and_then(|map| Array::try_from(map).ok()),
@@ -390,6 +404,15 @@ impl Sensor {
         self.gate_maps.subjects.take()
     }
 
+    /// Who took the lock of this system's package database; `None` where no program notices it.
+    pub fn lockers(&self) -> Option<Lockers> {
+        let is_noticed = self.hooks().iter().any(|report| {
+            report.hook == PACKAGE_LOCK.hook
+                && matches!(report.state, HookState::Attached | HookState::SelfTested)
+        });
+        self.gate_maps.lockers.clone().filter(|_| is_noticed)
+    }
+
     /// The kernel's lists of what is watched for writes; once.
     pub const fn take_writes(&mut self) -> Option<Writes> {
         self.gate_maps.writes.take()
@@ -443,6 +466,7 @@ impl Sensor {
             root_ino: 0,
             root_dev: 0,
             reserved: 0,
+            databases: [FileKey::NONE; 2],
         };
         if let Err(error) = self.set_gate(&config, None) {
             tracing::debug!(%error, "the gate cannot be tested");

@@ -2,6 +2,7 @@
 
 mod gate;
 mod load;
+mod lockers;
 mod memory;
 mod object;
 mod packaged;
@@ -16,6 +17,7 @@ mod trusted;
 mod writes;
 
 pub use gate::{GateError, GateRules, Sizes, TrustChange};
+pub use lockers::Lockers;
 pub use memory::MapBytes;
 pub use object::{ObjectError, Objects};
 pub use pins::{PIN_ROOT, PinError, Previous, TakenOver, next_generation};

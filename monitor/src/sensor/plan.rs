@@ -297,7 +297,12 @@ fn plan_gate(
         return;
     }
     // Apart from the guard at the same hook: both in one are more than the verifier of 5.10 takes.
-    load.extend([gate::FILE_OPEN, gate::MPROTECT, gate::EXEC_CAPS]);
+    load.extend([
+        gate::FILE_OPEN,
+        gate::MPROTECT,
+        gate::EXEC_CAPS,
+        gate::PACKAGE_LOCK,
+    ]);
     load.extend(gate::OBJECTS);
     load.extend(gate::PATHS);
     if probes.fentry.works() {
@@ -366,8 +371,8 @@ mod tests {
     fn everything_works() {
         let plan = plan_of(&probes(|_| ()));
         assert!(plan.typed && plan.skipped.is_empty());
-        // The exec check, and the gate's own seven about files.
-        let gates = 8 + gate::PATHS.len() + gate::OBJECTS.len();
+        // The exec check, and the gate's own eight about files.
+        let gates = 9 + gate::PATHS.len() + gate::OBJECTS.len();
         assert_eq!(
             plan.load.len(),
             TYPED.len() + super::super::task::SPECS.len() + gates

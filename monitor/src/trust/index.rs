@@ -1,6 +1,7 @@
 //! The index of verified packages, in the terms of verdicts.
 
 use super::manifest::{LocalTrust, ManifestDigest, ManifestSource};
+use crate::sensor::Lockers;
 use hardpan_core::event::RawText;
 use hardpan_core::record::TrustState;
 use hardpan_core::verdict::{OwnedFile, Package, Signer, TrustIndex, TrustOrigin, TrustedFile};
@@ -30,10 +31,28 @@ pub struct SeenTrust<'a> {
     pub accepts_local_unsigned: bool,
     /// Files of packages that are being installed.
     pub expected: &'a ExpectedFiles,
+    /// By which package managers: who has not taken the lock of the package database only looks at them.
+    pub lockers: Option<&'a Lockers>,
+}
+
+/// A file of a package that a package manager opened.
+#[derive(Debug, Clone)]
+pub struct ExpectedFile {
+    /// What it is.
+    pub file: TrustedFile,
+    /// The package manager's number; 0: it need not be known.
+    pub manager: u32,
+}
+
+impl ExpectedFile {
+    /// Its package is being installed, or need not be.
+    pub fn counts(&self, lockers: Option<&Lockers>) -> bool {
+        self.manager == 0 || lockers.is_none_or(|lockers| lockers.has(self.manager))
+    }
 }
 
 /// Files of packages that are being installed, by SHA-256.
-pub type ExpectedFiles = HashMap<[u8; 32], TrustedFile>;
+pub type ExpectedFiles = HashMap<[u8; 32], ExpectedFile>;
 
 impl TrustIndex for SeenTrust<'_> {
     fn by_digest(&self, sha256: &[u8; 32], path: Option<&[u8]>) -> Option<TrustedFile> {
@@ -42,8 +61,10 @@ impl TrustIndex for SeenTrust<'_> {
         if let Some(owner) = at_path.or_else(|| index.lookup(sha256)) {
             return Some(trusted(&owner));
         }
-        if let Some(file) = self.expected.get(sha256) {
-            return Some(file.clone());
+        if let Some(expected) = self.expected.get(sha256)
+            && expected.counts(self.lockers)
+        {
+            return Some(expected.file.clone());
         }
         let digest = self.trust.local.lookup(sha256)?;
         // What nobody signed never excuses a changed file of a package.
@@ -193,6 +214,7 @@ mod tests {
                 trust: &trust,
                 accepts_local_unsigned,
                 expected: &ExpectedFiles::new(),
+                lockers: None,
             };
             let file = seen.by_digest(&[digest; 32], Some(b"/opt/tool"));
             file.map(|file| (file.package.to_string(), file.signer.name, file.origin))

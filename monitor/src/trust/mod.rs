@@ -13,7 +13,7 @@ mod watch;
 
 pub(crate) use child::Request;
 pub use child::{CHILD_FLAG, ChildError, Reading, TrustError, child, read, read_with};
-pub use index::{ExpectedFiles, LoadedTrust, SeenTrust};
+pub use index::{ExpectedFile, ExpectedFiles, LoadedTrust, SeenTrust};
 pub use keeper::{TrustUpdate, keep};
 pub use local::local_trust;
 pub use watch::Stamp;

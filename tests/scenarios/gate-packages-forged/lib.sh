@@ -45,10 +45,3 @@ PYTHON
     # Handed over as standard input: nobody signed this script.
     /usr/bin/python3 -S - < /tmp/forge.py
 }
-# A root of its own that scriptlets can run in.
-own_root() {
-    mkdir -p $1/usr/bin $1/tmp $1/dev
-    ln -s usr/bin $1/bin
-    cp /usr/bin/busybox $1/usr/bin/sh
-    : > $1/dev/null
-}

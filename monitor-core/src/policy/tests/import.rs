@@ -199,7 +199,7 @@ fn a_candidate_is_measured_against_what_was_recorded() {
         mode observe -> enforce: 4 are refused
         1 lines are no records
         alert -> deny  exec "/opt/tool" [untrusted] x2, first b-1
-            now default (policies/base/10-gate.toml:62)
+            now default (policies/base/10-gate.toml:65)
             then default (policies/level/strict.toml:9)
         rule setid-untrusted decided nothing (0 hits)
         rule binfmt-registered decided nothing (0 hits)

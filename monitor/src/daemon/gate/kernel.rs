@@ -2,34 +2,64 @@
 
 use super::Gate;
 use crate::chain::chain;
-use crate::daemon::packages::Provisional;
+use crate::daemon::packages::{OpenedBy, Provisional};
 use crate::daemon::policy::InForce;
 use crate::daemon::source::EventSource;
+use crate::gate::locks::folder_keys;
 use crate::gate::package::Verified;
 use crate::gate::{ACCEPT_LOSS, Entries, Held, additions, change, root_key};
-use crate::sensor::{GateRules, Sizes, TrustChange};
-use hardpan_abi::{GateConfig, GateMode};
+use crate::sensor::{GateRules, Lockers, Sizes, TrustChange};
+use hardpan_abi::{FileKey, GateConfig, GateMode};
+use hardpan_core::event::PackageOpened;
 use hardpan_core::platform::Tier;
 use hardpan_core::policy::effective::Doubt;
 use hardpan_core::record::{Finding, FindingCode};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
 
 impl Gate {
+    /// The number by which a package manager's packages are known; 0 where it does not matter whether it takes the lock.
+    pub(in crate::daemon) fn number_of(&self, event: &PackageOpened, policy: Option<&Arc<InForce>>) -> u32 {
+        let any = policy.is_some_and(|policy| policy.gate.provisional_any);
+        if any || self.lockers.is_none() {
+            0
+        } else {
+            event.manager
+        }
+    }
+
+    /// Who takes the lock of the package database, where a program notices it.
+    pub(in crate::daemon) fn lockers(&self) -> Option<Lockers> {
+        self.lockers.clone()
+    }
+
     /// Trusts the files of a package that is about to be installed. False if the kernel could not be told.
-    pub(in crate::daemon) fn expect(&mut self, verified: &Verified, source: &mut impl EventSource) -> bool {
+    pub(in crate::daemon) fn expect(
+        &mut self,
+        verified: &Verified,
+        by: OpenedBy,
+        source: &mut impl EventSource,
+    ) -> bool {
         if self.is_alone() {
             // Who answers has verified it, too, and trusts it for as long as the package manager runs.
             return true;
         }
-        self.provisional.add(verified);
-        if self.mode == GateMode::Off {
+        let lockers = self.lockers.clone();
+        let counts = |manager| counts(lockers.as_ref(), manager);
+        if !self.provisional.add(verified, by, counts) || self.mode == GateMode::Off {
             return true;
         }
+        let entry = Provisional::entry(by.manager);
+        let is_new = |digest| match self.held.by_digest.get(digest) {
+            None => true,
+            // Of a package manager that has not taken the lock.
+            Some(held) => held.class == entry.class && held.marks != entry.marks && !counts(held.marks),
+        };
         let new: Vec<_> = verified
             .digests
             .iter()
-            .filter(|(digest, _)| !self.held.by_digest.contains_key(digest))
+            .filter(|(digest, _)| is_new(digest))
             .collect();
         if new.is_empty() {
             return true;
@@ -38,10 +68,7 @@ impl Gate {
             return false;
         }
         let change = TrustChange {
-            add: new
-                .iter()
-                .map(|(digest, _)| (*digest, Provisional::entry()))
-                .collect(),
+            add: new.iter().map(|(digest, _)| (*digest, entry)).collect(),
             remove: Vec::new(),
             sizes: Sizes::More(new.iter().map(|(_, size)| *size).collect()),
             packaged: None,
@@ -201,6 +228,7 @@ impl Gate {
             root_ino: root.ino,
             root_dev: root.dev,
             reserved: 0,
+            databases: self.believed.as_ref().map_or([FileKey::NONE; 2], folder_keys),
         };
         self.config = Some(config);
         if self.is_alone() {
@@ -243,6 +271,11 @@ pub(super) fn pin(
             .hint(error.hint()),
         );
     }
+}
+
+/// Whether what a package manager opened counts: it has taken the lock, or need not.
+pub(super) fn counts(lockers: Option<&Lockers>, manager: u32) -> bool {
+    manager == 0 || lockers.is_none_or(|lockers| lockers.has(manager))
 }
 
 fn unwritten(error: &crate::sensor::GateError) -> Finding {

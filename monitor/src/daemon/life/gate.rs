@@ -4,7 +4,7 @@ use super::Daemon;
 use crate::daemon::fallback as responder;
 use crate::daemon::gate::Worked;
 use crate::daemon::kill::kill;
-use crate::daemon::packages::Looked;
+use crate::daemon::packages::{Looked, OpenedBy};
 use crate::daemon::source::EventSource;
 use crate::daemon::withdrawn::{self, Stray};
 use crate::enrich::Proc;
@@ -44,13 +44,19 @@ impl Daemon<'_> {
         let Some(mut looked) = looked else {
             return self.pipeline.packages.done();
         };
+        let by = OpenedBy {
+            manager: self
+                .gate
+                .number_of(&looked.event, self.policy.in_force().as_ref()),
+            process: looked.event.head.task.process,
+        };
         if let Ok(verified) = &looked.found
-            && !self.gate.expect(verified, source)
+            && !self.gate.expect(verified, by, source)
         {
             looked.found = Err("the kernel has no room for its digests".to_owned());
         }
         if let Ok(verified) = &looked.found {
-            self.pipeline.expect(verified);
+            self.pipeline.expect(verified, by.manager);
         }
         self.pipeline.record_package(&looked);
     }

@@ -15,7 +15,6 @@ mod deadman;
 mod fill;
 mod handed;
 mod held;
-mod locks;
 mod managers;
 mod marks;
 mod mounts;
@@ -34,6 +33,7 @@ pub use content::in_advance;
 pub use fill::{Filled, fill, fill_files};
 pub use handed::{HandedError, sealed};
 pub use responder::{RESPONDER_FLAG, ResponderError, responder};
+pub(super) use task::read_most;
 pub use watchdog::{WATCHDOG_FLAG, WatchdogError, watchdog};
 
 use crate::sensor::SubjectIds;

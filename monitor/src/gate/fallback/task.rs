@@ -219,7 +219,7 @@ fn read(path: &Path) -> Option<String> {
 }
 
 /// The beginning of a file.
-pub(super) fn read_most(path: &Path, most_bytes: u64) -> Option<String> {
+pub(in crate::gate) fn read_most(path: &Path, most_bytes: u64) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path)
         .ok()?

@@ -12,7 +12,6 @@
 use super::content::Digests;
 use super::handed::Given;
 use super::held::Held;
-use super::locks::holders;
 use super::managers::{Executed, Managers, Process};
 use super::opens::{Opens, is_local, is_package};
 use super::packages::{Opened, Packages, Question, Stamp};
@@ -20,6 +19,7 @@ use super::records::{Records, opened};
 use super::task::{Waiting, read_most};
 use crate::config::Trust;
 use crate::enrich::identity::file_info;
+use crate::gate::locks::holders;
 use crate::gate::package::{self, Keys};
 use crate::sys::lease::ReadLease;
 use nix::libc::{O_NOCTTY, O_NONBLOCK, O_PATH};

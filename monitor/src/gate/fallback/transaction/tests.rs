@@ -100,7 +100,7 @@ fn only_package_managers_that_hold_the_lock_install() {
     assert!(!watch.answer(question, soon()));
     assert_eq!(told_of(&line, &hostile), 0, "nobody holds the lock");
     let held = File::create(folder.join(".rpm.lock")).unwrap();
-    super::super::locks::tests::take(&held);
+    crate::gate::locks::tests::take(&held);
     let writer = OpenOptions::new().append(true).open(&path).unwrap();
     assert!(!watch.answer(question, soon()));
     assert_eq!(told_of(&line, &hostile), 0, "it is being downloaded");
@@ -170,7 +170,7 @@ fn who_holds_the_lock_is_remembered_though_nobody_asks() {
     };
     watch.begin();
     assert!(seen(&mut watch).is_empty(), "nobody holds it");
-    super::super::locks::tests::take(&lock);
+    crate::gate::locks::tests::take(&lock);
     let by = watch.given();
     if watch.opens.is_none() || watch.installs(&by, process.tgid, soon()).is_none() {
         return println!("skipped: not root, or no fanotify or leases here");

@@ -1,7 +1,9 @@
 //! Who holds the lock by which rpm keeps other transactions out.
 
-use super::task::read_most;
+use super::fallback::read_most;
+use super::protect::key_of;
 use crate::config::Trust;
+use hardpan_abi::FileKey;
 use hardpan_rpm::db::DEFAULT_DBPATHS;
 use nix::sys::stat::{major, minor};
 use std::collections::BTreeSet;
@@ -14,13 +16,30 @@ const LOCK: &str = ".rpm.lock";
 /// Most that is read of `/proc/locks`.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Ids of the processes that hold the lock of this system's package database for writing.
-pub(super) fn holders(trust: &Trust) -> BTreeSet<u32> {
+/// Where this system's package database may be.
+fn folders(trust: &Trust) -> Vec<PathBuf> {
     let usual = || DEFAULT_DBPATHS.iter().map(PathBuf::from).collect();
     let folders: Vec<PathBuf> = trust.dbpath.clone().map_or_else(usual, |path| vec![path]);
-    let places: BTreeSet<String> = folders
+    folders
         .iter()
         .map(|folder| trust.root.join(folder.strip_prefix("/").unwrap_or(folder)))
+        .collect()
+}
+
+/// The same as the kernel side knows them.
+pub(crate) fn folder_keys(trust: &Trust) -> [FileKey; 2] {
+    let mut keys = [FileKey::NONE; 2];
+    let found = folders(trust).into_iter().filter_map(|folder| key_of(&folder));
+    for (key, found) in keys.iter_mut().zip(found) {
+        *key = found;
+    }
+    keys
+}
+
+/// Ids of the processes that hold the lock of this system's package database for writing.
+pub(crate) fn holders(trust: &Trust) -> BTreeSet<u32> {
+    let places: BTreeSet<String> = folders(trust)
+        .iter()
         .filter_map(|folder| place(&folder.join(LOCK)))
         .collect();
     let locks = || read_most(Path::new("/proc/locks"), MAX_BYTES).unwrap_or_default();
@@ -56,12 +75,12 @@ fn writer(line: &str) -> Option<(u32, &str)> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::config::Config;
 
     /// Takes the lock as rpm does, until the file is closed.
-    pub(in super::super) fn take(lock: &fs::File) {
+    pub(crate) fn take(lock: &fs::File) {
         let whole = nix::libc::flock {
             l_type: i16::try_from(nix::libc::F_WRLCK).unwrap(),
             l_whence: 0,
@@ -104,6 +123,11 @@ pub(super) mod tests {
             ..Config::default().trust
         };
         assert!(holders(&trust).is_empty(), "no lock file");
+        let [none, here] = folder_keys(&trust);
+        assert_eq!(
+            (none.ino, here),
+            (fs::metadata(&folder).unwrap().ino(), FileKey::NONE)
+        );
         let lock = folder.join(LOCK);
         let file = fs::File::create(&lock).unwrap();
         assert!(holders(&trust).is_empty(), "nobody holds it");

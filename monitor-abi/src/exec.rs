@@ -245,6 +245,49 @@ pub struct InodeDigest {
     pub reserved: u32,
     /// By [`passed`]: the gate let it through without looking at a rule, by what is in this word (see [`passed::word`]); 0: it did not.
     pub passed: [u64; 2],
+    /// Makes one of digest, size, change time and number of openings for writing ([`InodeDigest::check`]): they are written one after
+    /// another, and whoever was held up on the way writes the rest late, of a content that is gone. What does not fit together is not known.
+    pub check: u64,
+    /// The same of the digest, and of `class`, `marks` and `epoch` ([`InodeDigest::judged`]).
+    pub judged: u64,
+}
+
+impl InodeDigest {
+    /// What stands behind a digest, and when: one number for [`check`](Self::check).
+    #[inline]
+    pub const fn base(digest: &[u64; 4], size_bytes: u64, ctime_s: i64, ctime_ns: u32) -> u64 {
+        let mark = mixed_digest(digest);
+        let mark = mixed(mark, size_bytes);
+        let mark = mixed(mark, ctime_s as u64);
+        mixed(mark, ctime_ns as u64)
+    }
+
+    /// That, as long as the file was opened for writing so often, and block devices in use were.
+    #[inline]
+    pub const fn check(base: u64, writes: u32, raw_writes: u32) -> u64 {
+        mixed(base, passed::word(0, writes, raw_writes)) | 1
+    }
+
+    /// Class and marks (as `digest_value` packs them) of a digest in an epoch.
+    #[inline]
+    pub const fn judged(digest: &[u64; 4], value: u64, epoch: u32) -> u64 {
+        mixed(mixed(mixed_digest(digest), value), epoch as u64) | 1
+    }
+}
+
+/// Odd, so that no two states of 64 bits become one by a multiplication.
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// One number of two: another one if either changes.
+#[inline]
+const fn mixed(mark: u64, with: u64) -> u64 {
+    (mark ^ with).wrapping_mul(MIX)
+}
+
+#[inline]
+const fn mixed_digest(digest: &[u64; 4]) -> u64 {
+    let [a, b, c, d] = *digest;
+    mixed(mixed(mixed(a, b), c), d)
 }
 
 /// What the gate remembers of files that it lets through.
@@ -267,5 +310,5 @@ const _: () = {
     assert!(size_of::<ExecEvent>() == 952);
     assert!(core::mem::offset_of!(ExecEvent, path) == 440);
     assert!(size_of::<ExecStash>() == 736);
-    assert!(size_of::<InodeDigest>() == 104);
+    assert!(size_of::<InodeDigest>() == 120);
 };

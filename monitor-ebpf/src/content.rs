@@ -13,8 +13,8 @@ use crate::{
 };
 use aya_ebpf::{helpers::generated::bpf_ima_file_hash, macros::map, maps::Array};
 use hardpan_abi::{
-    Counter, DigestState, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_HASH_SIGNED_BYTES, GATE_SIZE_BITS,
-    InodeDigest, content_can_change_at_will, gate_size_bits, passed,
+    Counter, DigestState, DigestWords, FileInfo, GATE_HASH_ALWAYS_BYTES, GATE_HASH_SIGNED_BYTES,
+    GATE_SIZE_BITS, InodeDigest, content_can_change_at_will, gate_size_bits, passed,
 };
 
 /// `HASH_ALGO_SHA256` (include/uapi/linux/hash_info.h).
@@ -131,20 +131,48 @@ pub struct Changed {
     ns: u32,
 }
 
-/// Whether the entry holds the digest of the file as it is.
+/// Whether the entry holds the digest of the file as it is, after `writes` openings for writing; it is in `out` then.
 ///
 /// # Safety
 /// `entry` is a live entry.
 #[inline(always)]
-pub unsafe fn holds(entry: *const InodeDigest, info: &FileInfo, changed: &Changed) -> bool {
-    // SAFETY: by the caller's promise. Fields may be torn by a concurrent exec of the same file, which writes the same
-    // bytes for the same size and ctime.
-    let entry = unsafe { &*entry };
-    entry.filled == 1
-        && entry.size_bytes == info.size_bytes
-        && entry.ctime_s == changed.s
-        && entry.ctime_ns == changed.ns
-        && entry.raw_writes == raw_writes()
+pub unsafe fn holds(
+    entry: *const InodeDigest,
+    info: &FileInfo,
+    changed: &Changed,
+    writes: u32,
+    out: &mut DigestWords,
+) -> bool {
+    // SAFETY: by the caller's promise. Whoever writes to it meanwhile: what does not fit together is seen.
+    unsafe {
+        copy4((&raw const (*entry).digest).cast(), out);
+        let raw = raw_writes();
+        let base = InodeDigest::base(out, info.size_bytes, changed.s, changed.ns);
+        core::ptr::read_volatile(&raw const (*entry).filled) == 1
+            && core::ptr::read_volatile(&raw const (*entry).check) == InodeDigest::check(base, writes, raw)
+    }
+}
+
+/// The digest in the entry, whatever the file is by now, and the number behind it; 0 if there is none.
+///
+/// # Safety
+/// `entry` is a live entry.
+#[inline(always)]
+pub unsafe fn held(entry: *const InodeDigest, writes: u32, out: &mut DigestWords) -> u64 {
+    // SAFETY (all): as above.
+    unsafe {
+        copy4((&raw const (*entry).digest).cast(), out);
+        let base = InodeDigest::base(
+            out,
+            core::ptr::read_volatile(&raw const (*entry).size_bytes),
+            core::ptr::read_volatile(&raw const (*entry).ctime_s),
+            core::ptr::read_volatile(&raw const (*entry).ctime_ns),
+        );
+        let raw = core::ptr::read_volatile(&raw const (*entry).raw_writes);
+        let fits = core::ptr::read_volatile(&raw const (*entry).filled) == 1
+            && core::ptr::read_volatile(&raw const (*entry).check) == InodeDigest::check(base, writes, raw);
+        if fits { base } else { 0 }
+    }
 }
 
 /// Not 0: the gate has let this file through in this epoch, and nobody can have changed it since. For what comes by often.
@@ -259,8 +287,7 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
             unsafe {
                 writes = core::ptr::read_volatile(&raw const (*entry).writes);
                 out.seen = passed::word(0, writes, raw_writes());
-                if holds(entry, info, &changed) {
-                    copy4((&raw const (*entry).digest).cast(), &mut out.digest);
+                if holds(entry, info, &changed, writes, &mut out.digest) {
                     out.state = DigestState::Sha256 as u32;
                     out.cached = 1;
                     count(Counter::ExecHashCached);
@@ -335,6 +362,9 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
             entry.passed = [0; 2];
             entry.raw_writes = raw;
             copy4(digest.as_ptr(), &mut *(&raw mut entry.digest).cast());
+            copy4(digest.as_ptr(), &mut out.digest);
+            let base = InodeDigest::base(&out.digest, info.size_bytes, changed.s, changed.ns);
+            entry.check = InodeDigest::check(base, writes, raw);
             entry.filled = 1;
         }
     }

@@ -20,6 +20,7 @@ use crate::{
     maps::{EVENTS, FINDINGS, count},
     mem::{Mem, Probed},
     off::{self, has, on},
+    rule::nonzero,
     task,
     verifier::forgotten,
 };
@@ -36,7 +37,7 @@ use hardpan_abi::{
     GATE_RULES_MAX, GateAction, GateClass, GateConfig, GateEvent, GateHook, GateKind, GateMode, GateRule,
     InodeDigest, WriteClass, content_can_change_at_will, digest_value, gate_flag, passed, trusted_mark,
 };
-pub use hooks::{exec_kind, gained, mmap, mprotect};
+pub use hooks::{exec_kind, gained, is_executable, mmap, mprotect};
 pub use packaged::sees_host;
 use rules::{first_rule, marks_word};
 pub use subject::subject;
@@ -97,18 +98,34 @@ pub fn subject_for<C: DigestCache>(kind: u32) -> u32 {
 
 /// Judges a file and answers for it: 1 to refuse.
 ///
-/// `PATHS`: the hook lets `bpf_d_path` be called.
-///
 /// # Safety
-/// `file` is a typed pointer, null if there is none; `content` belongs to `info`.
+/// See [`ask_for_marks`].
 #[inline(always)]
 pub unsafe fn ask<const PATHS: bool>(
     file: *const u8,
     info: &FileInfo,
     content: &Content,
     entry: *mut InodeDigest,
-    mut asked: Asked,
+    asked: Asked,
 ) -> i32 {
+    // SAFETY: the caller's promise is handed on.
+    unsafe { ask_for_marks::<PATHS>(file, info, content, entry, asked) as i32 }
+}
+
+/// The same, with the digest's [`trusted_mark`] bits from bit 32 on.
+///
+/// `PATHS`: the hook lets `bpf_d_path` be called.
+///
+/// # Safety
+/// `file` is a typed pointer, null if there is none; `content` belongs to `info`.
+#[inline(always)]
+pub unsafe fn ask_for_marks<const PATHS: bool>(
+    file: *const u8,
+    info: &FileInfo,
+    content: &Content,
+    entry: *mut InodeDigest,
+    mut asked: Asked,
+) -> u64 {
     let Some(config) = config() else { return 0 };
     // Before anything else of the settings is: what is found to be let through while they change counts in no epoch to come.
     // SAFETY: a live value.
@@ -127,17 +144,19 @@ pub unsafe fn ask<const PATHS: bool>(
         && content.cached != 0
         && !entry.is_null()
     {
-        // SAFETY: by the caller's promise.
+        // SAFETY (both): by the caller's promise.
         let word = unsafe { core::ptr::read_volatile(&raw const (*entry).passed[passed::EXEC]) };
-        if word == u64::from(epoch) << 32 | content.seen {
-            return 0;
+        let (value, differs) = unsafe { remembered(entry, &content.digest, epoch) };
+        if (word ^ (u64::from(epoch) << 32 | content.seen)) | differs == 0 {
+            return value << 32;
         }
     }
     let (mut class, mut marks) = (GateClass::Unknown as u32, 0);
     if content.state == DigestState::Sha256 as u32 {
         // SAFETY: by the caller's promise.
         let value = unsafe { known(&content.digest, entry) };
-        (class, marks) = ((value >> 32) as u32, value as u32);
+        class = forgotten((value >> 32) as u32, config.epoch);
+        marks = forgotten(value as u32, config.epoch);
     } else if content.state == DigestState::Failed as u32
         || content.state == DigestState::OtherAlgorithm as u32
         || asked.flags & gate_flag::DOUBT != 0
@@ -165,7 +184,7 @@ pub unsafe fn ask<const PATHS: bool>(
             && class != GateClass::Trusted as u32
             && class != GateClass::Provisional as u32
         {
-            return 0;
+            return of(0, marks);
         }
         class = asked.written;
     } else if class == GateClass::Unknown as u32 {
@@ -216,10 +235,36 @@ pub unsafe fn ask<const PATHS: bool>(
             // SAFETY: the caller's promises.
             unsafe { content::passes(entry, info, content, epoch, way) };
         }
-        return 0;
+        return of(0, marks);
     }
     // SAFETY: the caller's promises.
-    unsafe { act::<PATHS>(config, file, info, content, entry, asked, class, rule, action) }
+    of(
+        unsafe { act::<PATHS>(config, file, info, content, entry, asked, class, rule, action) },
+        marks,
+    )
+}
+
+#[inline(always)]
+const fn of(refuse: i32, marks: u32) -> u64 {
+    refuse as u64 | (marks as u64) << 32
+}
+
+/// What is remembered of a digest in this epoch, as [`hardpan_abi::digest_value`] packs it; it is worth nothing if the second number is
+/// not 0.
+///
+/// # Safety
+/// `entry` is a live entry.
+#[inline(always)]
+unsafe fn remembered(entry: *const InodeDigest, digest: &DigestWords, epoch: u32) -> (u64, u64) {
+    // SAFETY (all): by the caller's promise. Volatile: somebody may be writing.
+    unsafe {
+        let value = digest_value(
+            core::ptr::read_volatile(&raw const (*entry).class),
+            core::ptr::read_volatile(&raw const (*entry).marks),
+        );
+        let judged = core::ptr::read_volatile(&raw const (*entry).judged);
+        (value, judged ^ InodeDigest::judged(digest, value, epoch))
+    }
 }
 
 /// Which of the [`passed`] words it is about.
@@ -259,22 +304,23 @@ pub unsafe fn known(digest: &DigestWords, entry: *mut InodeDigest) -> u64 {
     let epoch = unsafe { core::ptr::read_volatile(&raw const (*config).epoch) };
     if !entry.is_null() {
         // SAFETY: by the caller's promise.
-        let entry = unsafe { &*entry };
-        if entry.epoch == epoch {
-            return digest_value(entry.class, entry.marks);
+        let (value, differs) = unsafe { remembered(entry, digest, epoch) };
+        if differs == 0 {
+            return value;
         }
     }
-    let (value, keeps) = match lock::counts(trusted::value_of(digest)) {
-        Some(value) => (value, epoch),
-        // Not yet, and it may in the same epoch.
-        None => (0, 0),
-    };
+    let stands = trusted::value_of(digest);
+    let value = lock::counts(stands);
     if !entry.is_null() {
-        // SAFETY: as above. The epoch comes last.
+        // What does not count yet may do so in the same epoch: that is not remembered.
+        let is_final = nonzero(value) | (nonzero(stands) ^ 1);
+        // SAFETY: as above. Who writes late, of another digest, writes what is no word on this one.
         unsafe {
             (*entry).class = (value >> 32) as u32;
             (*entry).marks = value as u32;
-            core::ptr::write_volatile(&raw mut (*entry).epoch, keeps);
+            (*entry).epoch = epoch;
+            let judged = InodeDigest::judged(digest, value, epoch) & is_final.wrapping_neg();
+            core::ptr::write_volatile(&raw mut (*entry).judged, judged);
         }
     }
     value

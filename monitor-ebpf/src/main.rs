@@ -460,18 +460,26 @@ fn raw_argument(ctx: &LsmContext) -> u64 {
 // Default on doubt: what the policy's gate.on_doubt says; open while the gate is off.
 #[lsm(hook = "mmap_file", sleepable)]
 fn gate_mmap_sleepable(ctx: LsmContext) -> i32 {
+    // Most mappings are of data: before a helper is called.
+    if !gate::is_executable(ctx.arg(2)) {
+        return 0;
+    }
     let raw = raw_argument(&ctx);
     // SAFETY: the hook's own arguments.
-    shadow::answer(unsafe { gate::mmap::<Cache, true>(ctx.arg(0), raw, ctx.arg(2)) })
+    shadow::answer(unsafe { gate::mmap::<Cache, true>(ctx.arg(0), raw) })
 }
 
 // match-proto: int mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)
 // Default on doubt: as above. It goes by verdicts that user space filled in.
 #[lsm(hook = "mmap_file")]
 fn gate_mmap(ctx: LsmContext) -> i32 {
+    // Most mappings are of data: before a helper is called.
+    if !gate::is_executable(ctx.arg(2)) {
+        return 0;
+    }
     let raw = raw_argument(&ctx);
     // SAFETY: the hook's own arguments.
-    shadow::answer(unsafe { gate::mmap::<Cache, false>(ctx.arg(0), raw, ctx.arg(2)) })
+    shadow::answer(unsafe { gate::mmap::<Cache, false>(ctx.arg(0), raw) })
 }
 
 // match-proto: int file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)

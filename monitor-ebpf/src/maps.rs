@@ -79,3 +79,18 @@ pub unsafe fn add(slot: *mut u64, what: u64) {
     #[cfg(not(target_arch = "bpf"))]
     let _unused = (slot, what);
 }
+
+/// The same for half a word.
+///
+/// # Safety
+/// `slot` is live and aligned.
+#[inline(always)]
+pub unsafe fn add_u32(slot: *mut u32, what: u32) {
+    // SAFETY: the caller's promise; all users add atomically.
+    #[cfg(target_arch = "bpf")]
+    unsafe {
+        core::arch::asm!("lock *(u32 *)({slot} + 0) += {what}", slot = in(reg) slot, what = in(reg) what);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    let _unused = (slot, what);
+}

@@ -19,6 +19,8 @@
  * hp-file under FILE UPPER     the same, opened while UPPER runs: FILE is what it maps by then
  * hp-file swap LINK A B MARK   executes LINK, which leads to A or to B and is changed all the time, as "hp-file mark MARK",
  *                              until it often ran and often did not
+ * hp-file race FILE SECONDS    maps FILE, whose last byte is changed and put back all the time, from a process that is held up
+ *                              wherever it is just then; says how often the signed content was mapped, and the other one was not
  * hp-file fuse DIR FILE [OTHER]  mounts a file system of its own at DIR with the file "it", which has FILE's bytes until it
  *                              was read to its end once, then OTHER's
  * hp-file mark FILE            creates it
@@ -41,6 +43,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 int fuse(const char *dir, const char *file, const char *other);
@@ -314,6 +317,68 @@ static int swap(const char *link, const char *first, const char *second, char *m
 	return ran >= ENOUGH && not >= ENOUGH ? DONE : UNTRIED;
 }
 
+static int maps(const char *file)
+{
+	int fd = must(open(file, O_RDONLY), file);
+	void *at = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	if (at != MAP_FAILED)
+		munmap(at, PAGE);
+	close(fd);
+	return at != MAP_FAILED;
+}
+
+static void put_last(const char *file, off_t at, char byte)
+{
+	struct timespec moment = { 0, 10000 };
+	int fd;
+	/* As long as the other one has it mapped, it may not be written to. */
+	while ((fd = open(file, O_WRONLY)) < 0 && errno == EPERM)
+		nanosleep(&moment, NULL);
+	must(fd, file);
+	must(pwrite(fd, &byte, 1, at), "pwrite");
+	close(fd);
+}
+
+/* Both on one processor: a sleep that ends takes it from the other one in the middle of whatever it does. */
+static int race(const char *file, int seconds)
+{
+	struct stat stat;
+	char last = 0;
+	cpu_set_t one;
+	int fd = must(open(file, O_RDONLY), file);
+	must(fstat(fd, &stat), "fstat");
+	must(pread(fd, &last, 1, stat.st_size - 1), "pread");
+	close(fd);
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+	pid_t mapper = must(fork(), "fork");
+	if (!mapper) {
+		struct sched_param none = { 0 };
+		sched_setscheduler(0, SCHED_IDLE, &none);
+		for (;;)
+			maps(file);
+	}
+	int mapped = 0, refused = 0, through = 0;
+	time_t end = time(NULL) + seconds;
+	while (time(NULL) < end) {
+		struct timespec while_it_looks = { 0, 20000 + rand() % 200000 };
+		put_last(file, stat.st_size - 1, last);
+		nanosleep(&while_it_looks, NULL);
+		put_last(file, stat.st_size - 1, last ^ 1);
+		for (int turn = 0; turn < 3; turn++) {
+			*(maps(file) ? &through : &refused) += 1;
+			nanosleep(&while_it_looks, NULL);
+		}
+		put_last(file, stat.st_size - 1, last);
+		mapped += maps(file);
+	}
+	kill(mapper, SIGKILL);
+	waitpid(mapper, NULL, 0);
+	printf("signed: mapped %d times; not signed: refused %d times, mapped %d times\n", mapped, refused, through);
+	return through ? DONE : mapped && refused ? REFUSED : UNTRIED;
+}
+
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "", *a = argc > 2 ? argv[2] : "", *b = argc > 3 ? argv[3] : "";
@@ -342,6 +407,8 @@ int main(int argc, char **argv)
 		return under(a, b, is(word, "below"));
 	if (is(word, "swap"))
 		return swap(a, b, c, argc > 5 ? argv[5] : argv[0]);
+	if (is(word, "race"))
+		return race(a, atoi(b));
 	if (is(word, "fuse"))
 		return fuse(a, b, argc > 4 ? c : b);
 	if (is(word, "mark"))

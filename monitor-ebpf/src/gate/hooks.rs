@@ -12,7 +12,13 @@ use hardpan_abi::{Counter, FileInfo, GateHook, GateKind, gate_flag, passed};
 
 const PROT_EXEC: u64 = 4;
 
-/// `mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)`. 1 to refuse.
+/// A mapping with these rights can be executed.
+#[inline(always)]
+pub const fn is_executable(prot: u64) -> bool {
+    prot & PROT_EXEC != 0
+}
+
+/// `mmap_file(struct file *file, unsigned long reqprot, unsigned long prot, unsigned long flags)` of an executable mapping. 1 to refuse.
 ///
 /// `raw_file` is the hook's first argument as a number: kernels from 6.4 on take the typed pointer for one that is never
 /// null, and would drop the test for it, though for anonymous memory it is.
@@ -20,9 +26,9 @@ const PROT_EXEC: u64 = 4;
 /// # Safety
 /// `file` is the hook's first argument (typed).
 #[inline(always)]
-pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_file: u64, prot: u64) -> i32 {
+pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_file: u64) -> i32 {
     // The second test is for kernels that know that the pointer can be null, and ask for it.
-    if prot & PROT_EXEC == 0 || raw_file == 0 || file.is_null() {
+    if raw_file == 0 || file.is_null() {
         return 0;
     }
     let Some(config) = config() else { return 0 };
@@ -57,7 +63,7 @@ pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_f
 /// `vma` is the hook's first argument (typed).
 #[inline(always)]
 pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
-    if prot & PROT_EXEC == 0 || config().is_none() || !has(&off::OFF_VMA_FILE) {
+    if !is_executable(prot) || config().is_none() || !has(&off::OFF_VMA_FILE) {
         return 0;
     }
     let mut info = FileInfo::EMPTY;

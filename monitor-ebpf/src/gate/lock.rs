@@ -8,6 +8,8 @@ use crate::{
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
     package,
+    rule::nonzero,
+    verifier::forgotten,
 };
 use aya_ebpf::{
     helpers::{bpf_get_current_task, generated::bpf_ktime_get_boot_ns},
@@ -26,17 +28,17 @@ const LOCK: (u64, u16) = (u64::from_le_bytes(*b".rpm.loc"), b'k' as u16);
 #[map]
 pub static LOCKERS: HashMap<u32, u64> = HashMap::with_max_entries(256, 0);
 
-/// Class and marks of a digest as they count now; `None` if it is of a package whose manager has not asked for the lock.
+/// Class and marks of a digest as they count now: nothing, if it is of a package whose manager has not asked for the lock.
+// Looked up whatever the class is, and folded without a branch: each would be another way for the verifier to the end of the program. What is
+// known of a file is seldom looked up.
 #[inline(always)]
-pub fn counts(value: u64) -> Option<u64> {
+pub fn counts(value: u64) -> u64 {
     let number = value as u32;
-    if value >> 32 != GateClass::Provisional as u64 || number == 0 {
-        return Some(value);
-    }
-    LOCKERS
-        .get_ptr(&number)
-        .is_some()
-        .then_some((GateClass::Provisional as u64) << 32)
+    let asked = u64::from(forgotten(u32::from(LOCKERS.get_ptr(&number).is_some()), number)) & 1;
+    let is_other = nonzero(value >> 32 ^ GateClass::Provisional as u64);
+    let is_bound = (is_other ^ 1) & nonzero(u64::from(number));
+    let waits = is_bound & (asked ^ 1);
+    value & waits.wrapping_sub(1)
 }
 
 /// `security_file_lock(struct file *file, unsigned int cmd)`: of `fcntl`, `flock` and leases; `cmd` is the kind of lock. Asked for

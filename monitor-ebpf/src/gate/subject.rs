@@ -2,7 +2,7 @@
 
 use super::{config, in_container, known};
 use crate::{
-    content::{DigestCache, copy4},
+    content::{DigestCache, held},
     mem::{Mem, Typed},
     off::{self, has, on},
 };
@@ -44,9 +44,14 @@ pub unsafe fn class_of<C: DigestCache>(config: &GateConfig, task: *const u8) -> 
             } else {
                 C::entry(inode, false)
             };
-            if !entry.is_null() && (*entry).filled == 1 {
-                let mut digest = [0u64; 4];
-                copy4((&raw const (*entry).digest).cast(), &mut digest);
+            let mut digest = [0u64; 4];
+            if !entry.is_null()
+                && held(
+                    entry,
+                    core::ptr::read_volatile(&raw const (*entry).writes),
+                    &mut digest,
+                ) != 0
+            {
                 let class = (known(&digest, core::ptr::null_mut()) >> 32) as u32;
                 if class != GateClass::Unknown as u32 {
                     return class;

@@ -6,7 +6,7 @@ use super::{Asked, ask, config, subject_for};
 use crate::{
     content::{self, Content, DigestCache, withdraw_all},
     file::{FMODE_WRITE, MODE_REGULAR, MODE_TYPE, read_inode},
-    maps::count,
+    maps::{add_u32, count},
     mem::{Mem, Typed},
     off::{self, has, on},
     package,
@@ -153,20 +153,21 @@ unsafe fn ask_write<C: DigestCache, const PATHS: bool>(
     // SAFETY (all): typed pointers; the entry is live.
     unsafe {
         let mut entry: *mut InodeDigest = core::ptr::null_mut();
-        let (mut was_filled, mut writes) = (0, 0);
+        let (mut was_held, mut writes) = (0, 0);
         let mut content = Content::none();
         if written == 0 && on(&off::HAS_INODE_STORAGE) {
             entry = C::entry(inode, false);
             if !entry.is_null() {
-                was_filled = (*entry).filled;
-                writes = (*entry).writes.wrapping_add(1);
-                (*entry).writes = writes;
+                let before = core::ptr::read_volatile(&raw const (*entry).writes);
+                was_held = content::held(entry, before, &mut content.digest);
+                // At once, or one of two who come together could take back what others have counted meanwhile.
+                add_u32(&raw mut (*entry).writes, 1);
+                writes = before.wrapping_add(1);
                 (*entry).filled = 0;
                 (*entry).opened_by = 0;
             }
-            if was_filled != 0 {
+            if was_held != 0 {
                 count(Counter::GateWithdrawn);
-                content::copy4((&raw const (*entry).digest).cast(), &mut content.digest);
                 content.state = DigestState::Sha256 as u32;
                 content.cached = 1;
             }
@@ -184,7 +185,7 @@ unsafe fn ask_write<C: DigestCache, const PATHS: bool>(
         if written == 0 {
             if kind_of(inode) == MODE_REGULAR && PROTECTED.get(&key_of(inode)).is_some() {
                 asked.written = WriteClass::Protected as u32;
-            } else if was_filled == 0 && !(is_mapped(inode) && content::judged_above(inode)) {
+            } else if was_held == 0 && !(is_mapped(inode) && content::judged_above(inode)) {
                 return 0;
             } else if is_mapped(inode) {
                 asked.kind = GateKind::WriteRunning as u32;
@@ -201,8 +202,13 @@ unsafe fn ask_write<C: DigestCache, const PATHS: bool>(
         }
         let answer = ask::<PATHS>(file, &info, &content, entry, asked);
         // Nothing was written: a refusal must not be what makes the next attempt one that nobody knows of.
-        if answer != 0 && was_filled != 0 && !entry.is_null() && (*entry).writes == writes {
-            (*entry).filled = was_filled;
+        if answer != 0
+            && was_held != 0
+            && !entry.is_null()
+            && core::ptr::read_volatile(&raw const (*entry).writes) == writes
+        {
+            (*entry).check = InodeDigest::check(was_held, writes, (*entry).raw_writes);
+            (*entry).filled = 1;
         }
         answer
     }

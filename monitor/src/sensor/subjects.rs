@@ -151,7 +151,7 @@ impl Subjects {
             }
             Err(error) => return Err(error),
         };
-        let is_current = before.filled == 1 && before.raw_writes == raw_writes && is_of(&before, stat);
+        let is_current = is_whole(&before) && before.raw_writes == raw_writes && is_of(&before, stat);
         let before = InodeDigest { raw_writes, ..before };
         Ok(Some((before, is_current)))
     }
@@ -172,7 +172,7 @@ impl Subjects {
         if now.writes != before.writes || !is_same(stat, &after) {
             return Ok(false);
         }
-        if now.filled == 1 && now.raw_writes == before.raw_writes && is_of(&now, stat) {
+        if is_whole(&now) && now.raw_writes == before.raw_writes && is_of(&now, stat) {
             // Somebody executed it meanwhile: the kernel knows better.
             return Ok(true);
         }
@@ -186,7 +186,12 @@ impl Subjects {
             epoch: 0,
             passed: [0; 2],
             raw_writes: before.raw_writes,
+            judged: 0,
             ..now
+        };
+        let entry = InodeDigest {
+            check: check_of(&entry),
+            ..entry
         };
         self.put(file, &entry)?;
         Ok(true)
@@ -225,6 +230,17 @@ impl Read for ReadUntil<'_> {
 
 fn parse(bytes: &Value) -> InodeDigest {
     zerocopy::transmute!(*bytes)
+}
+
+/// All of it was written by one, and nobody has opened the file for writing since.
+fn is_whole(entry: &InodeDigest) -> bool {
+    entry.filled == 1 && entry.check == check_of(entry)
+}
+
+fn check_of(entry: &InodeDigest) -> u64 {
+    let digest: [u64; 4] = zerocopy::transmute!(entry.digest);
+    let base = InodeDigest::base(&digest, entry.size_bytes, entry.ctime_s, entry.ctime_ns);
+    InodeDigest::check(base, entry.writes, entry.raw_writes)
 }
 
 fn is_of(entry: &InodeDigest, stat: &FileStat) -> bool {

@@ -255,11 +255,11 @@ pub struct InodeDigest {
 impl InodeDigest {
     /// What stands behind a digest, and when: one number for [`check`](Self::check).
     #[inline]
-    pub const fn base(digest: &[u64; 4], size_bytes: u64, ctime_s: i64, ctime_ns: u32) -> u64 {
+    pub const fn base(digest: &[u64; 4], size_bytes: u64, changed_s: i64, and_ns: u32) -> u64 {
         let mark = mixed_digest(digest);
         let mark = mixed(mark, size_bytes);
-        let mark = mixed(mark, ctime_s as u64);
-        mixed(mark, ctime_ns as u64)
+        let mark = mixed(mark, changed_s.cast_unsigned());
+        mixed(mark, and_ns as u64)
     }
 
     /// That, as long as the file was opened for writing so often, and block devices in use were.

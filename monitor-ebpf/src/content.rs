@@ -4,12 +4,12 @@
 //! hash, look at both again. A writer that came in between makes the digest worthless, and it is neither used nor kept.
 
 use crate::{
+    below::{AT_WILL, OVERLAY, UNKNOWN, WRITTEN, real_mark},
     file,
     maps::count,
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
-    opening::mixed,
-    verifier::{distance, forgotten, opaque},
+    verifier::forgotten,
 };
 use aya_ebpf::{helpers::generated::bpf_ima_file_hash, macros::map, maps::Array};
 use hardpan_abi::{
@@ -22,21 +22,10 @@ const HASH_ALGO_SHA256: i64 = 4;
 
 /// `TMPFS_MAGIC` (include/uapi/linux/magic.h).
 const TMPFS: u64 = 0x0102_1994;
-/// `OVERLAYFS_SUPER_MAGIC` (include/uapi/linux/magic.h).
-const OVERLAY: u64 = 0x794c_7630;
 /// `F_SEAL_WRITE` (include/uapi/linux/fcntl.h).
 const F_SEAL_WRITE: u32 = 8;
 /// `SB_KERNMOUNT` (include/linux/fs.h): a file system that nobody mounted; anonymous memory is on one.
 const SB_KERNMOUNT: u64 = 1 << 22;
-
-/// What [`real_mark`] says of a file on overlayfs instead of a mark. It cannot be told what the file is below.
-const BELOW_UNKNOWN: u64 = 0;
-/// Somebody has it open for writing there.
-const BELOW_WRITTEN: u64 = 1;
-/// It is on a file system whose server can change it at will.
-const BELOW_AT_WILL: u64 = 2;
-/// Set in each mark.
-const BELOW_KNOWN: u64 = 4;
 
 /// Sizes of signed files, as a Bloom filter (see [`gate_size_bits`]). A large file of another size is not hashed: the
 /// helper reads to the end without looking at signals, and a sparse file of 8 TB would hold its task for hours.
@@ -66,13 +55,6 @@ pub fn withdraw_all() {
         unsafe { core::ptr::write_volatile(number, core::ptr::read_volatile(number).wrapping_add(1)) };
     }
 }
-
-/// Files that were judged through an overlay, as numbers: what remembers the verdict is the overlay's inode, which nobody sees who
-/// opens the file itself. Two files with one place: the later one has it.
-#[map]
-pub static BELOW: Array<u64> = Array::with_max_entries(BELOW_PLACES, 0);
-
-const BELOW_PLACES: u32 = 4096;
 
 /// How a program gets at the inode cache: only the LSM object has that map.
 pub trait DigestCache {
@@ -267,16 +249,16 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
     if info.fs_magic == OVERLAY {
         let mark = real_mark(file);
         // The kernel keeps writers out of the overlay's file alone, and hashes through it what a server answers once.
-        if mark == BELOW_AT_WILL {
+        if mark == AT_WILL {
             return nothing;
         }
-        if mark == BELOW_WRITTEN {
+        if mark == WRITTEN {
             out.state = DigestState::Writers as u32;
             return nothing;
         }
         changed.s = mark as i64;
         changed.ns = 0;
-        remembers &= mark != BELOW_UNKNOWN;
+        remembers &= mark != UNKNOWN;
     }
     let (mut writes, mut entry) = (0, nothing);
     if remembers {
@@ -372,123 +354,6 @@ pub unsafe fn look<C: DigestCache, const SLEEPABLE: bool>(
     unsafe { copy4(digest.as_ptr(), &mut out.digest) };
     out.state = DigestState::Sha256 as u32;
     entry
-}
-
-/// Which file an opened file of an overlay really is, and how it is: a mark of its address, size and change time, or one of
-/// the `BELOW_` numbers.
-///
-/// What overlayfs keeps of an opened file is the opened file below, from 6.13 on behind one more pointer. Its inode is the
-/// one below; its name, by kernel, that of the overlay or the real one. What is below can be an overlay itself; the kernel stacks
-/// no more than two.
-// A function of its own: its stack is free again when the file is judged.
-#[inline(never)]
-fn real_mark(file: *const u8) -> u64 {
-    if !(on(&off::HAS_PROBE_READ)
-        && has(&off::OFF_FILE_PRIVATE)
-        && has(&off::OFF_FILE_DENTRY)
-        && has(&off::OFF_DENTRY_INODE))
-    {
-        return BELOW_UNKNOWN;
-    }
-    let mut mark = 0;
-    let mut above = file;
-    let mut layer = 0;
-    // SAFETY (all): probed; what can't be read is zero.
-    unsafe {
-        while layer < 2 {
-            above = opened_below(above);
-            let inode = Probed::pointer(above, &off::OFF_FILE_INODE);
-            if inode.is_null() {
-                return BELOW_UNKNOWN;
-            }
-            if Probed::read::<i32>(inode, &off::OFF_INODE_WRITECOUNT) > 0 {
-                return BELOW_WRITTEN;
-            }
-            mark = mixed(
-                mixed(mark, inode as u64),
-                Probed::read(inode, &off::OFF_INODE_SIZE),
-            );
-            mark = mixed(mark, Probed::read(inode, &off::OFF_INODE_CTIME_S));
-            let ns = Probed::read::<u32>(inode, &off::OFF_INODE_CTIME_NS) & file::CTIME_NS;
-            mark = mixed(mark, u64::from(ns));
-            let sb = Probed::pointer(inode, &off::OFF_INODE_SB);
-            let magic: u64 = Probed::read(sb, &off::OFF_SB_MAGIC);
-            if content_can_change_at_will(magic) {
-                return BELOW_AT_WILL;
-            }
-            if magic != OVERLAY {
-                let number = number_of::<Probed>(inode, (inode as u64).wrapping_sub(sb as u64));
-                if let Some(place) = BELOW.get_ptr_mut(place_of(number)) {
-                    core::ptr::write_volatile(place, number);
-                }
-                return mark | BELOW_KNOWN;
-            }
-            layer = opaque(layer + 1);
-        }
-    }
-    BELOW_UNKNOWN
-}
-
-/// Whether the file was judged through an overlay, since its inode came to memory. (Of very many not all are known.)
-///
-/// # Safety
-/// `inode` is a typed pointer.
-#[inline(always)]
-pub unsafe fn judged_above(inode: *const u8) -> bool {
-    // SAFETY (all): typed, by the caller's promise; a live slot.
-    unsafe {
-        let sb = Typed::pointer(inode, &off::OFF_INODE_SB);
-        let number = number_of::<Typed>(inode, distance(inode, sb));
-        match BELOW.get_ptr(place_of(number)) {
-            Some(place) => core::ptr::read_volatile(place) == number,
-            None => false,
-        }
-    }
-}
-
-/// One number for an inode in memory: where it lies (as seen from its file system), and which one it is there.
-#[inline(always)]
-unsafe fn number_of<M: Mem>(inode: *const u8, at: u64) -> u64 {
-    let mut number = mixed(0, at);
-    // SAFETY (both): as the caller reads the inode.
-    unsafe {
-        number = mixed(number, M::read(inode, &off::OFF_INODE_INO));
-        if has(&off::OFF_INODE_GENERATION) {
-            number = mixed(
-                number,
-                u64::from(M::read::<u32>(inode, &off::OFF_INODE_GENERATION)),
-            );
-        }
-    }
-    number | 1
-}
-
-#[inline(always)]
-const fn place_of(number: u64) -> u32 {
-    const { assert!(BELOW_PLACES.is_power_of_two()) };
-    (number >> (64 - BELOW_PLACES.trailing_zeros())) as u32
-}
-
-/// The opened file below an overlay's; null if it is not where it is looked for.
-#[inline(always)]
-unsafe fn opened_below(file: *const u8) -> *const u8 {
-    // SAFETY (all): probed; what can't be read is zero.
-    unsafe {
-        let name = Probed::pointer(file, &off::OFF_FILE_DENTRY);
-        let mut below = Probed::pointer(file, &off::OFF_FILE_PRIVATE);
-        let mut step = 0;
-        while step < 2 {
-            let inode = Probed::pointer(below, &off::OFF_FILE_INODE);
-            let named = Probed::pointer(below, &off::OFF_FILE_DENTRY);
-            let by_name = Probed::pointer(named, &off::OFF_DENTRY_INODE);
-            if !inode.is_null() && (named == name || by_name == inode) {
-                return below;
-            }
-            below = Probed::read::<u64>(below, &off::FIRST) as *const u8;
-            step = opaque(step + 1);
-        }
-    }
-    core::ptr::null()
 }
 
 /// Whether it is memory (memfd, shared memory), not a file that lost its name on some tmpfs: who writes to those is counted.

@@ -10,6 +10,7 @@
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod access;
+pub mod below;
 pub mod content;
 pub mod cred;
 pub mod exec;

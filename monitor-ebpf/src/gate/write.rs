@@ -4,6 +4,7 @@
 
 use super::{Asked, ask, config, subject_for};
 use crate::{
+    below,
     content::{self, Content, DigestCache, withdraw_all},
     file::{FMODE_WRITE, MODE_REGULAR, MODE_TYPE, read_inode},
     maps::{add_u32, count},
@@ -185,7 +186,7 @@ unsafe fn ask_write<C: DigestCache, const PATHS: bool>(
         if written == 0 {
             if kind_of(inode) == MODE_REGULAR && PROTECTED.get(&key_of(inode)).is_some() {
                 asked.written = WriteClass::Protected as u32;
-            } else if was_held == 0 && !(is_mapped(inode) && content::judged_above(inode)) {
+            } else if was_held == 0 && !(is_mapped(inode) && below::judged_above(inode)) {
                 return 0;
             } else if is_mapped(inode) {
                 asked.kind = GateKind::WriteRunning as u32;

@@ -254,3 +254,53 @@ const fn is_same(before: &FileStat, after: &FileStat) -> bool {
         && before.st_ctime == after.st_ctime
         && before.st_ctime_nsec == after.st_ctime_nsec
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole() -> InodeDigest {
+        let mut entry = InodeDigest {
+            size_bytes: 4096,
+            ctime_s: 7,
+            ctime_ns: 8,
+            filled: 1,
+            digest: [9; 32],
+            writes: 3,
+            raw_writes: 1,
+            ..InodeDigest::new_zeroed()
+        };
+        entry.check = check_of(&entry);
+        entry
+    }
+
+    #[test]
+    fn what_two_wrote_is_not_known() {
+        assert!(is_whole(&whole()));
+        let other = |change: fn(&mut InodeDigest)| {
+            let mut entry = whole();
+            change(&mut entry);
+            is_whole(&entry)
+        };
+        assert!(!other(|entry| entry.filled = 0));
+        assert!(!other(|entry| entry.digest[31] = 8));
+        assert!(!other(|entry| entry.size_bytes += 1));
+        assert!(!other(|entry| entry.ctime_s += 1));
+        assert!(!other(|entry| entry.ctime_ns += 1));
+        assert!(!other(|entry| entry.writes += 1));
+        assert!(!other(|entry| entry.raw_writes += 1));
+        assert!(!other(|entry| entry.check = 0));
+        // The word of one, and a digest of another.
+        assert!(!other(|entry| entry.digest = [1; 32]));
+    }
+
+    #[test]
+    fn a_class_belongs_to_a_digest_and_an_epoch() {
+        let judged = |digest: u64, value, epoch| InodeDigest::judged(&[digest, 2, 3, 4], value, epoch);
+        let own = judged(1, 5, 6);
+        assert_ne!(own, 0, "0 says that nothing is remembered");
+        for other in [judged(9, 5, 6), judged(1, 9, 6), judged(1, 5, 9)] {
+            assert_ne!(own, other);
+        }
+    }
+}

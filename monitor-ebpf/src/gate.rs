@@ -9,6 +9,7 @@ pub mod lock;
 pub mod object;
 mod packaged;
 mod rules;
+mod scriptlet;
 mod subject;
 mod trusted;
 mod write;
@@ -40,6 +41,7 @@ use hardpan_abi::{
 pub use hooks::{exec_kind, gained, is_executable, mmap, mprotect};
 pub use packaged::sees_host;
 use rules::{first_rule, marks_word};
+pub use scriptlet::is_scriptlet;
 pub use subject::subject;
 pub use write::{block_closed, cut, is_worth_a_look, opened, replaced};
 

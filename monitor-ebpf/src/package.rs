@@ -79,7 +79,12 @@ pub fn is_manager() -> bool {
 /// The current process's number as a package manager that root runs; 0 if it is none.
 #[inline(always)]
 pub fn number() -> u32 {
-    let process = (bpf_get_current_pid_tgid() >> 32) as u32;
+    number_of((bpf_get_current_pid_tgid() >> 32) as u32)
+}
+
+/// The same of another process.
+#[inline(always)]
+pub fn number_of(process: u32) -> u32 {
     match MANAGERS.get_ptr(&process) {
         // SAFETY: entries of a preallocated map stay readable.
         Some(number) => unsafe { core::ptr::read_volatile(number) },

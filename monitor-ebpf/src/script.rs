@@ -321,6 +321,9 @@ pub unsafe fn opened<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, hoo
         if info.mode & MODE_TYPE != MODE_REGULAR || !is_asked_for(&*given) {
             return 0;
         }
+        if gate::is_scriptlet(file, &info) != 0 {
+            return 0;
+        }
         let mut content = Content::none();
         let entry = content::look::<C, SLEEPABLE>(file, inode, &info, &mut content);
         content.forget(&info);

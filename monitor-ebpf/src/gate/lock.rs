@@ -41,6 +41,12 @@ pub fn counts(value: u64) -> u64 {
     value & waits.wrapping_sub(1)
 }
 
+/// The package manager with this number has asked for the lock.
+#[inline(always)]
+pub fn has_asked(number: u32) -> bool {
+    LOCKERS.get_ptr(&number).is_some()
+}
+
 /// `security_file_lock(struct file *file, unsigned int cmd)`: of `fcntl`, `flock` and leases; `cmd` is the kind of lock. Asked for
 /// is as good as held: who does not get it waits for it, or ends.
 ///

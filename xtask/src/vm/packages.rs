@@ -25,6 +25,8 @@ pub(super) struct Package {
     at_the_end: Option<&'static str>,
     /// Lua text of the scriptlet after its files are unpacked, which rpm itself runs.
     in_lua: Option<&'static str>,
+    /// A scriptlet of each kind, by interpreter and text.
+    scriptlets: Option<(&'static str, &'static str)>,
     /// Capabilities of each file, as text.
     capabilities: Option<&'static str>,
     /// What other packages may ask for.
@@ -49,6 +51,7 @@ impl Package {
             before: None,
             at_the_end: None,
             in_lua: None,
+            scriptlets: None,
             capabilities: None,
             provides: None,
             files: Vec::new(),
@@ -88,6 +91,12 @@ impl Package {
     /// The same package with a scriptlet in Lua that runs once its files are there.
     pub(super) const fn in_lua(mut self, script: &'static str) -> Self {
         self.in_lua = Some(script);
+        self
+    }
+
+    /// The same package with a scriptlet of each kind for this interpreter.
+    pub(super) const fn scriptlets(mut self, interpreter: &'static str, text: &'static str) -> Self {
+        self.scriptlets = Some((interpreter, text));
         self
     }
 
@@ -137,13 +146,19 @@ impl Package {
             .in_lua
             .map(|script| format!("%post -p <lua>\n{script}\n"))
             .unwrap_or_default();
+        let scriptlets: String = self.scriptlets.map_or_else(String::new, |(interpreter, text)| {
+            let one = |kind| format!("%{kind} -p {interpreter}\n{text}\n");
+            ["pretrans", "pre", "post", "preun", "postun", "posttrans"]
+                .map(one)
+                .concat()
+        });
         let provides = self
             .provides
             .map(|what| format!("Provides: {what}\n"))
             .unwrap_or_default();
         format!(
             "Name: {name}\nVersion: 1.0\nRelease: {release}\nSummary: {summary}\nLicense: none\nVendor: {vendor}\n\
-             AutoReqProv: no\n{provides}%description\n{summary}.\n{before}{in_lua}{at_the_end}%files\n{files}"
+             AutoReqProv: no\n{provides}%description\n{summary}.\n{before}{in_lua}{scriptlets}{at_the_end}%files\n{files}"
         )
     }
 }

@@ -187,6 +187,7 @@ pub(super) fn assemble(
     builder.bulk(&signed, BULK, &vendor, &stuff.join("bulk"))?;
     stuff::one_runs_the_other(&builder, &vendor, &signed, &stuff)?;
     stuff::scriptlet_in_lua(&builder, &vendor, &signed, &stuff)?;
+    stuff::scriptlets(&builder, &vendor, &stuff)?;
     let mut loose = Package::new(
         "hp-loose",
         "A package that nobody signed, to be installed in the guest",

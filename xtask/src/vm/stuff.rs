@@ -52,6 +52,21 @@ pub(super) fn scriptlet_in_lua(builder: &Builder, vendor: &Signer, program: &Pat
     place::copy(&builder.build(&package, Some(vendor))?, &stuff.join("lua.rpm"))
 }
 
+/// Packages whose scriptlets are for interpreters that the gate knows: each notes that it ran, and under which name.
+pub(super) fn scriptlets(builder: &Builder, vendor: &Signer, stuff: &Path) -> Done {
+    let by_bash = Package::new("hp-by-bash", "A package with scriptlets for bash")
+        .scriptlets("/usr/bin/bash", "echo bash ${0##*/} $1 >> /tmp/scriptlets");
+    let by_python = Package::new("hp-by-python", "A package with scriptlets for Python").scriptlets(
+        "/usr/bin/python3",
+        "import sys; open('/tmp/scriptlets', 'a').write('python ' + ' '.join(sys.argv).split('/')[-1] + '\\n')",
+    );
+    for (mut package, to) in [(by_bash, "by-bash.rpm"), (by_python, "by-python.rpm")] {
+        package.text(&format!("/usr/share/{to}.txt"), "nothing\n", 0o644);
+        place::copy(&builder.build(&package, Some(vendor))?, &stuff.join(to))?;
+    }
+    Ok(())
+}
+
 /// What a move from another distribution's older release leaves in the package database: packages and a key.
 pub(super) fn left_over(builder: &Builder, stuff: &Path) -> Done {
     let mut old = Package::new("hp-left-over", "A package of an older release").of("3.el8_10", "AlmaLinux");

@@ -63,7 +63,7 @@ pub struct TallyLease {
 pub const COUNTED_EXECS: u32 = 4096;
 
 /// What `bprm_check_security` keeps of an execution that is only counted, until it has succeeded. By the lowest bits of the thread's id; kernel
-/// side only. 40 bytes.
+/// side only. 48 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct CountedExec {
@@ -81,11 +81,13 @@ pub struct CountedExec {
     pub flags: u32,
     /// Number of the program's grammar, if it is an interpreter.
     pub grammar: u32,
+    /// Address of the credentials that it is about to commit; 0: it has not come that far.
+    pub cred: u64,
 }
 
 const _: () = {
     assert!(size_of::<TallyLease>() == 16);
-    assert!(size_of::<CountedExec>() == 40);
+    assert!(size_of::<CountedExec>() == 48);
     assert!(COUNTED_EXECS.is_power_of_two());
     assert!(size_of::<TallyKey>() == 56);
     assert!(size_of::<TallySlot>() == 8);

@@ -6,6 +6,7 @@
 use crate::{
     maps::{EVENTS, count},
     mem::Typed,
+    tally,
     task::{self, read_creds},
 };
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::map, maps::HashMap};
@@ -32,6 +33,21 @@ pub unsafe fn witness(cred: *const u8, witness: CredWitness) {
     };
     if WITNESS.insert(&bpf_get_current_pid_tgid(), &note, 0).is_err() {
         count(Counter::WitnessFull);
+    }
+}
+
+/// Leaves a note that an execution is about to commit `cred`. Of one that is only counted it stands beside what is kept of it anyway: most
+/// change nothing, and to find that out twice would be dearer than all the rest.
+///
+/// # Safety
+/// `cred` is a typed pointer to a `struct cred`.
+#[inline(always)]
+pub unsafe fn witness_exec(cred: *const u8) {
+    match tally::kept(bpf_get_current_pid_tgid()) {
+        // SAFETY: the entry is this thread's own.
+        Some(kept) => unsafe { (*kept).cred = cred as u64 },
+        // SAFETY: by the caller's promise.
+        None => unsafe { witness(cred, CredWitness::Exec) },
     }
 }
 
@@ -69,6 +85,12 @@ pub unsafe fn commit(new: *const u8) {
             by = note.witness;
         }
         let _gone = WITNESS.remove(&key);
+    }
+    if let Some(kept) = tally::kept(key) {
+        // SAFETY: as above.
+        if unsafe { (*kept).cred } == new as u64 {
+            by = CredWitness::Exec as u32;
+        }
     }
     count(Counter::CredGenerated);
     let Some(mut entry) = EVENTS.reserve::<CredEvent>(0) else {

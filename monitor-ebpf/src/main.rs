@@ -143,7 +143,7 @@ fn cred_capset(ctx: LsmContext) -> i32 {
 fn cred_exec(ctx: LsmContext) -> i32 {
     let bprm: *const u8 = ctx.arg(0);
     // SAFETY: typed; the hook runs right before `commit_creds(bprm->cred)`.
-    unsafe { cred::witness(Typed::pointer(bprm, &off::OFF_BPRM_CRED), CredWitness::Exec) };
+    unsafe { cred::witness_exec(Typed::pointer(bprm, &off::OFF_BPRM_CRED)) };
     0
 }
 

@@ -111,6 +111,7 @@ pub fn keep(thread: u64, bprm: u64, tally: u32, turn: u32) -> bool {
         (*place).turn = turn;
         (*place).flags = exec_flag::SEEN_BY_LSM;
         (*place).grammar = 0;
+        (*place).cred = 0;
     }
     true
 }

@@ -276,11 +276,11 @@ impl InodeDigest {
 }
 
 /// Odd, so that no two states of 64 bits become one by a multiplication.
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+pub const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// One number of two: another one if either changes.
+/// One number of two: another one if either changes. No secret: who can write to the kernel can write to its tables, too.
 #[inline]
-const fn mixed(mark: u64, with: u64) -> u64 {
+pub const fn mixed(mark: u64, with: u64) -> u64 {
     (mark ^ with).wrapping_mul(MIX)
 }
 

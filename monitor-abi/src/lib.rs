@@ -34,7 +34,7 @@ pub use event::{
 };
 pub use exec::{
     DigestState, EXEC_ARGV_LARGE, EXEC_ARGV_SMALL, EXEC_PATH_LEN, ExecEvent, ExecStash, FileInfo,
-    InodeDigest, content_can_change_at_will, exec_flag, passed,
+    InodeDigest, MIX, content_can_change_at_will, exec_flag, mixed, passed,
 };
 pub use field::{
     ABSENT, ENUM_CONSTANTS, EnumConstant, FIELDS, Field, FieldNeed, GLOBAL_GENERATION, GLOBAL_HASH_MAX_BYTES,

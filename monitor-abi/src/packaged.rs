@@ -5,6 +5,7 @@
 //! packaged paths happens once in 10^14 times. Nobody gains anything by such a path: more is refused, not less.
 
 use crate::digest::scaled;
+use crate::exec::mixed;
 
 /// Numbers in a bucket.
 pub const PACKAGED_SLOTS: usize = 8;
@@ -20,8 +21,8 @@ pub const PATH_NUMBER: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// The number with eight more bytes of the path, the first one lowest; the last word has zeroes where the path has ended.
 pub const fn path_number_with(number: u64, word: u64) -> u64 {
-    let mixed = (number ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ mixed >> 32
+    let number = mixed(number, word);
+    number ^ number >> 32
 }
 
 /// The number after the last word, never zero.

@@ -4,11 +4,10 @@ use crate::{
     file,
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
-    opening::mixed,
     verifier::{distance, opaque},
 };
 use aya_ebpf::{macros::map, maps::Array};
-use hardpan_abi::content_can_change_at_will;
+use hardpan_abi::{content_can_change_at_will, mixed};
 
 /// `OVERLAYFS_SUPER_MAGIC` (include/uapi/linux/magic.h).
 pub const OVERLAY: u64 = 0x794c_7630;

@@ -78,7 +78,7 @@ pub fn check<C: DigestCache, const SLEEPABLE: bool>(bprm: *const u8) -> Checked 
             hook: GateHook::ExecCheck as u32,
             flags: gate::doubt::<SLEEPABLE>(&content),
             subject: 0,
-            written: 0,
+            class: 0,
         };
         let answer = gate::ask_for_marks::<true>(file, &info, &content, entry, asked);
         // One way for the verifier from here on, whatever it came to.

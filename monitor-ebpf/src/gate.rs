@@ -41,7 +41,7 @@ use hardpan_abi::{
 pub use hooks::{exec_kind, gained, is_executable, mmap, mprotect};
 pub use packaged::sees_host;
 use rules::{first_rule, marks_word};
-pub use scriptlet::is_scriptlet;
+pub use scriptlet::scriptlet;
 pub use subject::subject;
 pub use write::{block_closed, cut, is_worth_a_look, opened, replaced};
 
@@ -74,8 +74,9 @@ pub struct Asked {
     pub flags: u32,
     /// A [`GateClass`] number of the running program, where some rule asks for it. Programs that may sleep cannot look.
     pub subject: u32,
-    /// Of a [`GateKind::Write`]: a [`WriteClass`] number. Else 0.
-    pub written: u32,
+    /// Of a [`GateKind::Write`]: a [`WriteClass`] number. Else the [`GateClass`] number of what nobody vouches for, where that is known already,
+    /// or 0.
+    pub class: u32,
 }
 
 /// Programs that do not hash go by what user space filled in: where that is missing, it is doubt. [`gate_flag`] bits.
@@ -182,15 +183,17 @@ pub unsafe fn ask_for_marks<const PATHS: bool>(
         class = GateClass::Untrusted as u32;
     }
     if asked.kind == GateKind::Write as u32 {
-        if asked.written == WriteClass::Packaged as u32
+        if asked.class == WriteClass::Packaged as u32
             && class != GateClass::Trusted as u32
             && class != GateClass::Provisional as u32
         {
             return of(0, marks);
         }
-        class = asked.written;
+        class = asked.class;
     } else if class == GateClass::Unknown as u32 {
-        class = if info.nlink == 0 {
+        class = if asked.class != 0 {
+            asked.class
+        } else if info.nlink == 0 {
             GateClass::Fileless as u32
         } else if in_container(config) {
             GateClass::Container as u32

@@ -5,16 +5,7 @@ use crate::{
     off,
     verifier::distance,
 };
-use hardpan_abi::OPENS_SEEN;
-
-/// Odd, so that no two states of 64 bits become one by a multiplication.
-pub const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// One number of two: another one if either changes. No secret: who can write to the kernel can write to its tables, too.
-#[inline(always)]
-pub const fn mixed(mark: u64, with: u64) -> u64 {
-    (mark ^ with).wrapping_mul(MIX)
-}
+use hardpan_abi::{MIX, OPENS_SEEN, mixed};
 
 /// What a task is when it opens a file, as one number, as far as it counts there: which task it is, whom it acts as, its
 /// effective capabilities, by which filter seccomp looks at its calls. The rest counts in calls that have hooks of their

@@ -12,7 +12,6 @@ use crate::{
     maps::{self, count},
     mem::{Mem, Probed, Typed},
     off::{self, has, on},
-    opening::mixed,
     rule::{negative, nonzero},
     verifier::opaque,
 };
@@ -25,7 +24,7 @@ use aya_ebpf::{
     maps::{Array, HashMap},
 };
 use core::{cell::UnsafeCell, mem::MaybeUninit};
-use hardpan_abi::{Counter, FileInfo, GRAMMARS_MAX, GateKind, GivenNames, Grammar, gate_flag};
+use hardpan_abi::{Counter, FileInfo, GRAMMARS_MAX, GateKind, GivenNames, Grammar, gate_flag, mixed};
 
 /// Running interpreters, by process, with what they were given.
 #[map]
@@ -321,9 +320,6 @@ pub unsafe fn opened<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, hoo
         if info.mode & MODE_TYPE != MODE_REGULAR || !is_asked_for(&*given) {
             return 0;
         }
-        if gate::is_scriptlet(file, &info) != 0 {
-            return 0;
-        }
         let mut content = Content::none();
         let entry = content::look::<C, SLEEPABLE>(file, inode, &info, &mut content);
         content.forget(&info);
@@ -332,7 +328,7 @@ pub unsafe fn opened<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, hoo
             hook,
             flags: gate_flag::ARGUMENT | gate::doubt::<SLEEPABLE>(&content),
             subject: 0,
-            written: 0,
+            class: gate::scriptlet(file, &info),
         };
         gate::ask::<true>(file, &info, &content, entry, asked)
     }

@@ -3,13 +3,12 @@
 use crate::{
     mem::{Mem, Probed},
     off::{self, has, on},
-    opening::{MIX, mixed},
     rule::nonzero,
     task::read_creds,
     verifier::{at, at_most, joined, opaque},
 };
 use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
-use hardpan_abi::{ABSENT, GROUPS_SEEN, NS_COUNT, TaskRest, TaskShadow, TaskView};
+use hardpan_abi::{ABSENT, GROUPS_SEEN, MIX, NS_COUNT, TaskRest, TaskShadow, TaskView, mixed};
 
 /// Calls `$each!(index, member offset, inode-number offset)` for every namespace, in the order of `NS_NAMES`.
 macro_rules! namespaces {

@@ -49,7 +49,7 @@ pub unsafe fn mmap<C: DigestCache, const SLEEPABLE: bool>(file: *const u8, raw_f
             hook: GateHook::MmapFile as u32,
             flags: doubt::<SLEEPABLE>(&content),
             subject: 0,
-            written: 0,
+            class: 0,
         };
         ask::<true>(file, &info, &content, entry, asked)
     }
@@ -73,7 +73,7 @@ pub unsafe fn mprotect<C: DigestCache>(vma: *const u8, prot: u64) -> i32 {
         hook: GateHook::FileMprotect as u32,
         flags: 0,
         subject: 0,
-        written: 0,
+        class: 0,
     };
     // SAFETY (all): typed pointers.
     unsafe {
@@ -143,7 +143,7 @@ pub unsafe fn gained<C: DigestCache>(bprm: *const u8, file: *const u8) -> i32 {
             hook: GateHook::ExecCreds as u32,
             flags: gate_flag::CAPS_NOT_SIGNED | doubt::<false>(&content),
             subject: 0,
-            written: 0,
+            class: 0,
         };
         ask::<false>(file, &info, &content, entry, asked)
     }

@@ -3,31 +3,30 @@
 //! Nobody signed that file as such; what is in it stands in the header of a package that is being installed or removed. It counts in this
 //! one place: as the program of an interpreter that the package manager itself has started, while that one installs into this system.
 
-use super::{action_of, config};
+use super::lock;
 use crate::{
     mem::{Mem, Probed},
     off::{self, has, on},
     package,
 };
 use aya_ebpf::helpers::bpf_get_current_task;
-use hardpan_abi::{FileInfo, GateAction, GateClass, GateKind};
+use hardpan_abi::{FileInfo, GateClass};
 
 /// How their names begin (rpm's `rpmMkTempFile`).
 const NAME: u64 = u64::from_le_bytes(*b"rpm-tmp.");
 /// Others than the owner may write to it.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// 1: the file is a scriptlet, and the policy has no objection to what is being installed.
+/// [`GateClass::Provisional`], if the file is a scriptlet; else 0.
 ///
 /// # Safety
 /// `file` is a typed `struct file`, and `info` describes it.
 // A function of its own: its stack is free again when the file is judged.
 #[inline(never)]
-pub unsafe fn is_scriptlet(file: *const u8, info: &FileInfo) -> u32 {
+pub unsafe fn scriptlet(file: *const u8, info: &FileInfo) -> u32 {
     if !package::any() || info.uid != 0 || info.nlink != 1 || info.mode & OTHERS_WRITE != 0 {
         return 0;
     }
-    let Some(config) = config() else { return 0 };
     if !(on(&off::HAS_PROBE_READ) && has(&off::OFF_FILE_DENTRY) && has(&off::OFF_DENTRY_NAME)) {
         return 0;
     }
@@ -46,7 +45,9 @@ pub unsafe fn is_scriptlet(file: *const u8, info: &FileInfo) -> u32 {
         return 0;
     }
     let number = package::number_of(parent);
-    let allows =
-        action_of(config, GateKind::Script as u32, GateClass::Provisional as u32) == GateAction::Allow as u32;
-    u32::from(allows && number != 0 && super::lock::has_asked(number))
+    if number != 0 && lock::has_asked(number) {
+        GateClass::Provisional as u32
+    } else {
+        0
+    }
 }

@@ -181,17 +181,17 @@ unsafe fn ask_write<C: DigestCache, const PATHS: bool>(
             hook,
             flags: 0,
             subject: 0,
-            written,
+            class: written,
         };
         if written == 0 {
             if kind_of(inode) == MODE_REGULAR && PROTECTED.get(&key_of(inode)).is_some() {
-                asked.written = WriteClass::Protected as u32;
+                asked.class = WriteClass::Protected as u32;
             } else if was_held == 0 && !(is_mapped(inode) && below::judged_above(inode)) {
                 return 0;
             } else if is_mapped(inode) {
                 asked.kind = GateKind::WriteRunning as u32;
             } else {
-                asked.written = WriteClass::Packaged as u32;
+                asked.class = WriteClass::Packaged as u32;
             }
         }
         asked.subject = subject_for::<C>(asked.kind);

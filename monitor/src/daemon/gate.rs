@@ -376,7 +376,7 @@ impl Gate {
             within,
             |digest| entries.by_digest.contains_key(digest),
             |process| holders.contains(&process.tgid),
-            |manager| kernel::counts(lockers, manager),
+            |manager| Lockers::counts(lockers, manager),
         );
         if let Some(lockers) = lockers
             && let Err(error) = lockers.forget_old(|manager| self.provisional.is_needed(manager))
@@ -397,7 +397,7 @@ impl Gate {
                 .by_digest
                 .entry(digest)
                 .or_insert_with(|| Provisional::entry(manager));
-            if entry.class == GateClass::Provisional as u32 && !kernel::counts(lockers, entry.marks) {
+            if entry.class == GateClass::Provisional as u32 && !Lockers::counts(lockers, entry.marks) {
                 *entry = Provisional::entry(manager);
             }
             entries.sizes.push(size);

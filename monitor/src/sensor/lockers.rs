@@ -25,9 +25,14 @@ impl Lockers {
     }
 
     /// Whether the package manager with this number ([`hardpan_abi::PackageEvent::manager`]) has asked for the lock.
-    pub fn has(&self, number: u32) -> bool {
+    fn has(&self, number: u32) -> bool {
         let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         map.get(&number, 0).is_ok()
+    }
+
+    /// Whether what this package manager opened counts: it has asked for the lock, or need not (0, or nobody notices who does).
+    pub fn counts(lockers: Option<&Self>, number: u32) -> bool {
+        number == 0 || lockers.is_none_or(|lockers| lockers.has(number))
     }
 
     /// Takes out all but the youngest [`KEPT`] and those that `is_needed`.

@@ -47,7 +47,7 @@ pub struct ExpectedFile {
 impl ExpectedFile {
     /// Its package is being installed, or need not be.
     pub fn counts(&self, lockers: Option<&Lockers>) -> bool {
-        self.manager == 0 || lockers.is_none_or(|lockers| lockers.has(self.manager))
+        Lockers::counts(lockers, self.manager)
     }
 }
 

@@ -46,7 +46,7 @@ impl Gate {
             return true;
         }
         let lockers = self.lockers.clone();
-        let counts = |manager| counts(lockers.as_ref(), manager);
+        let counts = |manager| Lockers::counts(lockers.as_ref(), manager);
         if !self.provisional.add(verified, by, counts) || self.mode == GateMode::Off {
             return true;
         }
@@ -271,11 +271,6 @@ pub(super) fn pin(
             .hint(error.hint()),
         );
     }
-}
-
-/// Whether what a package manager opened counts: it has taken the lock, or need not.
-pub(super) fn counts(lockers: Option<&Lockers>, manager: u32) -> bool {
-    manager == 0 || lockers.is_none_or(|lockers| lockers.has(manager))
 }
 
 fn unwritten(error: &crate::sensor::GateError) -> Finding {
